@@ -1,0 +1,75 @@
+"""Every error that archsearch raises on purpose.
+
+    ArchsearchError
+    ├── InputError                a value, a file or a dataset that cannot be used (also a ValueError)
+    │   ├── SpecError             an architecture, block or search space that makes no network; names file and key
+    │   ├── DataError             a dataset that is missing or broken
+    │   └── StudyError            a study that is missing, taken, or no study
+    ├── Infeasible                a cost function's answer: this candidate breaks a limit, by `excess`
+    ├── SpaceExhausted            nothing new is left to propose
+    ├── NothingFeasible           no candidate of the space fits the budget
+    ├── TrainingFailed            one candidate could not be trained; the search goes on
+    └── StopTraining              raised by `report` inside an evaluation: stop here, keep what was measured
+
+The command line turns an InputError into one line and exit status 2; nothing else may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ArchsearchError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InputError(ArchsearchError, ValueError):
+    """Bad input: the message names the value, the rule and the way out."""
+
+
+class SpecError(InputError):
+    """An architecture, block or space description that makes no valid network.
+
+    `problems` holds every fault found, one line each; the message joins them.
+    """
+
+    def __init__(self, problems: str | Sequence[str], where: str = "") -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        self.where = where
+        prefix = f"{where}: " if where else ""
+        super().__init__(prefix + "; ".join(self.problems))
+
+
+class DataError(InputError):
+    """A dataset that is missing, broken or refused."""
+
+
+class StudyError(InputError):
+    """A study that is missing, already there, or unreadable."""
+
+
+class Infeasible(ArchsearchError):
+    """The candidate breaks a limit or makes no network.
+
+    `excess`: by how much, a positive number that falls towards zero as the candidate gets closer.
+    """
+
+    def __init__(self, excess: float, message: str = "") -> None:
+        self.excess = float(excess)
+        super().__init__(message or f"over the budget by {excess:g}")
+
+
+class SpaceExhausted(ArchsearchError):
+    """Every feasible candidate of the space has been proposed."""
+
+
+class NothingFeasible(ArchsearchError):
+    """No candidate of the space fits the budget; the message names the smallest one found."""
+
+
+class TrainingFailed(ArchsearchError):
+    """One candidate could not be trained; the message is its reason."""
+
+
+class StopTraining(ArchsearchError):
+    """Stop this evaluation now and keep the last reported accuracy."""
