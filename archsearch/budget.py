@@ -1,0 +1,128 @@
+"""Limits on a network, and the verdict of a cost against them. Every limit is strict: value < limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archsearch.cost import Cost, element_bytes
+from archsearch.errors import InputError
+from archsearch.units import format_bytes, format_count
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCheck:
+    """One limit held against one value, in the unit of the limit (values, MACs or bytes)."""
+
+    name: str
+    limit: float
+    value: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the value is under the limit."""
+        return self.value < self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What every limit says of one network."""
+
+    limits: tuple[LimitCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every limit holds."""
+        return all(check.ok for check in self.limits)
+
+    @property
+    def broke(self) -> str:
+        """The broken limits for tables: `params>=5000000; size_bytes>=6000000`."""
+        return "; ".join(f"{check.name}>={plain(check.limit)}" for check in self.limits if not check.ok)
+
+    @property
+    def excess(self) -> float:
+        """The largest value / limit - 1: above or at zero where a limit is broken, below where all hold."""
+        return max((check.value / check.limit - 1 for check in self.limits), default=-1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Upper limits, each strict, None for none: parameters, bytes on disk, MACs, live activation bytes.
+
+    `size_dtype` is the precision at which bytes are counted: fp32, fp16, bf16 or int8.
+
+    Raises:
+        InputError: a limit that is no positive number, or an unknown dtype.
+    """
+
+    max_params: float | None = None
+    max_size: float | None = None
+    max_macs: float | None = None
+    max_activation: float | None = None
+    size_dtype: str = "fp32"
+
+    def __post_init__(self) -> None:
+        element_bytes(self.size_dtype)
+        for name in ("max_params", "max_size", "max_macs", "max_activation"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name} = {value!r}: must be a number above zero")
+
+    def check(self, cost: Cost) -> Verdict:
+        """Hold a cost against every limit."""
+        given = ((name, limit, value) for name, limit, value in self._pairs() if limit is not None)
+        return Verdict(tuple(LimitCheck(name, limit, value(cost)) for name, limit, value in given))
+
+    def _pairs(self) -> tuple[tuple[str, float | None, Callable[[Cost], int]], ...]:
+        return (
+            ("params", self.max_params, lambda cost: cost.params),
+            ("size_bytes", self.max_size, lambda cost: cost.size_bytes(self.size_dtype)),
+            ("macs", self.max_macs, lambda cost: cost.macs),
+            (
+                "peak_activation_bytes",
+                self.max_activation,
+                lambda cost: cost.peak_activation_bytes(self.size_dtype),
+            ),
+        )
+
+    @property
+    def slug(self) -> str:
+        """The limits for a folder name: `params5M-size6MB`, or `unlimited`."""
+        parts = [
+            ("params", self.max_params, ""),
+            ("size", self.max_size, "B"),
+            ("macs", self.max_macs, ""),
+            ("act", self.max_activation, "B"),
+        ]
+        found = [f"{name}{_short(limit)}{unit}" for name, limit, unit in parts if limit is not None]
+        if self.size_dtype != "fp32":
+            found.append(self.size_dtype)
+        return "-".join(found) or "unlimited"
+
+    @property
+    def words(self) -> str:
+        """The limits for people: `under 5,000,000 parameters and 6 MB (fp32)`."""
+        found = [
+            f"{format_count(limit)} {unit}"
+            for limit, unit in ((self.max_params, "parameters"), (self.max_macs, "MACs"))
+            if limit is not None
+        ]
+        found += [
+            f"{format_bytes(limit)}{unit} ({self.size_dtype})"
+            for limit, unit in ((self.max_size, ""), (self.max_activation, " of activations"))
+            if limit is not None
+        ]
+        return "under " + " and ".join(found) if found else "without a limit"
+
+
+def plain(limit: float) -> str:
+    """A limit as a plain number: whole where it is whole."""
+    return str(int(limit)) if float(limit).is_integer() else repr(float(limit))
+
+
+def _short(value: float) -> str:
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size and (value / size * 1000).is_integer():
+            return f"{value / size:g}{suffix}"
+    return plain(value)

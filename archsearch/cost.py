@@ -1,0 +1,372 @@
+"""What an expression costs, counted without building it: folds over the tree, exact, no torch.
+
+Parameters, buffers and bytes are those of the deployed network: auxiliary classifiers are counted apart.
+MACs are the multiplications of convolutions and linear layers for one image, biases not counted.
+Peak activation: every layer reads its input and writes a new tensor; the largest sum of tensors that are
+alive at once (input, output, and what other branches still need), for one image, branches from first to last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from archsearch.errors import InputError, SpecError
+from archsearch.layers import (
+    ACTIVATIONS,
+    POOLS,
+    Act,
+    Add,
+    AdaptivePool,
+    Aux,
+    Combinator,
+    Concat,
+    Conv,
+    Custom,
+    Dropout,
+    Expr,
+    Flatten,
+    Leaf,
+    Linear,
+    Mul,
+    Norm,
+    Pool,
+    Seq,
+    Shape,
+)
+
+DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+METADATA_BYTES = 8192
+"""Room kept in a weights file for its metadata: architecture, recipe, normalisation, class names."""
+SCALE_SUFFIX = "_scale"
+"""At int8 the tensor `weight` comes with `weight_scale`, one fp32 value an output channel."""
+_ENTRY = len('"":{"dtype":"BF16","shape":[],"data_offsets":[,]},')
+
+
+class Tensor(NamedTuple):
+    """One entry of a module's state: `kind` is param, buffer, or counter (one 64-bit integer)."""
+
+    name: str
+    shape: Shape
+    kind: str = "param"
+
+
+class LeafCost(NamedTuple):
+    """What one layer costs: output shape, its state, multiply-accumulates.
+
+    `view`: the output shares the input's memory (or is the input).
+    """
+
+    out: Shape
+    tensors: tuple[Tensor, ...] = ()
+    macs: int = 0
+    view: bool = False
+
+
+class Cost(NamedTuple):
+    """The exact cost of an expression at an input shape, for one image.
+
+    `params`, `buffers` and `peak` (live activations) are numbers of values; `aux_params` are those of
+    auxiliary classifiers, in no other figure. The fields behind them make bytes out of values.
+    """
+
+    out: Shape
+    params: int = 0
+    buffers: int = 0
+    macs: int = 0
+    peak: int = 0
+    aux_params: int = 0
+    peak_held: int = 0  # with the input kept alive to the end
+    view: bool = False  # the output is the input's memory
+    matrices: int = 0  # tensors that int8 quantises: kernels and weight matrices
+    matrix_elements: int = 0
+    matrix_rows: int = 0  # their output channels, one scale each
+    matrix_chars: int = 0  # characters of their names
+    tensors: int = 0
+    counters: int = 0
+    chars: int = 0  # characters of all names and shapes
+
+    def size_bytes(self, dtype: str = "fp32") -> int:
+        """Upper bound, tight within 16 kB, of the safetensors file with the deployed network.
+
+        At int8 every kernel or weight matrix is one byte a value and one fp32 scale an output channel;
+        norms, biases and buffers stay fp32. Header and metadata are included.
+        """
+        width = element_bytes(dtype)
+        others = self.params + self.buffers - self.matrix_elements - self.counters
+        if dtype == "int8":
+            data = self.matrix_elements + 4 * (self.matrix_rows + others) + 8 * self.counters
+        else:
+            data = width * (self.matrix_elements + others) + 8 * self.counters
+        entry = _ENTRY + 2 * len(str(data))
+        header = self.tensors * entry + self.chars
+        if dtype == "int8":
+            scale = entry + len(SCALE_SUFFIX) + len(str(self.matrix_rows))
+            header += self.matrices * scale + self.matrix_chars
+        return data + header + METADATA_BYTES + 16
+
+    def peak_activation_bytes(self, dtype: str = "fp32") -> int:
+        """The largest sum of live tensors for one image, in bytes at `dtype`."""
+        return self.peak * element_bytes(dtype)
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes a value of fp32, fp16, bf16 or int8 takes. Raises InputError for another dtype."""
+    if dtype not in DTYPE_BYTES:
+        raise InputError(f"unknown dtype {dtype!r}: use one of {', '.join(DTYPE_BYTES)}")
+    return DTYPE_BYTES[dtype]
+
+
+@lru_cache(maxsize=1 << 15)
+def measure(expr: Expr, shape: Shape) -> Cost:
+    """The cost of an expression for one input of `shape`, without the batch.
+
+    Raises:
+        SpecError: a layer cannot take its input: wrong rank, a kernel larger than the map, sums of unequal
+            shapes, values out of range.
+    """
+    if isinstance(expr, Leaf):
+        return _leaf(expr, shape)
+    if isinstance(expr, Seq):
+        return chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
+    if isinstance(expr, Aux):
+        size = prod(shape)
+        return Cost(shape, peak=size, peak_held=size, view=True, aux_params=measure(expr.parts[0], shape).params)
+    if isinstance(expr, Combinator):
+        return _branches(expr, shape)
+    raise SpecError(f"{expr!r} is no expression over layer specs")
+
+
+def chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Cost:
+    """The cost of named parts one after the other. The names become the module's, so they cost bytes."""
+    size = prod(shape)
+    peak = held = size
+    view = True
+    totals = _Totals()
+    here = shape
+    for name, part in parts:
+        cost = measure(part, here)
+        totals.add(name, cost)
+        peak = max(peak, cost.peak)
+        held = max(held, cost.peak_held if view else size + cost.peak)
+        view = view and cost.view
+        here = cost.out
+    return totals.cost(here, peak, held, view)
+
+
+def _branches(expr: Combinator, shape: Shape) -> Cost:
+    """Branches on one input, from first to last, then the operation that joins them."""
+    if len(expr.parts) < 2:
+        raise SpecError(f"{expr.kind} needs at least two branches")
+    costs = [measure(part, shape) for part in expr.parts]
+    totals = _Totals()
+    size = prod(shape)
+    aliased = any(cost.view for cost in costs)
+    waiting = peak = held = 0
+    for i, cost in enumerate(costs):
+        totals.add(str(i), cost)
+        needed_later = aliased or i + 1 < len(costs)
+        peak = max(peak, waiting + (cost.peak_held if needed_later else cost.peak))
+        held = max(held, waiting + cost.peak_held)
+        waiting += 0 if cost.view else prod(cost.out)
+    out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
+    join = waiting + prod(out)
+    return totals.cost(out, max(peak, join + size * aliased), max(held, join + size), False)
+
+
+class _Totals:
+    """Sums over the parts of a combinator, names of the parts included."""
+
+    def __init__(self) -> None:
+        self.params = self.buffers = self.macs = self.aux = 0
+        self.matrices = self.elements = self.rows = self.matrix_chars = 0
+        self.tensors = self.counters = self.chars = 0
+
+    def add(self, name: str, cost: Cost) -> None:
+        if cost.tensors:
+            prefix = len(name) + 1
+            self.params += cost.params
+            self.buffers += cost.buffers
+            self.macs += cost.macs
+            self.matrices += cost.matrices
+            self.elements += cost.matrix_elements
+            self.rows += cost.matrix_rows
+            self.matrix_chars += cost.matrix_chars + prefix * cost.matrices
+            self.tensors += cost.tensors
+            self.counters += cost.counters
+            self.chars += cost.chars + prefix * cost.tensors
+        self.aux += cost.aux_params
+
+    def cost(self, out: Shape, peak: int, held: int, view: bool) -> Cost:
+        return Cost(
+            out, self.params, self.buffers, self.macs, peak, self.aux, held, view,
+            self.matrices, self.elements, self.rows, self.matrix_chars,
+            self.tensors, self.counters, self.chars,
+        )  # fmt: skip
+
+
+def _join_add(expr: Combinator, outs: list[Shape]) -> Shape:
+    if any(out != outs[0] for out in outs):
+        raise SpecError(f"a residual sum needs equal shapes, not {' + '.join(map(str, outs))}")
+    return outs[0]
+
+
+def _join_concat(expr: Combinator, outs: list[Shape]) -> Shape:
+    if any(out[1:] != outs[0][1:] for out in outs):
+        raise SpecError(f"a concatenation needs equal maps, not {', '.join(map(str, outs))}")
+    return (sum(out[0] for out in outs), *outs[0][1:])
+
+
+def _join_mul(expr: Combinator, outs: list[Shape]) -> Shape:
+    ones = (outs[0][0], *(1 for _ in outs[0][1:]))
+    if any(out not in (outs[0], ones) for out in outs):
+        raise SpecError(f"a product needs equal shapes or one value a channel, not {', '.join(map(str, outs))}")
+    return outs[0]
+
+
+_JOINS: dict[type[Combinator], Callable[[Combinator, list[Shape]], Shape]] = {
+    Add: _join_add,
+    Concat: _join_concat,
+    Mul: _join_mul,
+}
+
+
+def _leaf(leaf: Leaf, shape: Shape) -> Cost:
+    """One layer's totals from its rule."""
+    found = leaf_cost(leaf, shape)
+    params = buffers = matrices = elements = rows = matrix_chars = counters = chars = 0
+    for name, dims, kind in found.tensors:
+        count = prod(dims)
+        chars += len(name) + len(",".join(map(str, dims)))
+        if kind == "param":
+            params += count
+        else:
+            buffers += count
+            counters += kind == "counter"
+        if kind == "param" and len(dims) > 1:
+            matrices += 1
+            elements += count
+            rows += dims[0]
+            matrix_chars += len(name)
+    peak = prod(shape) if found.view else prod(shape) + prod(found.out)
+    return Cost(
+        found.out, params, buffers, found.macs, peak, 0, peak, found.view,
+        matrices, elements, rows, matrix_chars, len(found.tensors), counters, chars,
+    )  # fmt: skip
+
+
+def leaf_cost(leaf: Leaf, shape: Shape) -> LeafCost:
+    """One layer's output shape, state and MACs for an input of `shape`. Raises SpecError."""
+    if isinstance(leaf, Custom):
+        return leaf.cost(shape)
+    rule = _RULES.get(type(leaf))
+    if rule is None:
+        raise SpecError(f"{type(leaf).__name__} is no known layer: derive it from archsearch.layers.Custom")
+    return rule(leaf, shape)
+
+
+def _positive(what: str, **values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SpecError(f"{what} {name} = {value!r}: must be a whole number of at least 1")
+
+
+def _image(what: str, shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise SpecError(f"{what} needs an image (channels, height, width), not {shape}")
+    return shape[0], shape[1], shape[2]
+
+
+def _window(what: str, size: int, kernel: int, stride: int, padding: int, ceil: bool = False) -> int:
+    """Output size of a sliding window, as torch counts it."""
+    span = size + 2 * padding - kernel
+    if span < 0:
+        raise SpecError(f"{what} window of {kernel} is larger than its map of {size} + 2 x {padding}")
+    steps = -(-span // stride) if ceil else span // stride
+    if ceil and steps * stride >= size + padding:
+        steps -= 1  # the last window must start inside the map or its left padding
+    return steps + 1
+
+
+def _conv(leaf: Conv, shape: Shape) -> LeafCost:
+    channels, height, width = _image("a convolution", shape)
+    kernel, groups = leaf.kernel, leaf.groups
+    _positive("convolution", out=leaf.out, kernel=kernel, stride=leaf.stride, dilation=leaf.dilation, groups=groups)
+    if channels % groups or leaf.out % groups:
+        raise SpecError(f"convolution groups = {groups}: must divide {channels} input and {leaf.out} output channels")
+    span = leaf.dilation * (kernel - 1) + 1
+    rows = _window("a convolution's", height, span, leaf.stride, leaf.padding)
+    columns = _window("a convolution's", width, span, leaf.stride, leaf.padding)
+    weight = Tensor("weight", (leaf.out, channels // groups, kernel, kernel))
+    tensors = (weight, Tensor("bias", (leaf.out,))) if leaf.bias else (weight,)
+    return LeafCost((leaf.out, rows, columns), tensors, prod(weight.shape) * rows * columns)
+
+
+def _norm(leaf: Norm, shape: Shape) -> LeafCost:
+    size = (shape[0],)
+    return LeafCost(
+        shape,
+        (
+            Tensor("weight", size),
+            Tensor("bias", size),
+            Tensor("running_mean", size, "buffer"),
+            Tensor("running_var", size, "buffer"),
+            Tensor("num_batches_tracked", (), "counter"),
+        ),
+    )
+
+
+def _act(leaf: Act, shape: Shape) -> LeafCost:
+    if leaf.name not in ACTIVATIONS:
+        raise SpecError(f"activation {leaf.name!r}: use one of {', '.join(ACTIVATIONS)}")
+    return LeafCost(shape)
+
+
+def _pool(leaf: Pool, shape: Shape) -> LeafCost:
+    channels, height, width = _image("pooling", shape)
+    if leaf.kind not in POOLS:
+        raise SpecError(f"pooling {leaf.kind!r}: use one of {', '.join(POOLS)}")
+    _positive("pooling", kernel=leaf.kernel, stride=leaf.stride)
+    if not 0 <= 2 * leaf.padding <= leaf.kernel:
+        raise SpecError(f"pooling padding = {leaf.padding}: at most half of the kernel {leaf.kernel}")
+    window = (leaf.kernel, leaf.stride, leaf.padding, leaf.ceil)
+    return LeafCost((channels, _window("a pooling", height, *window), _window("a pooling", width, *window)))
+
+
+def _adaptive(leaf: AdaptivePool, shape: Shape) -> LeafCost:
+    channels, _, _ = _image("adaptive pooling", shape)
+    _positive("adaptive pooling", size=leaf.size)
+    return LeafCost((channels, leaf.size, leaf.size))
+
+
+def _flatten(leaf: Flatten, shape: Shape) -> LeafCost:
+    return LeafCost((prod(shape),), view=True)
+
+
+def _linear(leaf: Linear, shape: Shape) -> LeafCost:
+    if len(shape) != 1:
+        raise SpecError(f"a linear layer needs (features,), not {shape}: put Flatten() before it")
+    _positive("linear", out=leaf.out)
+    weight = Tensor("weight", (leaf.out, shape[0]))
+    tensors = (weight, Tensor("bias", (leaf.out,))) if leaf.bias else (weight,)
+    return LeafCost((leaf.out,), tensors, leaf.out * shape[0])
+
+
+def _dropout(leaf: Dropout, shape: Shape) -> LeafCost:
+    if not 0 <= leaf.p < 1:
+        raise SpecError(f"dropout p = {leaf.p!r}: must be in [0, 1)")
+    return LeafCost(shape, view=True)
+
+
+_RULES: dict[type[Leaf], Callable[..., LeafCost]] = {
+    Conv: _conv,
+    Norm: _norm,
+    Act: _act,
+    Pool: _pool,
+    AdaptivePool: _adaptive,
+    Flatten: _flatten,
+    Linear: _linear,
+    Dropout: _dropout,
+}

@@ -1,0 +1,114 @@
+"""A dataset in memory: the train split now, the test split on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+Split = tuple[Tensor, Tensor]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+_CHUNK = 1024  # images resized at a time: bounds the float copy
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels for training; the test split stays on disk until `test` is called.
+
+    images: uint8 (N, C, H, W) on the CPU; labels: int64 (N,), indices into `classes`.
+    validation: the dataset's own (images, labels) of the same kind, or None where it brings none.
+    flip: mirrored images are still of their class, so horizontal flips may be used in training.
+    read_test: how `test` gets at its images; picklable, holds paths rather than pixels.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    validation: Split | None = field(repr=False)
+    flip: bool
+    read_test: Callable[[], Split] = field(repr=False)
+
+    def test(self) -> Split:
+        """The test split, read now: uint8 (M, C, H, W) and int64 (M,). DataError where it is broken."""
+        return self.read_test()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of each channel over the train images, in units of [0, 1].
+
+        Exact (from histograms), so independent of threads and machine. The deviation is at least one
+        grey level, 1/255, which keeps constant channels finite.
+        """
+        moments = [_moments(self.images[:, channel]) for channel in range(self.images.shape[1])]
+        return tuple(mean for mean, _ in moments), tuple(std for _, std in moments)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over the class names, the train split and the dataset's own validation split."""
+        digest = hashlib.sha256()
+        for name in self.classes:
+            digest.update(os.fsencode(name) + b"\0")
+        for images, labels in [(self.images, self.labels), *([self.validation] if self.validation else [])]:
+            digest.update(repr(tuple(images.shape)).encode())
+            digest.update(images.permute(0, 2, 3, 1).contiguous().numpy().data)
+            digest.update(labels.numpy().astype("<i8").data)
+        return digest.hexdigest()[:16]
+
+
+def _moments(channel: Tensor) -> tuple[float, float]:
+    counts = torch.bincount(channel.reshape(-1), minlength=256).double()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts @ levels / counts.sum()).item()
+    variance = (counts @ (levels - mean) ** 2 / counts.sum()).item()
+    return mean, max(variance**0.5, 1 / 255)
+
+
+def images_from(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 (N, C, H, W) from uint8 (N, H, W) or (N, H, W, C), sharing contiguous memory."""
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """uint8 (N, C, H, W) to uint8 (N, C, size, size): antialiased, bilinear, rounded to whole levels."""
+    if images.shape[2:] == (size, size):
+        return images
+    return torch.cat([_resize_chunk(chunk, size) for chunk in torch.split(images, _CHUNK)])
+
+
+def _resize_chunk(images: Tensor, size: int) -> Tensor:
+    smooth = functional.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
+    return smooth.round().clamp(0, 255).to(torch.uint8)
+
+
+def resized(dataset: Dataset, size: int) -> Dataset:
+    """The same dataset with all its images, those of the test split included, at size x size pixels."""
+    validation = dataset.validation
+    return replace(
+        dataset,
+        images=resize(dataset.images, size),
+        validation=(resize(validation[0], size), validation[1]) if validation else None,
+        read_test=partial(_resized_test, dataset.read_test, size),
+    )
+
+
+def _resized_test(read_test: Callable[[], Split], size: int) -> Split:
+    images, labels = read_test()
+    return resize(images, size), labels

@@ -1,0 +1,164 @@
+"""`npz:FILE`: arrays in the layout of MedMNIST, all headers checked, only the pixels asked for read."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from archsearch.data.dataset import Dataset, Split, images_from
+from archsearch.errors import DataError
+
+_REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+_OWN_VALIDATION = ("val_images", "val_labels")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    whole: bool  # as many bytes are stored as shape and dtype ask for
+
+
+def load_npz(path: Path, name: str) -> Dataset:
+    """The train split and, where there is one, the val split; of the test arrays the headers only.
+
+    Labels count classes from 0, so there are max(train_labels) + 1 classes, named by their number.
+    DataError, with all faults of the headers at once, for a file that breaks the layout.
+    """
+    with _archive(path, name) as archive:
+        headers = _checked_headers(archive, name)
+        images, labels = _read_split(archive, "train", name, limit=headers["train_images"].shape[0])
+        if labels.min() == labels.max():
+            raise DataError(f"{name}: all train_labels are {labels[0]}: at least 2 classes are needed")
+        count = int(labels.max()) + 1
+        own = "val_images" in headers
+        validation = _read_split(archive, "val", name, limit=count) if own else None
+    classes = tuple(str(number) for number in range(count))
+    flip = images.shape[1] == 3
+    return Dataset(name, classes, images, labels, validation, flip, partial(_read_test, path, name, count))
+
+
+def _read_test(path: Path, name: str, classes: int) -> Split:
+    with _archive(path, name) as archive:
+        _checked_headers(archive, name)
+        return _read_split(archive, "test", name, limit=classes)
+
+
+@contextmanager
+def _archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
+    if not path.is_file():
+        raise DataError(f"{name}: there is no file {path}: check the path")
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise DataError(f"{name}: {path} is no .npz file: write one with numpy.savez")
+            with zipfile.ZipFile(file) as archive:
+                yield archive
+    except DataError:
+        raise
+    except _DAMAGED as error:
+        raise DataError(f"{name}: {path} cannot be read ({error}): copy or write it again") from error
+
+
+def _checked_headers(archive: zipfile.ZipFile, name: str) -> dict[str, _Header]:
+    stored = {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
+    wanted = _REQUIRED + (_OWN_VALIDATION if stored & set(_OWN_VALIDATION) else ())
+    missing = [array for array in wanted if array not in stored]
+    if missing:
+        raise DataError(
+            f"{name}: missing {', '.join(missing)} (the file holds {', '.join(sorted(stored)) or 'no array'}): "
+            "save train_images, train_labels, test_images and test_labels with numpy.savez"
+        )
+    headers = {array: _header(archive, array) for array in wanted}
+    faults = [fault for part in ("train", "test", "val") for fault in _faults(headers, part)]
+    if faults:
+        raise DataError(f"{name}: {'; '.join(faults)}")
+    return headers
+
+
+def _header(archive: zipfile.ZipFile, array: str) -> _Header:
+    """Shape and dtype from the first bytes of one array."""
+    member = f"{array}.npy"
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file)
+        stored = archive.getinfo(member).file_size - file.tell()
+    return _Header(shape, dtype, whole=stored == math.prod(shape) * dtype.itemsize)
+
+
+def _faults(headers: dict[str, _Header], part: str) -> list[str]:
+    """What is wrong with one split's two headers, one phrase each."""
+    if f"{part}_images" not in headers:
+        return []
+    images, labels = headers[f"{part}_images"], headers[f"{part}_labels"]
+    faults = [*_image_faults(f"{part}_images", images), *_label_faults(f"{part}_labels", labels)]
+    if faults:
+        return faults
+    if images.shape[0] != labels.shape[0]:
+        return [f"{part}_images has {images.shape[0]} images and {part}_labels {labels.shape[0]} labels: "
+                "one label an image is needed"]  # fmt: skip
+    train = headers["train_images"].shape
+    if _size(images.shape) != _size(train):
+        return [f"{part}_images has shape {images.shape} and train_images {train}: one image size is needed"]
+    return []
+
+
+def _size(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[1:], 1)[:3]
+
+
+def _image_faults(array: str, header: _Header) -> Iterator[str]:
+    shape = header.shape
+    if header.dtype.hasobject:
+        yield f"{array} holds pickled Python objects, which are refused: save plain uint8 pixels"
+    elif header.dtype != np.uint8:
+        yield f"{array} is {header.dtype}: pixels must be uint8, 0 to 255"
+    elif not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))) or 0 in shape:
+        yield f"{array} has shape {shape}: (N, H, W), (N, H, W, 1) or (N, H, W, 3), none of them 0, is needed"
+    elif not header.whole:
+        yield f"{array} is cut off: write the file again"
+
+
+def _label_faults(array: str, header: _Header) -> Iterator[str]:
+    if header.dtype.hasobject:
+        yield f"{array} holds pickled Python objects, which are refused: save plain integers"
+    elif not np.issubdtype(header.dtype, np.integer):
+        yield f"{array} is {header.dtype}: labels must be integers, counted from 0"
+    elif len(header.shape) != 1 and header.shape[1:] != (1,):
+        yield f"{array} has shape {header.shape}: (N,) or (N, 1), one label an image, is needed"
+    elif not header.whole:
+        yield f"{array} is cut off: write the file again"
+
+
+def _read_split(archive: zipfile.ZipFile, part: str, name: str, *, limit: int) -> Split:
+    """Images and labels of one part; every label must be below `limit`."""
+    labels = _read(archive, f"{part}_labels").reshape(-1)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= limit:
+        raise DataError(
+            f"{name}: {part}_labels runs from {low} to {high}: "
+            f"labels must count classes from 0, and be at most {limit - 1} here"
+        )
+    images = images_from(_read(archive, f"{part}_images"))
+    return images, torch.from_numpy(labels.astype(np.int64))
+
+
+def _read(archive: zipfile.ZipFile, array: str) -> NDArray[Any]:
+    with archive.open(f"{array}.npy") as file:
+        values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        file.read()  # to the end, where zipfile compares the checksum
+    return values

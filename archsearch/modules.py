@@ -1,0 +1,142 @@
+"""The fold that builds the `nn.Module` of an expression. The only place that turns layer specs into torch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from archsearch.cost import measure
+from archsearch.errors import SpecError
+from archsearch.layers import (
+    Act,
+    Add,
+    AdaptivePool,
+    Aux,
+    Combinator,
+    Concat,
+    Conv,
+    Custom,
+    Dropout,
+    Expr,
+    Flatten,
+    Leaf,
+    Linear,
+    Mul,
+    Norm,
+    Pool,
+    Seq,
+    Shape,
+)
+
+
+class Sum(nn.ModuleList):
+    """The sum of its branches' outputs on one input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = self[0](x)
+        for branch in self[1:]:
+            total = total + branch(x)
+        return total
+
+
+class Cat(nn.ModuleList):
+    """Its branches' outputs on one input, side by side along the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self], dim=1)
+
+
+class Product(nn.ModuleList):
+    """The product of its branches' outputs on one input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = self[0](x)
+        for branch in self[1:]:
+            total = total * branch(x)
+        return total
+
+
+class AuxHead(nn.Module):
+    """Passes its input on; in training it keeps `logits` of an auxiliary classifier, (N, classes)."""
+
+    def __init__(self, head: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.head = head
+        self.weight = weight
+        self.logits: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.logits = self.head(x) if self.training else None
+        return x
+
+
+def build_expr(expr: Expr, shape: Shape) -> nn.Module:
+    """The module of an expression for inputs (N, *shape).
+
+    Raises:
+        SpecError: the expression makes no network at this shape.
+    """
+    if isinstance(expr, Custom):
+        return expr.build(shape)
+    if isinstance(expr, Leaf):
+        measure(expr, shape)
+        return _LEAVES[type(expr)](expr, shape)
+    if isinstance(expr, Seq):
+        return build_chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
+    if isinstance(expr, Aux):
+        return AuxHead(build_expr(expr.parts[0], shape), expr.weight)
+    if isinstance(expr, Combinator) and type(expr) in _JOINS:
+        return _JOINS[type(expr)](build_expr(part, shape) for part in expr.parts)
+    raise SpecError(f"{expr!r} is no expression over layer specs")
+
+
+def build_chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> nn.Sequential:
+    """Named parts one after the other, each built for the output shape of the one before."""
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, part in parts:
+        modules[name] = build_expr(part, shape)
+        shape = measure(part, shape).out
+    return nn.Sequential(modules)
+
+
+def _conv(leaf: Conv, shape: Shape) -> nn.Module:
+    return nn.Conv2d(
+        shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias
+    )
+
+
+def _norm(leaf: Norm, shape: Shape) -> nn.Module:
+    kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+    return kind(shape[0], eps=leaf.eps)
+
+
+def _pool(leaf: Pool, shape: Shape) -> nn.Module:
+    if leaf.kind == "max":
+        return nn.MaxPool2d(leaf.kernel, leaf.stride, leaf.padding, ceil_mode=leaf.ceil)
+    return nn.AvgPool2d(leaf.kernel, leaf.stride, leaf.padding, ceil_mode=leaf.ceil)
+
+
+_ACTS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "gelu": nn.GELU,
+    "sigmoid": nn.Sigmoid,
+    "hardsigmoid": nn.Hardsigmoid,
+}
+_LEAVES: dict[type[Leaf], Callable[..., nn.Module]] = {
+    Conv: _conv,
+    Norm: _norm,
+    Act: lambda leaf, shape: _ACTS[leaf.name](),
+    Pool: _pool,
+    AdaptivePool: lambda leaf, shape: nn.AdaptiveAvgPool2d(leaf.size),
+    Flatten: lambda leaf, shape: nn.Flatten(),
+    Linear: lambda leaf, shape: nn.Linear(shape[0], leaf.out, leaf.bias),
+    Dropout: lambda leaf, shape: nn.Dropout(leaf.p),
+}
+_JOINS: dict[type[Combinator], Callable[..., nn.Module]] = {Add: Sum, Concat: Cat, Mul: Product}

@@ -1,0 +1,338 @@
+"""The search: ask, check, reject or train, tell. The only place where these meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from archsearch import tables
+from archsearch.arch import Arch
+from archsearch.budget import Budget, Verdict
+from archsearch.draft import Draft, Draw
+from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining, TrainingFailed
+from archsearch.layers import Shape
+from archsearch.space import SearchSpace
+from archsearch.storage import METRICS, Record, add_record, records
+from archsearch.tables import Reject
+from archsearch.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Report = Callable[[int, float], None]
+Evaluate = Callable[[Arch, Report], float]
+MAX_FAILURES = 10
+_SAMPLER_DRAWS = 200
+_RANDOM_DRAWS = 20_000
+_KEPT_REJECTS = 10_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network inside the budget that is about to be trained."""
+
+    arch: Arch
+    verdict: Verdict
+    draw: Draw
+
+
+@dataclass
+class Counts:
+    """What became of the draws: checked = over_budget + duplicates + trained + failed (+ one in training).
+
+    `over_budget` counts distinct candidates over the budget, or without a network; `duplicates` every draw
+    of a candidate that was drawn before.
+    """
+
+    checked: int = 0
+    over_budget: int = 0
+    duplicates: int = 0
+    trained: int = 0
+    failed: int = 0
+    broke: dict[str, int] = field(default_factory=dict)
+
+
+class Observer:
+    """Told of everything that happens in a search; every method may be left as it is."""
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """Before the first draw; `history` holds what an earlier run of the study finished."""
+
+    def checked(self, counts: Counts, reject: Reject | None) -> None:
+        """After every draw that is not trained; `reject` for the first 10,000 distinct ones over budget."""
+
+    def training(self, candidate: Candidate) -> None:
+        """Before a candidate is trained."""
+
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+        """After every report of the training."""
+
+    def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
+        """A candidate is finished but not yet in the study: the time to save what must be there with it."""
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """A candidate is in the study; `history` includes it."""
+
+    def ended(self, history: Sequence[Record], counts: Counts) -> None:
+        """After the last candidate, also when the search is interrupted."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search. `front` and `trials` are tables with the columns of the CSV files."""
+
+    records: Sequence[Record]
+    counts: Counts
+    reason: str
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The Pareto front among complete candidates, smallest first."""
+        return tables.front_table(self.records)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """Every candidate that was trained or failed."""
+        return tables.trials_table(self.records)
+
+
+def search(
+    space: SearchSpace,
+    *,
+    evaluate: Evaluate,
+    input_shape: Shape,
+    classes: int,
+    budget: Budget | None = None,
+    trials: int = 24,
+    seed: int = 0,
+    sampler: str = "tpe",
+    timeout: float | None = None,
+    study: optuna.Study | None = None,
+    counts: Counts | None = None,
+    rejected: Iterable[str] = (),
+    observers: Sequence[Observer] = (),
+) -> Result:
+    """Search a space for networks that are accurate for their size inside a budget.
+
+    Args:
+        evaluate: `fn(arch, report) -> accuracy` as a fraction; it calls `report(epoch, accuracy)` after every
+            epoch, which may raise StopTraining. It raises TrainingFailed for a candidate that cannot be trained.
+        input_shape: (channels, height, width) of the images.
+        trials: how many candidates are to be trained in all, those of the study's history included.
+        timeout: seconds after which no further candidate is started.
+        study: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
+        counts: counts of the history, to go on from.
+        rejected: ids of candidates that an earlier run rejected, so that they are counted once.
+
+    Returns:
+        All finished candidates, counts, and why the search ended: trials, timeout, exhausted or failures.
+
+    Raises:
+        NothingFeasible: no candidate of the space fits the budget.
+        SpecError: no candidate of the space makes a network for `input_shape`.
+    """
+    run = _Search(space, tuple(input_shape), classes, budget or Budget(), seed, sampler, study, counts, rejected, observers)
+    return run(evaluate, trials, timeout)
+
+
+class _Search:
+    def __init__(
+        self,
+        space: SearchSpace,
+        input_shape: Shape,
+        classes: int,
+        budget: Budget,
+        seed: int,
+        sampler: str,
+        study: optuna.Study | None,
+        counts: Counts | None,
+        rejected: Iterable[str],
+        observers: Sequence[Observer],
+    ) -> None:
+        self.space, self.shape, self.classes, self.budget, self.seed = space, input_shape, classes, budget, seed
+        self.study = study or _memory_study()
+        self.history = records(self.study)
+        self.counts = counts or Counts(trained=_trained(self.history), checked=len(self.history))
+        self.observers = observers
+        self.seen = {record.arch for record in self.history} | set(rejected)
+        self.draft = Draft(sampler, seed, [t for t in self.study.get_trials() if t.state.is_finished()])
+
+    def __call__(self, evaluate: Evaluate, trials: int, timeout: float | None) -> Result:
+        self._check_space()
+        self._tell(lambda observer: observer.started(self.history, self.counts))
+        try:
+            reason = self._loop(evaluate, trials, timeout)
+        finally:
+            self._tell(lambda observer: observer.ended(self.history, self.counts))
+        return Result(self.history, self.counts, reason)
+
+    def _loop(self, evaluate: Evaluate, trials: int, timeout: float | None) -> str:
+        deadline = time.monotonic() + timeout if timeout else float("inf")
+        failures = 0
+        while _trained(self.history) < trials:
+            if time.monotonic() >= deadline:
+                return "timeout"
+            try:
+                candidate = self._next(deadline)
+            except SpaceExhausted:
+                return "exhausted"
+            if candidate is None:
+                return "timeout"
+            record = self._train(candidate, evaluate)
+            failures = failures + 1 if record.state == "failed" else 0
+            if failures == MAX_FAILURES:
+                return "failures"
+        return "trials"
+
+    def _next(self, deadline: float) -> Candidate | None:
+        """The next new candidate inside the budget; None when time is up first."""
+        for i in range(_SAMPLER_DRAWS + _RANDOM_DRAWS):
+            if time.monotonic() >= deadline:
+                return None
+            draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
+            candidate = self._consider(self.space.draw(ask, self.shape, self.classes), draw)
+            if candidate:
+                return candidate
+        if not self.counts.trained and not self.counts.failed:
+            raise NothingFeasible(self._closest())
+        raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
+
+    def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
+        """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
+        self.counts.checked += 1
+        try:
+            verdict = self.budget.check(arch.cost)
+            broke, known = verdict.broke, arch.id
+        except SpecError as error:
+            verdict, broke, known = None, f"no network: {error}", repr(arch)
+        new = known not in self.seen
+        self.seen.add(known)
+        if broke and new:
+            return self._reject(arch, draw, verdict, broke)
+        if not new or verdict is None:
+            self.counts.duplicates += 1
+            self._refuse(draw, verdict)
+            self._tell(lambda observer: observer.checked(self.counts, None))
+            return None
+        return Candidate(arch, verdict, draw)
+
+    def _reject(self, arch: Arch, draw: Draw, verdict: Verdict | None, broke: str) -> None:
+        self.counts.over_budget += 1
+        for name in ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok):
+            self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
+        self._refuse(draw, verdict)
+        keep = self.counts.over_budget <= _KEPT_REJECTS
+        reject = self._row(arch, verdict, broke) if keep else None
+        self._tell(lambda observer: observer.checked(self.counts, reject))
+
+    def _refuse(self, draw: Draw, verdict: Verdict | None) -> None:
+        """Teach the sampler what is over budget; a duplicate inside it teaches nothing."""
+        if verdict is None or verdict.ok:
+            self.draft.drop(draw)
+        else:
+            self.draft.reject(draw, 0, verdict.excess)
+
+    def _row(self, arch: Arch, verdict: Verdict | None, broke: str) -> Reject:
+        if verdict is None:
+            return Reject("", None, None, None, broke)
+        return Reject(arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke)
+
+    def _train(self, candidate: Candidate, evaluate: Evaluate) -> Record:
+        self._tell(lambda observer: observer.training(candidate))
+        started, clock = datetime.now(), time.monotonic()
+        curve: list[list[float]] = []
+
+        def report(epoch: int, accuracy: float) -> None:
+            curve.append([epoch, accuracy])
+            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+
+        accuracy: float | None
+        try:
+            accuracy, state, reason = evaluate(candidate.arch, report), "complete", ""
+        except StopTraining as stop:
+            accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
+        except TrainingFailed as failure:
+            accuracy, state, reason = None, "failed", str(failure)
+        record = self._record(candidate, accuracy, state, reason, curve, time.monotonic() - clock)
+        self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
+        return self._commit(candidate, record, started)
+
+    def _commit(self, candidate: Candidate, record: Record, started: datetime) -> Record:
+        draw = candidate.draw
+        record = add_record(self.study, record, draw.params, draw.distributions, candidate.verdict, started)
+        if record.state == "complete" and record.val_accuracy is not None:
+            self.draft.finish(draw, record.val_accuracy, record.params)
+        else:
+            self.draft.drop(draw)
+        self.history = [*self.history, record]
+        self.counts.trained += record.state != "failed"
+        self.counts.failed += record.state == "failed"
+        self._tell(lambda observer: observer.finished(record, self.history, self.counts))
+        return record
+
+    def _record(
+        self, candidate: Candidate, accuracy: float | None, state: str, reason: str, curve: list[list[float]], seconds: float
+    ) -> Record:
+        arch, cost, dtype = candidate.arch, candidate.arch.cost, self.budget.size_dtype
+        return Record(
+            arch.id, accuracy, cost.params, cost.size_bytes(dtype), cost.macs, cost.peak_activation_bytes(dtype),
+            int(curve[-1][0]) if curve else 0, round(seconds, 3), -1, self.seed, arch.summary, state, reason, curve,
+        )  # fmt: skip
+
+    def _check_space(self) -> None:
+        """Refuse a budget that no candidate can meet, before anything is drawn."""
+        for name, limit, value, _ in self._limits():
+            _, lowest = self.space.smallest(value, self.shape, self.classes)
+            if lowest >= limit:
+                raise NothingFeasible(self._closest(only=name))
+        if not self._limits():
+            self.space.smallest(lambda arch: arch.cost.params, self.shape, self.classes)
+
+    def _limits(self) -> list[tuple[str, float, Callable[[Arch], float], Callable[[float], str]]]:
+        budget, dtype = self.budget, self.budget.size_dtype
+        every: list[tuple[str, float | None, Callable[[Arch], float], Callable[[float], str]]] = [
+            ("params", budget.max_params, lambda arch: arch.cost.params, lambda v: f"{format_count(v)} parameters"),
+            ("size_bytes", budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
+            ("macs", budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
+            (
+                "peak_activation_bytes",
+                budget.max_activation,
+                lambda arch: arch.cost.peak_activation_bytes(dtype),
+                lambda v: f"{format_bytes(v)} of activations",
+            ),
+        ]
+        return [(name, limit, value, words) for name, limit, value, words in every if limit is not None]
+
+    def _closest(self, only: str = "") -> str:
+        """One line: nothing fits, and how small this space gets."""
+        found = []
+        for name, limit, value, words in self._limits():
+            if not only or name == only:
+                _, lowest = self.space.smallest(value, self.shape, self.classes)
+                found.append(f"its smallest candidate has {words(lowest)}, the limit is under {words(limit)}")
+        both = "" if only or len(found) < 2 else "not all limits at once: "
+        return f"no candidate of space {self.space.name!r} fits the budget: {both}{'; '.join(found)}"
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            what(observer)
+
+
+def _trained(history: Sequence[Record]) -> int:
+    return sum(record.state in ("complete", "stopped") for record in history)
+
+
+def _memory_study() -> optuna.Study:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    study.set_metric_names(METRICS)
+    return study
+
+
+def config_of(space_toml: str, **values: Any) -> Mapping[str, Any]:
+    """What a study carries so that it can be resumed and read anywhere."""
+    return {"space": space_toml, **values}

@@ -1,0 +1,173 @@
+"""The study's storage: an Optuna study whose finished trials are the only record that must survive.
+
+A trial is added once, whole, when its candidate is finished, so a killed run leaves no half-written one.
+Its user attributes hold the candidate's id, cost and history; the study's hold what rebuilds the search.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from archsearch.budget import Verdict
+from archsearch.errors import StudyError
+
+METRICS = ["val_accuracy", "params"]
+_CONFIG = "archsearch"
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished candidate, as it stands in the tables.
+
+    `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...].
+    """
+
+    arch: str
+    val_accuracy: float | None
+    params: int
+    size_bytes: int
+    macs: int
+    peak_activation_bytes: int
+    epochs: int
+    train_seconds: float
+    trial: int
+    seed: int
+    summary: str
+    state: str = "complete"
+    reason: str = ""
+    curve: list[list[float]] = field(default_factory=list)
+
+
+def sqlite_url(path: Path) -> str:
+    """The storage URL of a SQLite file."""
+    return f"sqlite:///{path.absolute()}"
+
+
+def hide_password(text: str) -> str:
+    """A URL, or a text with URLs, without their passwords."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+
+
+@contextmanager
+def faults(url: str) -> Iterator[None]:
+    """Turn the database's own errors into a StudyError of one line, without the URL's password."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        raise StudyError(f"study storage {hide_password(url)}: {hide_password(reason)}") from None
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Open (or create) a storage. SQLite gets a write-ahead log, which readers do not block.
+
+    Raises:
+        StudyError: no such database, no database at all, or no permission.
+    """
+    with faults(url):
+        try:
+            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if _is_sqlite(url) else {})
+        except (ImportError, ValueError) as error:
+            raise StudyError(f"study storage {hide_password(url)}: {hide_password(str(error))}") from None
+        if _is_sqlite(url):
+            sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
+            with storage.engine.connect() as connection:
+                _pragmas(connection.connection.dbapi_connection, None)
+        return storage
+
+
+def _is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def _pragmas(connection: Any, record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def create_study(storage: RDBStorage, name: str, config: Mapping[str, Any]) -> optuna.Study:
+    """A new study for (val_accuracy up, params down) that carries `config` (plain values).
+
+    Raises:
+        StudyError: a study of this name exists.
+    """
+    try:
+        study = optuna.create_study(study_name=name, storage=storage, directions=["maximize", "minimize"])
+    except optuna.exceptions.DuplicatedStudyError:
+        raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
+    study.set_metric_names(METRICS)
+    study.set_user_attr(_CONFIG, json.dumps(config))
+    return study
+
+
+def load_study(storage: RDBStorage, name: str) -> tuple[optuna.Study, dict[str, Any]]:
+    """An existing study and the config it carries.
+
+    Raises:
+        StudyError: no study of this name, or one that archsearch did not make.
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise StudyError(f"there is no study {name!r} in this storage") from None
+    config = study.user_attrs.get(_CONFIG)
+    if config is None:
+        raise StudyError(f"study {name!r} was not made by archsearch")
+    return study, json.loads(config)
+
+
+def add_record(
+    study: optuna.Study,
+    record: Record,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    verdict: Verdict,
+    started: datetime,
+) -> Record:
+    """Add one finished candidate in one transaction; returns it with its trial number."""
+    attrs = {name: value for name, value in asdict(record).items() if name != "trial"}
+    trial = optuna.trial.create_trial(
+        state=_STATES[record.state],
+        values=[record.val_accuracy, record.params] if record.state == "complete" else None,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=attrs,
+        # The dashboard reads the list, Optuna's samplers the keyed values; both say: feasible.
+        system_attrs={"constraints": [check.value / check.limit - 1 for check in verdict.limits]},
+        constraints={check.name: check.value / check.limit - 1 for check in verdict.limits},
+    )
+    trial.datetime_start = started
+    trial.datetime_complete = datetime.now()
+    study.add_trial(trial)
+    return records(study)[-1]
+
+
+def records(study: optuna.Study) -> list[Record]:
+    """Every finished candidate of a study, in the order in which they finished."""
+    states = tuple(_STATES.values())
+    return [_record(trial) for trial in study.get_trials(deepcopy=False, states=states) if "arch" in trial.user_attrs]
+
+
+def _record(trial: FrozenTrial) -> Record:
+    names = {item.name for item in fields(Record)}
+    found = {name: value for name, value in trial.user_attrs.items() if name in names}
+    return Record(**found, trial=trial.number)
