@@ -39,7 +39,7 @@ def load_npz(path: Path, name: str) -> Dataset:
     DataError, with all faults of the headers at once, for a file that breaks the layout.
     """
     with _archive(path, name) as archive:
-        headers = _checked_headers(archive, name)
+        headers = _checked_headers(archive, name, test=False)
         images, labels = _read_split(archive, "train", name, limit=headers["train_images"].shape[0])
         if labels.min() == labels.max():
             raise DataError(f"{name}: all train_labels are {labels[0]}: at least 2 classes are needed")
@@ -53,7 +53,7 @@ def load_npz(path: Path, name: str) -> Dataset:
 
 def _read_test(path: Path, name: str, classes: int) -> Split:
     with _archive(path, name) as archive:
-        _checked_headers(archive, name)
+        _checked_headers(archive, name, test=True)
         return _read_split(archive, "test", name, limit=classes)
 
 
@@ -73,16 +73,24 @@ def _archive(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         raise DataError(f"{name}: {path} cannot be read ({error}): copy or write it again") from error
 
 
-def _checked_headers(archive: zipfile.ZipFile, name: str) -> dict[str, _Header]:
+def _checked_headers(archive: zipfile.ZipFile, name: str, *, test: bool) -> dict[str, _Header]:
+    """Headers by array, without fault; those of a damaged test array are an error only if `test`."""
     stored = {member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")}
     wanted = _REQUIRED + (_OWN_VALIDATION if stored & set(_OWN_VALIDATION) else ())
     missing = [array for array in wanted if array not in stored]
     if missing:
+        present = ", ".join(sorted(stored)) or "no array"
         raise DataError(
-            f"{name}: missing {', '.join(missing)} (the file holds {', '.join(sorted(stored)) or 'no array'}): "
+            f"{name}: missing {', '.join(missing)} (the file holds {present}): "
             "save train_images, train_labels, test_images and test_labels with numpy.savez"
         )
-    headers = {array: _header(archive, array) for array in wanted}
+    headers = {}
+    for array in wanted:
+        try:
+            headers[array] = _header(archive, array)
+        except _DAMAGED:
+            if test or not array.startswith("test_"):
+                raise
     faults = [fault for part in ("train", "test", "val") for fault in _faults(headers, part)]
     if faults:
         raise DataError(f"{name}: {'; '.join(faults)}")
@@ -102,7 +110,7 @@ def _header(archive: zipfile.ZipFile, array: str) -> _Header:
 
 def _faults(headers: dict[str, _Header], part: str) -> list[str]:
     """What is wrong with one split's two headers, one phrase each."""
-    if f"{part}_images" not in headers:
+    if not {f"{part}_images", f"{part}_labels"} <= headers.keys():
         return []
     images, labels = headers[f"{part}_images"], headers[f"{part}_labels"]
     faults = [*_image_faults(f"{part}_images", images), *_label_faults(f"{part}_labels", labels)]
