@@ -85,7 +85,9 @@ class Arch:
         shape = self.input_shape
         for name, kind, spec in self._specs():
             try:
-                expr = _stage(spec, shape) if isinstance(spec, Stage) else _end(kind, spec, shape, self.classes)
+                expr = (
+                    _stage(spec, shape) if isinstance(spec, Stage) else _end(kind, spec, shape, self.classes)
+                )
                 yield name, expr, shape
                 shape = cost.measure(expr, shape).out
             except SpecError as error:
@@ -132,7 +134,10 @@ class Arch:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in an architecture file."""
         stages = [_stage_dict(stage) for stage in self.stages]
-        ends = {name: {"type": part.type, **dict(part.dims)} for name, part in (("stem", self.stem), ("head", self.head))}
+        ends = {
+            name: {"type": part.type, **dict(part.dims)}
+            for name, part in (("stem", self.stem), ("head", self.head))
+        }
         recipe = {"recipe": dict(self.recipe)} if self.recipe else {}
         return {
             "input": list(self.input_shape), "classes": self.classes,
@@ -165,6 +170,19 @@ class Arch:
     def load(cls, path: str | Path) -> Arch:
         """Read an architecture file. Raises SpecError: missing, unreadable or wrong."""
         return cls.from_toml(read_text(Path(path)), str(path))
+
+
+def count(network: Arch | Expr, input_shape: Shape | None = None) -> Cost:
+    """The exact cost of an architecture, or of an expression at an input shape (channels, height, width).
+
+    Raises:
+        SpecError: it makes no network.
+    """
+    if isinstance(network, Arch):
+        return network.cost
+    if input_shape is None:
+        raise SpecError("an expression is counted at an input shape: count(expr, (3, 32, 32))")
+    return cost.measure(network, tuple(input_shape))
 
 
 def read_text(path: Path) -> str:
@@ -211,7 +229,9 @@ def _part_summary(part: Part) -> str:
 def _stage_summary(stage: Stage) -> str:
     stride = f"/{stage.stride}" if stage.stride > 1 else ""
     down = [stage.down] if stage.stride > 1 and stage.down != "stride" else []
-    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *_dims_summary(dict(stage.dims))])
+    return " ".join(
+        [stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *_dims_summary(dict(stage.dims))]
+    )
 
 
 def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
@@ -294,7 +314,12 @@ class _Reader:
             return None
 
     def check(
-        self, label: str, kind: str, name: object, dims: dict[str, Any], extra: Mapping[str, object] | None = None
+        self,
+        label: str,
+        kind: str,
+        name: object,
+        dims: dict[str, Any],
+        extra: Mapping[str, object] | None = None,
     ) -> None:
         try:
             entry = lookup(kind, str(name))
@@ -309,7 +334,9 @@ class _Reader:
                 self.problems += [f"{label}: {problem}" for problem in entry.check([(dim, value)])]
 
     def recipe(self, value: object) -> dict[str, Value]:
-        if not isinstance(value, Mapping) or not all(isinstance(v, int | float | str) for v in value.values()):
+        if not isinstance(value, Mapping) or not all(
+            isinstance(v, int | float | str) for v in value.values()
+        ):
             self.problems.append("recipe: must be a table of numbers, strings and booleans")
             return {}
         return dict(value)

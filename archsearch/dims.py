@@ -1,7 +1,7 @@
 """Dims of a search space: an integer or float range, or a choice. A bare value is a constant.
 
-    { int = [16, 256], step = 16 }    { int = [8, 512], log = true }
-    { float = [1e-4, 1.0], log = true }    { choice = ["basic", "nin"] }
+{ int = [16, 256], step = 16 }    { int = [8, 512], log = true }
+{ float = [1e-4, 1.0], log = true }    { choice = ["basic", "nin"] }
 """
 
 from __future__ import annotations

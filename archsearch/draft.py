@@ -110,7 +110,10 @@ class Draft:
         else:
             self._study.add_trial(
                 optuna.trial.create_trial(
-                    values=values, params=draw.params, distributions=draw.distributions, constraints={"budget": -1e-9}
+                    values=values,
+                    params=draw.params,
+                    distributions=draw.distributions,
+                    constraints={"budget": -1e-9},
                 )
             )
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from archsearch.arch import Arch
 from archsearch.cost import measure
 from archsearch.errors import SpecError
 from archsearch.layers import (
@@ -73,6 +75,15 @@ class AuxHead(nn.Module):
         return x
 
 
+def build(arch: Arch) -> nn.Sequential:
+    """The network of an architecture: named parts stem, stage1 .., head; images (N, C, H, W) to logits.
+
+    Raises:
+        SpecError: the architecture makes no network.
+    """
+    return build_chain(arch.parts(), arch.input_shape)
+
+
 def build_expr(expr: Expr, shape: Shape) -> nn.Module:
     """The module of an expression for inputs (N, *shape).
 
@@ -102,8 +113,22 @@ def build_chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> nn.Sequentia
     return nn.Sequential(modules)
 
 
+class ThinPointwise(nn.Conv2d):
+    """A strided 1x1 convolution of under 8 channels, as a subsampling and a convolution of stride 1.
+
+    oneDNN 3.13 (torch 2.15) writes past its buffers in the backward pass of the strided one on AVX2 and
+    takes the process down; the sum is the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = self.stride[0]
+        return functional.conv2d(x[:, :, ::step, ::step], self.weight, self.bias)
+
+
 def _conv(leaf: Conv, shape: Shape) -> nn.Module:
-    return nn.Conv2d(
+    thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1)
+    kind = ThinPointwise if thin else nn.Conv2d
+    return kind(
         shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 
@@ -136,7 +136,18 @@ def search(
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
-    run = _Search(space, tuple(input_shape), classes, budget or Budget(), seed, sampler, study, counts, rejected, observers)
+    run = _Search(
+        space,
+        tuple(input_shape),
+        classes,
+        budget or Budget(),
+        seed,
+        sampler,
+        study,
+        counts,
+        rejected,
+        observers,
+    )
     return run(evaluate, trials, timeout)
 
 
@@ -154,7 +165,13 @@ class _Search:
         rejected: Iterable[str],
         observers: Sequence[Observer],
     ) -> None:
-        self.space, self.shape, self.classes, self.budget, self.seed = space, input_shape, classes, budget, seed
+        self.space, self.shape, self.classes, self.budget, self.seed = (
+            space,
+            input_shape,
+            classes,
+            budget,
+            seed,
+        )
         self.study = study or _memory_study()
         self.history = records(self.study)
         self.counts = counts or Counts(trained=_trained(self.history), checked=len(self.history))
@@ -200,7 +217,9 @@ class _Search:
                 return candidate
         if not self.counts.trained and not self.counts.failed:
             raise NothingFeasible(self._closest())
-        raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
+        raise SpaceExhausted(
+            f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws"
+        )
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
         """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
@@ -216,31 +235,35 @@ class _Search:
             return self._reject(arch, draw, verdict, broke)
         if not new or verdict is None:
             self.counts.duplicates += 1
-            self._refuse(draw, verdict)
+            self._refuse(arch, draw, verdict)
             self._tell(lambda observer: observer.checked(self.counts, None))
             return None
         return Candidate(arch, verdict, draw)
 
     def _reject(self, arch: Arch, draw: Draw, verdict: Verdict | None, broke: str) -> None:
         self.counts.over_budget += 1
-        for name in ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok):
+        for name in (
+            ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok)
+        ):
             self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
-        self._refuse(draw, verdict)
+        self._refuse(arch, draw, verdict)
         keep = self.counts.over_budget <= _KEPT_REJECTS
         reject = self._row(arch, verdict, broke) if keep else None
         self._tell(lambda observer: observer.checked(self.counts, reject))
 
-    def _refuse(self, draw: Draw, verdict: Verdict | None) -> None:
+    def _refuse(self, arch: Arch, draw: Draw, verdict: Verdict | None) -> None:
         """Teach the sampler what is over budget; a duplicate inside it teaches nothing."""
         if verdict is None or verdict.ok:
             self.draft.drop(draw)
         else:
-            self.draft.reject(draw, 0, verdict.excess)
+            self.draft.reject(draw, arch.cost.params, verdict.excess)
 
     def _row(self, arch: Arch, verdict: Verdict | None, broke: str) -> Reject:
         if verdict is None:
             return Reject("", None, None, None, broke)
-        return Reject(arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke)
+        return Reject(
+            arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke
+        )
 
     def _train(self, candidate: Candidate, evaluate: Evaluate) -> Record:
         self._tell(lambda observer: observer.training(candidate))
@@ -276,7 +299,13 @@ class _Search:
         return record
 
     def _record(
-        self, candidate: Candidate, accuracy: float | None, state: str, reason: str, curve: list[list[float]], seconds: float
+        self,
+        candidate: Candidate,
+        accuracy: float | None,
+        state: str,
+        reason: str,
+        curve: list[list[float]],
+        seconds: float,
     ) -> Record:
         arch, cost, dtype = candidate.arch, candidate.arch.cost, self.budget.size_dtype
         return Record(
@@ -296,7 +325,12 @@ class _Search:
     def _limits(self) -> list[tuple[str, float, Callable[[Arch], float], Callable[[float], str]]]:
         budget, dtype = self.budget, self.budget.size_dtype
         every: list[tuple[str, float | None, Callable[[Arch], float], Callable[[float], str]]] = [
-            ("params", budget.max_params, lambda arch: arch.cost.params, lambda v: f"{format_count(v)} parameters"),
+            (
+                "params",
+                budget.max_params,
+                lambda arch: arch.cost.params,
+                lambda v: f"{format_count(v)} parameters",
+            ),
             ("size_bytes", budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
             ("macs", budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
             (
@@ -331,8 +365,3 @@ def _memory_study() -> optuna.Study:
     study = optuna.create_study(directions=["maximize", "minimize"])
     study.set_metric_names(METRICS)
     return study
-
-
-def config_of(space_toml: str, **values: Any) -> Mapping[str, Any]:
-    """What a study carries so that it can be resumed and read anywhere."""
-    return {"space": space_toml, **values}

@@ -85,7 +85,9 @@ class Slot:
     def dims(self) -> Iterator[tuple[str, Dim]]:
         """Every dim with its dotted name."""
         own = {self.selector_key: self.selector, **self.fields}
-        own |= {f"{chosen}.{name}": dim for chosen, table in self.nested.items() for name, dim in table.items()}
+        own |= {
+            f"{chosen}.{name}": dim for chosen, table in self.nested.items() for name, dim in table.items()
+        }
         yield from ((f"{self.label}.{name}", dim) for name, dim in own.items() if isinstance(dim, Dim))
 
 
@@ -118,7 +120,9 @@ class SearchSpace:
         drawn = [slot.draw(ask) for slot in self.stages]
         stages = tuple(_stage(*found) for found in drawn if found)
         head = _part(self.head.draw(ask))
-        searched = {name: ask(f"train.{name}", dim) for name, dim in self.train.items() if isinstance(dim, Dim)}
+        searched = {
+            name: ask(f"train.{name}", dim) for name, dim in self.train.items() if isinstance(dim, Dim)
+        }
         return Arch(tuple(input_shape), classes, stem, stages, head, {**self.pinned, **searched})
 
     def recipe(self, base: Recipe) -> Recipe:
@@ -129,7 +133,9 @@ class SearchSpace:
         """A candidate with every dim uniform over its range (over the logarithm where it says so)."""
         return self.draw(lambda name, dim: uniform(rng, dim), input_shape, classes)
 
-    def smallest(self, value: Callable[[Arch], float], input_shape: Shape, classes: int) -> tuple[Arch, float]:
+    def smallest(
+        self, value: Callable[[Arch], float], input_shape: Shape, classes: int
+    ) -> tuple[Arch, float]:
         """The candidate with the smallest `value` that coordinate descent over all dims finds.
 
         Exact where `value` falls with every single dim, as sizes nearly always do.
@@ -268,9 +274,13 @@ class _Reader:
             return Slot(label, kind, "", {}, {})
         key = "block" if kind == "block" else "type"
         known = names(kind)
-        nested = {name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)}
+        nested = {
+            name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)
+        }
         flat = {name: sub for name, sub in table.items() if name not in nested}
-        fields = {name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None}
+        fields = {
+            name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None
+        }
         inner = {chosen: self.table(f"{label}.{chosen}", sub) for chosen, sub in nested.items()}
         if key not in flat:
             self.problems.append(f"{label}: {key!r} is missing")
@@ -300,10 +310,15 @@ class _Reader:
             self.check_stage(slot)
         for chosen in options:
             stage_types = _STAGE_TYPES if slot.kind == "block" else {}
-            types = {**{name: wanted for name, (wanted, _) in lookup(slot.kind, chosen).dims.items()}, **stage_types}
+            types = {
+                **{name: wanted for name, (wanted, _) in lookup(slot.kind, chosen).dims.items()},
+                **stage_types,
+            }
             self.check_types(slot.label, f"{slot.kind} {chosen!r}", slot.fields, types)
             inside = {name: wanted for name, wanted in types.items() if name not in stage_types}
-            self.check_types(f"{slot.label}.{chosen}", f"{slot.kind} {chosen!r}", slot.nested.get(chosen, {}), inside)
+            self.check_types(
+                f"{slot.label}.{chosen}", f"{slot.kind} {chosen!r}", slot.nested.get(chosen, {}), inside
+            )
 
     def exists(self, slot: Slot, name: Value) -> bool:
         try:
@@ -318,7 +333,8 @@ class _Reader:
             self.problems.append(f"{slot.label}: 'width' is missing")
         for name, lowest in (("width", 1), ("depth", 0), ("stride", 1)):
             low = min(
-                (v for v in _bounds(slot.fields.get(name, lowest)) if isinstance(v, int | float)), default=lowest
+                (v for v in _bounds(slot.fields.get(name, lowest)) if isinstance(v, int | float)),
+                default=lowest,
             )
             if low < lowest:
                 self.problems.append(f"{slot.label}.{name} = {low}: must be at least {lowest}")
@@ -344,10 +360,14 @@ class _Reader:
             self.problems.append("train: must be a table")
             return {}
         found = self.table("train", table)
-        self.problems += [f"train: {problem}" for problem in check_values(dict.fromkeys(set(found) - set(FIELDS), 0))]
+        self.problems += [
+            f"train: {problem}" for problem in check_values(dict.fromkeys(set(found) - set(FIELDS), 0))
+        ]
         for name, dim in found.items():
             if name in FIELDS:
-                self.problems += [f"train: {problem}" for value in _bounds(dim) for problem in _recipe(name, value)]
+                self.problems += [
+                    f"train: {problem}" for value in _bounds(dim) for problem in _recipe(name, value)
+                ]
         return found
 
 

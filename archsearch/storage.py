@@ -85,7 +85,9 @@ def open_storage(url: str) -> RDBStorage:
     """
     with faults(url):
         try:
-            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if _is_sqlite(url) else {})
+            storage = RDBStorage(
+                url, engine_kwargs={"connect_args": {"timeout": 60}} if _is_sqlite(url) else {}
+            )
         except (ImportError, ValueError) as error:
             raise StudyError(f"study storage {hide_password(url)}: {hide_password(str(error))}") from None
         if _is_sqlite(url):
@@ -113,7 +115,9 @@ def create_study(storage: RDBStorage, name: str, config: Mapping[str, Any]) -> o
     try:
         study = optuna.create_study(study_name=name, storage=storage, directions=["maximize", "minimize"])
     except optuna.exceptions.DuplicatedStudyError:
-        raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
+        raise StudyError(
+            f"study {name!r} exists: add --resume to go on with it, or choose another --study"
+        ) from None
     study.set_metric_names(METRICS)
     study.set_user_attr(_CONFIG, json.dumps(config))
     return study
@@ -164,7 +168,11 @@ def add_record(
 def records(study: optuna.Study) -> list[Record]:
     """Every finished candidate of a study, in the order in which they finished."""
     states = tuple(_STATES.values())
-    return [_record(trial) for trial in study.get_trials(deepcopy=False, states=states) if "arch" in trial.user_attrs]
+    return [
+        _record(trial)
+        for trial in study.get_trials(deepcopy=False, states=states)
+        if "arch" in trial.user_attrs
+    ]
 
 
 def _record(trial: FrozenTrial) -> Record:

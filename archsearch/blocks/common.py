@@ -6,7 +6,14 @@ from archsearch.layers import Act, AdaptivePool, Conv, Expr, Norm, Seq, mul, seq
 
 
 def conv(
-    out: int, kernel: int = 3, stride: int = 1, *, act: str = "relu", norm: bool = True, groups: int = 1, dilation: int = 1
+    out: int,
+    kernel: int = 3,
+    stride: int = 1,
+    *,
+    act: str = "relu",
+    norm: bool = True,
+    groups: int = 1,
+    dilation: int = 1,
 ) -> Seq:
     """Convolution, normalisation, activation. Without norm it has a bias; with act "" it stays linear."""
     parts: list[Expr] = [Conv(out, kernel, stride, dilation=dilation, groups=groups, bias=not norm)]

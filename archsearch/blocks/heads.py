@@ -15,7 +15,9 @@ def linear(shape: Shape, classes: int, *, dropout: float = 0.0) -> Expr:
 
 
 @head("nin")
-def nin(shape: Shape, classes: int, *, hidden: int = 0, act: str = "relu", norm: bool = True, dropout: float = 0.0) -> Expr:
+def nin(
+    shape: Shape, classes: int, *, hidden: int = 0, act: str = "relu", norm: bool = True, dropout: float = 0.0
+) -> Expr:
     """A 1x1 convolution to one map a class, then global average pooling (Lin, Chen, Yan 2013).
 
     `hidden`: channels of a 1x1 convolution before it, 0 for none.

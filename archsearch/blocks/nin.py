@@ -10,7 +10,14 @@ from archsearch.layers import Act, Expr, Seq, add, seq
 
 @block("nin")
 def nin(
-    c_in: int, width: int, stride: int, *, kernel: int = 3, points: int = 2, act: str = "relu", norm: bool = True
+    c_in: int,
+    width: int,
+    stride: int,
+    *,
+    kernel: int = 3,
+    points: int = 2,
+    act: str = "relu",
+    norm: bool = True,
 ) -> Expr:
     """An mlpconv: k x k, then `points` 1x1 convolutions, each normalised and activated."""
     return seq(_mlpconv(width, stride, kernel, points, act, norm), Act(act))
@@ -18,7 +25,14 @@ def nin(
 
 @block("resnin")
 def resnin(
-    c_in: int, width: int, stride: int, *, kernel: int = 3, points: int = 2, act: str = "relu", norm: bool = True
+    c_in: int,
+    width: int,
+    stride: int,
+    *,
+    kernel: int = 3,
+    points: int = 2,
+    act: str = "relu",
+    norm: bool = True,
 ) -> Expr:
     """A residual block whose branch is an mlpconv; the last activation follows the sum."""
     branch = _mlpconv(width, stride, kernel, points, act, norm)

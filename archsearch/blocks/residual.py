@@ -8,7 +8,9 @@ from archsearch.layers import Act, Expr, add, seq
 
 
 @block("basic")
-def basic(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "relu", norm: bool = True) -> Expr:
+def basic(
+    c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "relu", norm: bool = True
+) -> Expr:
     """Two k x k convolutions and a shortcut."""
     branch = seq(conv(width, kernel, stride, act=act, norm=norm), conv(width, kernel, act="", norm=norm))
     return seq(add(shortcut(c_in, width, stride, norm=norm), branch), Act(act))
@@ -16,7 +18,14 @@ def basic(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "re
 
 @block("bottleneck")
 def bottleneck(
-    c_in: int, width: int, stride: int, *, kernel: int = 3, ratio: float = 0.25, act: str = "relu", norm: bool = True
+    c_in: int,
+    width: int,
+    stride: int,
+    *,
+    kernel: int = 3,
+    ratio: float = 0.25,
+    act: str = "relu",
+    norm: bool = True,
 ) -> Expr:
     """1x1 down to `ratio` of the width, k x k, 1x1 up again, and a shortcut. The stride is the k x k's."""
     inner = scaled(width, ratio)

@@ -15,7 +15,14 @@ def none(c_in: int) -> Expr:
 
 @stem("conv")
 def conv_stem(
-    c_in: int, *, width: int = 16, kernel: int = 3, stride: int = 1, pool: bool = False, act: str = "relu", norm: bool = True
+    c_in: int,
+    *,
+    width: int = 16,
+    kernel: int = 3,
+    stride: int = 1,
+    pool: bool = False,
+    act: str = "relu",
+    norm: bool = True,
 ) -> Expr:
     """One convolution; `pool` adds a 3x3 max pooling of stride 2 (with kernel 7, stride 2: ImageNet's stem)."""
     tail = [Pool("max", 3, 2, 1)] if pool else []
