@@ -85,9 +85,7 @@ class Arch:
         shape = self.input_shape
         for name, kind, spec in self._specs():
             try:
-                expr = (
-                    _stage(spec, shape) if isinstance(spec, Stage) else _end(kind, spec, shape, self.classes)
-                )
+                expr = _stage(spec, shape) if isinstance(spec, Stage) else _end(kind, spec, shape, self.classes)
                 yield name, expr, shape
                 shape = cost.measure(expr, shape).out
             except SpecError as error:
@@ -135,8 +133,7 @@ class Arch:
         """Plain values, as they stand in an architecture file."""
         stages = [_stage_dict(stage) for stage in self.stages]
         ends = {
-            name: {"type": part.type, **dict(part.dims)}
-            for name, part in (("stem", self.stem), ("head", self.head))
+            name: {"type": part.type, **dict(part.dims)} for name, part in (("stem", self.stem), ("head", self.head))
         }
         recipe = {"recipe": dict(self.recipe)} if self.recipe else {}
         return {
@@ -229,9 +226,7 @@ def _part_summary(part: Part) -> str:
 def _stage_summary(stage: Stage) -> str:
     stride = f"/{stage.stride}" if stage.stride > 1 else ""
     down = [stage.down] if stage.stride > 1 and stage.down != "stride" else []
-    return " ".join(
-        [stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *_dims_summary(dict(stage.dims))]
-    )
+    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *_dims_summary(dict(stage.dims))])
 
 
 def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
@@ -334,9 +329,7 @@ class _Reader:
                 self.problems += [f"{label}: {problem}" for problem in entry.check([(dim, value)])]
 
     def recipe(self, value: object) -> dict[str, Value]:
-        if not isinstance(value, Mapping) or not all(
-            isinstance(v, int | float | str) for v in value.values()
-        ):
+        if not isinstance(value, Mapping) or not all(isinstance(v, int | float | str) for v in value.values()):
             self.problems.append("recipe: must be a table of numbers, strings and booleans")
             return {}
         return dict(value)

@@ -18,8 +18,8 @@ from archsearch.layers import (
     ACTIVATIONS,
     POOLS,
     Act,
-    Add,
     AdaptivePool,
+    Add,
     Aux,
     Combinator,
     Concat,
@@ -133,9 +133,7 @@ def measure(expr: Expr, shape: Shape) -> Cost:
         return chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
     if isinstance(expr, Aux):
         size = prod(shape)
-        return Cost(
-            shape, peak=size, peak_held=size, view=True, aux_params=measure(expr.parts[0], shape).params
-        )
+        return Cost(shape, peak=size, peak_held=size, view=True, aux_params=measure(expr.parts[0], shape).params)
     if isinstance(expr, Combinator):
         return _branches(expr, shape)
     raise SpecError(f"{expr!r} is no expression over layer specs")
@@ -224,9 +222,7 @@ def _join_concat(expr: Combinator, outs: list[Shape]) -> Shape:
 def _join_mul(expr: Combinator, outs: list[Shape]) -> Shape:
     ones = (outs[0][0], *(1 for _ in outs[0][1:]))
     if any(out not in (outs[0], ones) for out in outs):
-        raise SpecError(
-            f"a product needs equal shapes or one value a channel, not {', '.join(map(str, outs))}"
-        )
+        raise SpecError(f"a product needs equal shapes or one value a channel, not {', '.join(map(str, outs))}")
     return outs[0]
 
 
@@ -297,13 +293,9 @@ def _window(what: str, size: int, kernel: int, stride: int, padding: int, ceil: 
 def _conv(leaf: Conv, shape: Shape) -> LeafCost:
     channels, height, width = _image("a convolution", shape)
     kernel, groups = leaf.kernel, leaf.groups
-    _positive(
-        "convolution", out=leaf.out, kernel=kernel, stride=leaf.stride, dilation=leaf.dilation, groups=groups
-    )
+    _positive("convolution", out=leaf.out, kernel=kernel, stride=leaf.stride, dilation=leaf.dilation, groups=groups)
     if channels % groups or leaf.out % groups:
-        raise SpecError(
-            f"convolution groups = {groups}: must divide {channels} input and {leaf.out} output channels"
-        )
+        raise SpecError(f"convolution groups = {groups}: must divide {channels} input and {leaf.out} output channels")
     span = leaf.dilation * (kernel - 1) + 1
     rows = _window("a convolution's", height, span, leaf.stride, leaf.padding)
     columns = _window("a convolution's", width, span, leaf.stride, leaf.padding)

@@ -68,7 +68,7 @@ def parse_dim(spec: object) -> Dim | Value:
     kinds = [kind for kind in _KEYS if kind in spec]
     if len(kinds) != 1:
         near = unknown(next(iter(spec), ""), _KEYS)
-        raise ValueError(f"a dim has exactly one of int, float, choice, not {near if not kinds else kinds}")
+        raise ValueError(f"a dim has exactly one of int, float, choice, not {kinds or near}")
     for key in spec:
         if key not in _KEYS[kinds[0]]:
             raise ValueError(f"a dim of {kinds[0]} has no key {unknown(key, _KEYS[kinds[0]])}")
@@ -86,22 +86,31 @@ def _choice(options: object) -> Choice:
 
 
 def _range(kind: str, spec: Mapping[str, object]) -> Int | Float:
-    ends, log, step = spec[kind], spec.get("log", False), spec.get("step", 1)
-    wanted = int if kind == "int" else int | float
-    fine = isinstance(ends, list) and len(ends) == 2
-    if not fine or not all(isinstance(end, wanted) and not isinstance(end, bool) for end in ends):  # type: ignore[attr-defined]
-        raise ValueError(f"{kind} = {ends!r}: must be [low, high]")
-    low, high = ends  # type: ignore[misc]
-    if not (low <= high and math.isfinite(high - low)):
-        raise ValueError(f"{kind} = {ends!r}: low must not be above high")
+    low, high = _limits(kind, spec[kind])
+    log, step = spec.get("log", False), spec.get("step", 1)
     if not isinstance(log, bool):
         raise ValueError(f"log = {log!r}: must be true or false")
     if log and low <= 0:
-        raise ValueError(f"{kind} = {ends!r} with log: low must be above zero")
+        raise ValueError(f"{kind} = {spec[kind]!r} with log: low must be above zero")
     if kind == "float":
         return Float(float(low), float(high), log)
     if not isinstance(step, int) or isinstance(step, bool) or step < 1 or (log and step != 1):
         raise ValueError(f"step = {step!r}: must be a whole number of at least 1, and not together with log")
     if (high - low) % step:
-        raise ValueError(f"int = {ends!r}: high is not a whole number of steps of {step} above low")
-    return Int(low, high, step, log)
+        raise ValueError(f"int = {spec[kind]!r}: high is not a whole number of steps of {step} above low")
+    return Int(int(low), int(high), step, log)
+
+
+def _limits(kind: str, ends: object) -> tuple[float, float]:
+    wanted = int if kind == "int" else int | float
+    if not isinstance(ends, list) or len(ends) != 2:
+        raise ValueError(f"{kind} = {ends!r}: must be [low, high]")
+    if not all(isinstance(end, wanted) and not isinstance(end, bool) for end in ends):
+        raise ValueError(
+            f"{kind} = {ends!r}: must be [low, high], both {'whole numbers' if kind == 'int' else 'numbers'}"
+        )
+    low, high = ends
+    # Optuna keeps ranges as floats and 64-bit integers.
+    if not (low <= high and abs(low) < 2**53 and abs(high) < 2**53):
+        raise ValueError(f"{kind} = {ends!r}: low must not be above high, and both finite")
+    return low, high

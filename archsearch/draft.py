@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.blocks import Value
 from archsearch.dims import Choice, Dim, Int
 from archsearch.errors import InputError
-from archsearch.space import uniform
+from archsearch.space import Ask, uniform
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=10),
@@ -80,15 +80,23 @@ class Draft:
         )
         self._study.add_trials(history)
 
-    def ask(self) -> tuple[Draw, Callable[[str, Dim], Value]]:
+    def ask(self) -> tuple[Draw, Ask]:
         """A new draw and the function that answers its dims with the sampler's proposals."""
         draw = Draw({}, {}, self._study.ask())
-        return draw, lambda name, dim: draw.answer(name, dim, _suggest(draw.trial, name, dim))
 
-    def ask_random(self) -> tuple[Draw, Callable[[str, Dim], Value]]:
+        def answer(name: str, dim: Dim) -> Value:
+            return draw.answer(name, dim, _suggest(draw.trial, name, dim))
+
+        return draw, answer
+
+    def ask_random(self) -> tuple[Draw, Ask]:
         """A uniform draw that the sampler does not see."""
         draw = Draw({}, {})
-        return draw, lambda name, dim: draw.answer(name, dim, uniform(self._random, dim))
+
+        def answer(name: str, dim: Dim) -> Value:
+            return draw.answer(name, dim, uniform(self._random, dim))
+
+        return draw, answer
 
     def reject(self, draw: Draw, params: int, excess: float) -> None:
         """The draw is over budget: a trial of accuracy 0 with a broken constraint."""

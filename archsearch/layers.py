@@ -254,5 +254,5 @@ def flat(expr: Seq) -> Iterator[Expr]:
 
 
 @cache
-def _field_names(kind: type[Leaf]) -> tuple[str, ...]:
+def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -14,8 +14,8 @@ from archsearch.cost import measure
 from archsearch.errors import SpecError
 from archsearch.layers import (
     Act,
-    Add,
     AdaptivePool,
+    Add,
     Aux,
     Combinator,
     Concat,
@@ -128,9 +128,7 @@ class ThinPointwise(nn.Conv2d):
 def _conv(leaf: Conv, shape: Shape) -> nn.Module:
     thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1)
     kind = ThinPointwise if thin else nn.Conv2d
-    return kind(
-        shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias
-    )
+    return kind(shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias)
 
 
 def _norm(leaf: Norm, shape: Shape) -> nn.Module:

@@ -28,9 +28,9 @@ def dominated_by(values: ArrayLike) -> NDArray[np.bool_]:
         (n, n) bool: entry [i, j] says that j dominates i (nowhere worse, somewhere better).
     """
     points = _points(values)
-    no_worse = (points[None, :, :] <= points[:, None, :]).all(-1)
-    better = (points[None, :, :] < points[:, None, :]).any(-1)
-    return no_worse & better
+    no_worse = np.all(points[None, :, :] <= points[:, None, :], axis=-1)
+    better = np.any(points[None, :, :] < points[:, None, :], axis=-1)
+    return np.asarray(no_worse & better)
 
 
 def front(values: ArrayLike) -> NDArray[np.bool_]:

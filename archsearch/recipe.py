@@ -49,9 +49,7 @@ class Recipe:
             ("flip", self.flip in (AUTO, 0, 1), "0, 1, or -1 to choose it"),
             ("cutout", self.cutout >= 0, "at least 0"),
         ]
-        problems = [
-            f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine
-        ]
+        problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
         if problems:
             raise SpecError(problems)
 

@@ -17,7 +17,7 @@ from archsearch.draft import Draft, Draw
 from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining, TrainingFailed
 from archsearch.layers import Shape
 from archsearch.space import SearchSpace
-from archsearch.storage import METRICS, Record, add_record, records
+from archsearch.storage import Record, add_record, name_metrics, records
 from archsearch.tables import Reject
 from archsearch.units import format_bytes, format_count
 
@@ -217,9 +217,7 @@ class _Search:
                 return candidate
         if not self.counts.trained and not self.counts.failed:
             raise NothingFeasible(self._closest())
-        raise SpaceExhausted(
-            f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws"
-        )
+        raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
         """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
@@ -232,7 +230,8 @@ class _Search:
         new = known not in self.seen
         self.seen.add(known)
         if broke and new:
-            return self._reject(arch, draw, verdict, broke)
+            self._reject(arch, draw, verdict, broke)
+            return None
         if not new or verdict is None:
             self.counts.duplicates += 1
             self._refuse(arch, draw, verdict)
@@ -242,9 +241,7 @@ class _Search:
 
     def _reject(self, arch: Arch, draw: Draw, verdict: Verdict | None, broke: str) -> None:
         self.counts.over_budget += 1
-        for name in (
-            ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok)
-        ):
+        for name in ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok):
             self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
         self._refuse(arch, draw, verdict)
         keep = self.counts.over_budget <= _KEPT_REJECTS
@@ -261,9 +258,7 @@ class _Search:
     def _row(self, arch: Arch, verdict: Verdict | None, broke: str) -> Reject:
         if verdict is None:
             return Reject("", None, None, None, broke)
-        return Reject(
-            arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke
-        )
+        return Reject(arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke)
 
     def _train(self, candidate: Candidate, evaluate: Evaluate) -> Record:
         self._tell(lambda observer: observer.training(candidate))
@@ -363,5 +358,5 @@ def _trained(history: Sequence[Record]) -> int:
 
 def _memory_study() -> optuna.Study:
     study = optuna.create_study(directions=["maximize", "minimize"])
-    study.set_metric_names(METRICS)
+    name_metrics(study)
     return study

@@ -55,9 +55,9 @@ class Slot:
     nested: Mapping[str, Mapping[str, Dim | Value]]
 
     @property
-    def options(self) -> tuple[Value, ...]:
+    def options(self) -> tuple[str, ...]:
         """Every type or block that the slot may take."""
-        return self.selector.options if isinstance(self.selector, Choice) else (str(self.selector),)
+        return tuple(map(str, self.selector.options)) if isinstance(self.selector, Choice) else (str(self.selector),)
 
     @property
     def selector_key(self) -> str:
@@ -85,9 +85,7 @@ class Slot:
     def dims(self) -> Iterator[tuple[str, Dim]]:
         """Every dim with its dotted name."""
         own = {self.selector_key: self.selector, **self.fields}
-        own |= {
-            f"{chosen}.{name}": dim for chosen, table in self.nested.items() for name, dim in table.items()
-        }
+        own |= {f"{chosen}.{name}": dim for chosen, table in self.nested.items() for name, dim in table.items()}
         yield from ((f"{self.label}.{name}", dim) for name, dim in own.items() if isinstance(dim, Dim))
 
 
@@ -120,9 +118,7 @@ class SearchSpace:
         drawn = [slot.draw(ask) for slot in self.stages]
         stages = tuple(_stage(*found) for found in drawn if found)
         head = _part(self.head.draw(ask))
-        searched = {
-            name: ask(f"train.{name}", dim) for name, dim in self.train.items() if isinstance(dim, Dim)
-        }
+        searched = {name: ask(f"train.{name}", dim) for name, dim in self.train.items() if isinstance(dim, Dim)}
         return Arch(tuple(input_shape), classes, stem, stages, head, {**self.pinned, **searched})
 
     def recipe(self, base: Recipe) -> Recipe:
@@ -133,9 +129,7 @@ class SearchSpace:
         """A candidate with every dim uniform over its range (over the logarithm where it says so)."""
         return self.draw(lambda name, dim: uniform(rng, dim), input_shape, classes)
 
-    def smallest(
-        self, value: Callable[[Arch], float], input_shape: Shape, classes: int
-    ) -> tuple[Arch, float]:
+    def smallest(self, value: Callable[[Arch], float], input_shape: Shape, classes: int) -> tuple[Arch, float]:
         """The candidate with the smallest `value` that coordinate descent over all dims finds.
 
         Exact where `value` falls with every single dim, as sizes nearly always do.
@@ -218,12 +212,20 @@ def load_space(name: str) -> SearchSpace:
     Raises:
         SpecError: unknown name, missing file, or a file with faults, all of them named at once.
     """
-    path = shipped().get(name)
-    if path is None:
-        path = Path(name)
-        if path.suffix != ".toml" and not path.exists():
-            raise SpecError(f"there is no search space {unknown(name, shipped())}; or give a .toml file")
+    path = _path(name)
     return parse_space(read_text(path), path.stem, str(path))
+
+
+def space_text(name: str) -> str:
+    """The text of a space's file. Raises SpecError as `load_space` does."""
+    return read_text(_path(name))
+
+
+def _path(name: str) -> Path:
+    path = shipped().get(name) or Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        raise SpecError(f"there is no search space {unknown(name, shipped())}; or give a .toml file")
+    return path
 
 
 def parse_space(text: str, name: str, where: str = "") -> SearchSpace:
@@ -274,13 +276,9 @@ class _Reader:
             return Slot(label, kind, "", {}, {})
         key = "block" if kind == "block" else "type"
         known = names(kind)
-        nested = {
-            name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)
-        }
+        nested = {name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)}
         flat = {name: sub for name, sub in table.items() if name not in nested}
-        fields = {
-            name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None
-        }
+        fields = {name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None}
         inner = {chosen: self.table(f"{label}.{chosen}", sub) for chosen, sub in nested.items()}
         if key not in flat:
             self.problems.append(f"{label}: {key!r} is missing")
@@ -316,9 +314,7 @@ class _Reader:
             }
             self.check_types(slot.label, f"{slot.kind} {chosen!r}", slot.fields, types)
             inside = {name: wanted for name, wanted in types.items() if name not in stage_types}
-            self.check_types(
-                f"{slot.label}.{chosen}", f"{slot.kind} {chosen!r}", slot.nested.get(chosen, {}), inside
-            )
+            self.check_types(f"{slot.label}.{chosen}", f"{slot.kind} {chosen!r}", slot.nested.get(chosen, {}), inside)
 
     def exists(self, slot: Slot, name: Value) -> bool:
         try:
@@ -342,9 +338,7 @@ class _Reader:
             if value not in DOWNS:
                 self.problems.append(f"{slot.label}.down = {value!r}: must be one of {', '.join(DOWNS)}")
 
-    def check_types(
-        self, label: str, what: str, fields: Mapping[str, Dim | Value], types: Mapping[str, type]
-    ) -> None:
+    def check_types(self, label: str, what: str, fields: Mapping[str, Dim | Value], types: Mapping[str, type]) -> None:
         for name, dim in fields.items():
             if name not in types:
                 self.note(f"{label}: {what} has no {unknown(name, types)}")
@@ -360,14 +354,10 @@ class _Reader:
             self.problems.append("train: must be a table")
             return {}
         found = self.table("train", table)
-        self.problems += [
-            f"train: {problem}" for problem in check_values(dict.fromkeys(set(found) - set(FIELDS), 0))
-        ]
+        self.problems += [f"train: {problem}" for problem in check_values(dict.fromkeys(set(found) - set(FIELDS), 0))]
         for name, dim in found.items():
             if name in FIELDS:
-                self.problems += [
-                    f"train: {problem}" for value in _bounds(dim) for problem in _recipe(name, value)
-                ]
+                self.problems += [f"train: {problem}" for value in _bounds(dim) for problem in _recipe(name, value)]
         return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -85,9 +86,7 @@ def open_storage(url: str) -> RDBStorage:
     """
     with faults(url):
         try:
-            storage = RDBStorage(
-                url, engine_kwargs={"connect_args": {"timeout": 60}} if _is_sqlite(url) else {}
-            )
+            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if _is_sqlite(url) else {})
         except (ImportError, ValueError) as error:
             raise StudyError(f"study storage {hide_password(url)}: {hide_password(str(error))}") from None
         if _is_sqlite(url):
@@ -115,12 +114,17 @@ def create_study(storage: RDBStorage, name: str, config: Mapping[str, Any]) -> o
     try:
         study = optuna.create_study(study_name=name, storage=storage, directions=["maximize", "minimize"])
     except optuna.exceptions.DuplicatedStudyError:
-        raise StudyError(
-            f"study {name!r} exists: add --resume to go on with it, or choose another --study"
-        ) from None
-    study.set_metric_names(METRICS)
+        raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
+    name_metrics(study)
     study.set_user_attr(_CONFIG, json.dumps(config))
     return study
+
+
+def name_metrics(study: optuna.Study) -> None:
+    """Say what the two objectives are called, for the dashboard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(METRICS)
 
 
 def load_study(storage: RDBStorage, name: str) -> tuple[optuna.Study, dict[str, Any]]:
@@ -151,7 +155,7 @@ def add_record(
     attrs = {name: value for name, value in asdict(record).items() if name != "trial"}
     trial = optuna.trial.create_trial(
         state=_STATES[record.state],
-        values=[record.val_accuracy, record.params] if record.state == "complete" else None,
+        values=_values(record),
         params=dict(params),
         distributions=dict(distributions),
         user_attrs=attrs,
@@ -165,17 +169,33 @@ def add_record(
     return records(study)[-1]
 
 
+def _values(record: Record) -> list[float] | None:
+    if record.state != "complete" or record.val_accuracy is None:
+        return None
+    return [record.val_accuracy, float(record.params)]
+
+
 def records(study: optuna.Study) -> list[Record]:
     """Every finished candidate of a study, in the order in which they finished."""
     states = tuple(_STATES.values())
-    return [
-        _record(trial)
-        for trial in study.get_trials(deepcopy=False, states=states)
-        if "arch" in trial.user_attrs
-    ]
+    return [_record(trial) for trial in study.get_trials(deepcopy=False, states=states) if "arch" in trial.user_attrs]
 
 
 def _record(trial: FrozenTrial) -> Record:
     names = {item.name for item in fields(Record)}
     found = {name: value for name, value in trial.user_attrs.items() if name in names}
     return Record(**found, trial=trial.number)
+
+
+def study_names(storage: RDBStorage) -> list[str]:
+    """The studies of a storage."""
+    return optuna.get_all_study_names(storage)
+
+
+def open_existing(folder: Path) -> tuple[optuna.Study, dict[str, Any]]:
+    """The study in a results folder, and its config. Raises StudyError."""
+    url = sqlite_url(folder / "study.db")
+    with faults(url):
+        storage = open_storage(url)
+        found = study_names(storage)
+        return load_study(storage, folder.name if folder.name in found or len(found) != 1 else found[0])

@@ -33,9 +33,7 @@ class Reject:
 
 def front(records: Sequence[Record]) -> list[Record]:
     """The complete candidates that no other one beats in (val_accuracy up, params down), smallest first."""
-    complete = [
-        record for record in records if record.state == "complete" and record.val_accuracy is not None
-    ]
+    complete = [record for record in records if record.state == "complete" and record.val_accuracy is not None]
     if not complete:
         return []
     keep = pareto.front([(record.params, -_accuracy(record)) for record in complete])

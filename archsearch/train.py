@@ -54,11 +54,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     if device.type == "cpu":
         flags = torch.backends.cpu.get_cpu_capability(), _cpu_flags()
-        return (
-            torch.bfloat16
-            if flags[0].startswith("AVX512") and flags[1] & {"avx512_bf16", "amx_bf16"}
-            else None
-        )
+        return torch.bfloat16 if flags[0].startswith("AVX512") and flags[1] & {"avx512_bf16", "amx_bf16"} else None
     return None
 
 
@@ -143,9 +139,7 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
-def _epochs(
-    module: nn.Module, data: TrainingData, recipe: Recipe, generator: torch.Generator, report: Report
-) -> None:
+def _epochs(module: nn.Module, data: TrainingData, recipe: Recipe, generator: torch.Generator, report: Report) -> None:
     batch = min(recipe.batch_size, len(data.train))
     steps = max(1, len(data.train) // batch)
     optimiser = make_optimiser(module, recipe, batch)
@@ -191,7 +185,7 @@ def _step(
             if part.logits is not None:
                 loss = loss + part.weight * loss_of(part.logits, labels)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         return loss.detach()
 
@@ -208,8 +202,8 @@ def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim
     lr = recipe.lr * batch / 256
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimiser]
-    return kind(groups, lr=lr)
+    adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return adam(groups, lr=lr)
 
 
 def one_cycle(steps: int, warmup: float) -> Callable[[int], float]:
@@ -232,7 +226,7 @@ def accuracy(module: nn.Module, data: DeviceData) -> float:
     correct = torch.zeros((), dtype=torch.int64, device=data.images.device)
     with torch.autocast(data.images.device.type, dtype=dtype, enabled=dtype is not None):
         for images, labels in zip(
-            data.images.split(_EVAL_BATCH), data.labels.split(_EVAL_BATCH), strict=True
+            torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
         ):
             correct += (module(images).argmax(1) == labels).sum()
     return int(correct) / len(data)

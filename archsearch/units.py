@@ -14,9 +14,7 @@ _BYTES = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-_QUANTITY = re.compile(
-    r"\s*([0-9][0-9_]*\.?[0-9_]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.I
-)
+_QUANTITY = re.compile(r"\s*([0-9][0-9_]*\.?[0-9_]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.I)
 
 
 def _quantity(text: str, units: dict[str, int], what: str, examples: str) -> float:

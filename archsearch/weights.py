@@ -81,9 +81,7 @@ def read(path: str | Path) -> Weights:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path}: no readable safetensors file: {reason}") from None
     if "arch" not in metadata:
-        raise InputError(
-            f"{path}: its metadata has no architecture; weights files that archsearch writes have one"
-        )
+        raise InputError(f"{path}: its metadata has no architecture; weights files that archsearch writes have one")
     try:
         info = json.loads(metadata.get("info", "{}"))
     except ValueError:

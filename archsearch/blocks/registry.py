@@ -73,9 +73,7 @@ def _register(kind: str, name: str) -> Callable[[Builder], Builder]:
     def decorate(build: Builder) -> Builder:
         known = _REGISTRY.get((kind, name))
         if known is not None and known.build.__module__ != build.__module__:
-            raise ValueError(
-                f"{kind} {name!r} is registered by {known.build.__module__} already: choose another name"
-            )
+            raise ValueError(f"{kind} {name!r} is registered by {known.build.__module__} already: choose another name")
         _REGISTRY[kind, name] = Entry(kind, name, build, _dims_of(build))
         expand.cache_clear()
         return build
@@ -138,6 +136,4 @@ def is_a(value: object, wanted: type) -> bool:
 
 def a_type(wanted: type) -> str:
     """A type in words, for messages."""
-    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(
-        wanted, str(wanted)
-    )
+    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(wanted, str(wanted))

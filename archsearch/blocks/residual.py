@@ -8,9 +8,7 @@ from archsearch.layers import Act, Expr, add, seq
 
 
 @block("basic")
-def basic(
-    c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "relu", norm: bool = True
-) -> Expr:
+def basic(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "relu", norm: bool = True) -> Expr:
     """Two k x k convolutions and a shortcut."""
     branch = seq(conv(width, kernel, stride, act=act, norm=norm), conv(width, kernel, act="", norm=norm))
     return seq(add(shortcut(c_in, width, stride, norm=norm), branch), Act(act))

@@ -56,9 +56,7 @@ def _layout(root: Path, name: str) -> dict[str, Tree]:
         return _split_off(_tree(root, name, least=3))
     for part in ("train", "test"):
         if not (root / part).is_dir():
-            raise DataError(
-                f"{name}: {root} has no {part}/: add it, or put the class folders directly into {root}"
-            )
+            raise DataError(f"{name}: {root} has no {part}/: add it, or put the class folders directly into {root}")
     trees = {part: _tree(root / part, name, least=2 if part == "train" else 1)
              for part in _PARTS if (root / part).is_dir()}  # fmt: skip
     for part, tree in trees.items():
@@ -70,8 +68,7 @@ def _check_same_classes(train: Tree, other: Tree, folder: Path, name: str) -> No
     difference = sorted(set(train) ^ set(other))
     if difference:
         raise DataError(
-            f"{name}: {folder} and train/ must have the same class folders: "
-            f"only one has {', '.join(difference)}"
+            f"{name}: {folder} and train/ must have the same class folders: only one has {', '.join(difference)}"
         )
 
 
@@ -80,14 +77,11 @@ def _tree(folder: Path, name: str, least: int) -> Tree:
     classes = _subfolders(folder)
     if len(classes) < 2:
         raise DataError(
-            f"{name}: {folder} holds {len(classes)} class folder(s): "
-            "at least 2 are needed, one folder a class"
+            f"{name}: {folder} holds {len(classes)} class folder(s): at least 2 are needed, one folder a class"
         )
     tree = {path.name: _pictures(path) for path in classes}
     if not any(tree.values()):
-        raise DataError(
-            f"{name}: no pictures in the class folders of {folder}: expected .png, .jpg or the like"
-        )
+        raise DataError(f"{name}: no pictures in the class folders of {folder}: expected .png, .jpg or the like")
     for label, pictures in tree.items():
         if len(pictures) < least:
             raise DataError(

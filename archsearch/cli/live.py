@@ -1,0 +1,173 @@
+"""What a person sees of a running search: a live view in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from archsearch.search import Candidate, Counts, Observer
+from archsearch.storage import Record
+from archsearch.tables import Reject, front
+from archsearch.units import format_bytes, format_count, format_seconds
+
+_ROWS = 12
+
+
+def live_view(trials: int, epochs: int) -> Lines:
+    """The view that fits the output."""
+    return Live(trials, epochs) if sys.stdout.isatty() else Lines(trials, epochs)
+
+
+class Lines(Observer):
+    """One line per finished candidate."""
+
+    def __init__(self, trials: int, epochs: int) -> None:
+        self.trials, self.epochs = trials, epochs
+        self.before = 0
+        self.clock = time.monotonic()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is KeyboardInterrupt:
+            self.tail("interrupted; everything finished is saved, --resume goes on")
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """Time is counted from here, over candidates of this run."""
+        self.before = counts.trained
+        if history:
+            self.head(f"going on with {counts.trained} trained candidates")
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """`[ 3/24]  97.21%  78,042 params  ...`"""
+        self.head(f"[{counts.trained:>{len(str(self.trials))}}/{self.trials}] {self.describe(record)}")
+
+    def describe(self, record: Record) -> str:
+        """A finished candidate in one line."""
+        accuracy = "failed " if record.val_accuracy is None else f"{100 * record.val_accuracy:6.2f}%"
+        tail = record.reason or f"{record.train_seconds:.1f} s  {record.summary}"
+        return f"{accuracy} {format_count(record.params):>11} params  {record.arch}  {tail}"
+
+    def left(self, counts: Counts) -> str:
+        """The expected time to the end, from the candidates of this run."""
+        done = counts.trained - self.before
+        if not done:
+            return "time left: unknown"
+        return f"about {format_seconds((time.monotonic() - self.clock) / done * (self.trials - counts.trained))} left"
+
+    def head(self, line: str) -> None:
+        """A line that stays."""
+        print(line, flush=True)
+
+    def tail(self, *lines: str) -> None:
+        """The last lines."""
+        for line in lines:
+            print(line, flush=True)
+
+    def table(self, rows: Sequence[Record]) -> None:
+        """The front, smallest first."""
+        self.head("Pareto front:")
+        for row in rows:
+            accuracy = 100 * (row.val_accuracy or 0)
+            self.head(
+                f"  {row.arch}  {accuracy:6.2f}%  {format_count(row.params):>11} params"
+                f"  {format_bytes(row.size_bytes):>9}  {row.summary}"
+            )
+
+
+class Live(Lines):
+    """A table that is redrawn in place: counts, the current candidate, the front so far, time left."""
+
+    def __init__(self, trials: int, epochs: int) -> None:
+        super().__init__(trials, epochs)
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self.console = Console()
+        self.counts = Counts()
+        self.now = "drawing"
+        self.rows: Sequence[Record] = ()
+        self.live = RichLive(console=self.console, refresh_per_second=4, get_renderable=self.render)
+
+    def __enter__(self) -> Live:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+        super().__exit__(kind, error, trace)
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """What an earlier run found is on the front already."""
+        super().started(history, counts)
+        self.counts, self.rows = counts, front(history)
+
+    def checked(self, counts: Counts, reject: Reject | None) -> None:
+        """Counts move with every draw."""
+        self.counts, self.now = counts, "drawing"
+
+    def training(self, candidate: Candidate) -> None:
+        """The candidate whose epochs come next."""
+        self.now = f"{candidate.arch.id}  {format_count(candidate.arch.cost.params)} params  {candidate.arch.summary}"
+        self.at = ""
+
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+        """Its epoch and accuracy."""
+        self.at = f"epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """The front so far."""
+        self.rows, self.counts, self.now, self.at = front(history), counts, "drawing", ""
+        if record.state == "failed":
+            self.head(self.describe(record))
+
+    def head(self, line: str) -> None:
+        """A line above the live view."""
+        self.console.print(line, markup=False, highlight=False)
+
+    def tail(self, *lines: str) -> None:
+        """The last lines."""
+        for line in lines:
+            self.head(line)
+
+    def table(self, rows: Sequence[Record]) -> None:
+        """The final front; the live view has gone by now."""
+        self.console.print(self._front(rows))
+
+    at = ""
+
+    def render(self) -> Any:
+        """The whole view."""
+        from rich.console import Group
+        from rich.text import Text
+
+        counts = self.counts
+        broke = ", ".join(f"{name} {n:,}" for name, n in sorted(counts.broke.items()))
+        lines = [
+            f"checked {counts.checked:,}   over budget {counts.over_budget:,}" + (f" ({broke})" if broke else ""),
+            f"trained {counts.trained} of {self.trials}   failed {counts.failed}   {self.left(counts)}",
+            f"now: {self.now}  {self.at}",
+        ]
+        return Group(
+            *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines), self._front(self.rows[-_ROWS:])
+        )
+
+    def _front(self, rows: Sequence[Record]) -> Any:
+        from rich.table import Table
+
+        table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False)
+        for name in ("arch", "val accuracy", "params", "size"):
+            table.add_column(name, justify="left" if name == "arch" else "right", no_wrap=True)
+        table.add_column("network", no_wrap=True, overflow="ellipsis")
+        for row in rows:
+            accuracy = f"{100 * (row.val_accuracy or 0):.2f}%"
+            table.add_row(row.arch, accuracy, format_count(row.params), format_bytes(row.size_bytes), row.summary)
+        return table

@@ -1,0 +1,78 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from archsearch.cost import DTYPE_BYTES
+from archsearch.errors import InputError, StudyError
+from archsearch.units import parse_bytes, parse_count, parse_seconds
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Quantity(click.ParamType[float]):
+    """A number with a unit, by a parser of `units`."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The parsed number; InputError's message becomes click's."""
+        if not isinstance(value, str):
+            return float(value)
+        try:
+            return self._parse(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+COUNT = Quantity("count", parse_count)
+BYTES = Quantity("size", parse_bytes)
+SECONDS = Quantity("time", parse_seconds)
+
+
+def limits(function: Function) -> Function:
+    """The budget: `max_params`, `max_size`, `max_macs`, `max_activation`, `size_dtype`."""
+    for option in reversed(
+        [
+            click.option("--max-params", type=COUNT, help="Fewer parameters than this: 5e6, 5M, 78043."),
+            click.option("--max-size", type=BYTES, help="Fewer bytes on disk than this: 6MB (10^6), 6MiB (2^20)."),
+            click.option("--max-macs", type=COUNT, help="Fewer multiply-accumulates for one image: 100M."),
+            click.option("--max-activation", type=BYTES, help="Fewer bytes of live activations for one image: 1MB."),
+            click.option(
+                "--size-dtype",
+                type=click.Choice(list(DTYPE_BYTES)),
+                default="fp32",
+                show_default=True,
+                help="Precision at which bytes are counted.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def out_option(function: Function) -> Function:
+    """`--out`: the folder that holds the studies."""
+    option = click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        help="Folder that holds one folder per study.",
+    )
+    return option(function)
+
+
+def study_folder(study: str, out: Path) -> Path:
+    """The folder of a study given as that folder or as its name. Raises StudyError."""
+    for folder in (Path(study), out / study):
+        if (folder / "study.db").exists():
+            return folder
+    raise StudyError(f"there is no study {study!r}: neither {study}/study.db nor {out / study}/study.db exists")

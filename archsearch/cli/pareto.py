@@ -1,0 +1,26 @@
+"""`archsearch pareto`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from archsearch.cli.options import out_option, study_folder
+
+
+@click.command()
+@click.argument("study")
+@out_option
+def pareto(study: str, out: Path) -> None:
+    """Write the tables and plots of STUDY (its folder, or its name in OUT) again, and print the front."""
+    from archsearch.cli.live import Lines
+    from archsearch.report import write_tables
+    from archsearch.storage import open_existing, records
+    from archsearch.tables import front
+
+    folder = study_folder(study, out)
+    opened, config = open_existing(folder)
+    history = records(opened)
+    write_tables(folder, history, config["budget"]["max_params"])
+    Lines(0, 0).table(front(history))

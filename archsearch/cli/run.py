@@ -1,0 +1,247 @@
+"""`archsearch run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.budget import Budget
+from archsearch.cli.options import SECONDS, limits, out_option
+from archsearch.errors import StudyError
+from archsearch.recipe import Recipe
+from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, parse_space, space_text
+from archsearch.units import format_count
+
+if TYPE_CHECKING:
+    from archsearch.search import Result
+
+EPOCHS, DIGITS_EPOCHS = 20, 6
+
+
+@click.command()
+@limits
+@click.option("--space", default=DEFAULT_SPACE, show_default=True, help="A shipped space or a .toml file.")
+@click.option(
+    "--dataset",
+    default="digits",
+    show_default=True,
+    help="digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Where downloaded datasets lie.",
+)
+@click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels (folders: 64 by default).")
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=24,
+    show_default=True,
+    help="Candidates to train, in total over all runs of the study.",
+)
+@click.option("--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}]"
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "nsga2", "random"]),
+    default="tpe",
+    show_default=True,
+    help="How Optuna proposes candidates.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Fixes proposals, validation split and trainings.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
+)
+@click.option("--study", help="Name of the study.  [default: dataset-space-limits]")
+@click.option("--storage", help="Optuna storage URL.  [default: SQLite at OUT/STUDY/study.db]")
+@out_option
+@click.option("--resume", is_flag=True, help="Go on with an existing study, to --trials in total.")
+def run(**options: Any) -> int:
+    """Search, reject, train, and write the Pareto front of accuracy against size.
+
+    Candidates over a limit are rejected by exact arithmetic before anything is built. The rest are trained on
+    the train split and measured on a validation split; the test split is not read. Tables, picture, weights
+    and the study are in OUT/STUDY after every finished candidate.
+    """
+    budget = Budget(*(options[name] for name in ("max_params", "max_size", "max_macs", "max_activation", "size_dtype")))
+    space = load_space(options["space"])
+    return _run(budget, space, options)
+
+
+def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
+    import optuna
+
+    from archsearch.data import load_dataset
+    from archsearch.storage import faults
+    from archsearch.train import TrainingData, resolve_device
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    device = resolve_device(options["device"])
+    dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
+    name = options["study"] or default_name(options["dataset"], space.name, budget)
+    folder = options["out"] / name
+    folder.mkdir(parents=True, exist_ok=True)
+    url = options["storage"] or sqlite_url_of(folder)
+    recipe = space.recipe(Recipe(epochs=EPOCHS))
+    if options["epochs"] or dataset.name == "digits":
+        recipe = recipe.with_values({"epochs": options["epochs"] or DIGITS_EPOCHS})
+    config = {
+        "space": {"name": space.name, "toml": space_text(options["space"])},
+        "budget": asdict(budget),
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_size": options["image_size"]},
+        "input": list(dataset.input_shape),
+        "classes": len(dataset.classes),
+        "recipe": recipe.to_dict(),
+        "seed": options["seed"],
+    }
+    with faults(url):
+        study = open_study(url, name, config, resume=options["resume"])
+        data = TrainingData.of(dataset, options["seed"], device)
+        return _search(study, folder, space, budget, recipe, data, options, config)
+
+
+def _search(
+    study: Any,
+    folder: Path,
+    space: SearchSpace,
+    budget: Budget,
+    recipe: Recipe,
+    data: Any,
+    options: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> int:
+    from archsearch.cli.live import live_view
+    from archsearch.report import RunFolder, environment, read_counts
+    from archsearch.search import search
+    from archsearch.train import Trainer
+
+    trainer = Trainer(data, recipe, options["seed"])
+    view = live_view(options["trials"], recipe.epochs)
+    view.head(f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {data.device}")
+    if data.dataset.name == "digits":
+        view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
+    about = {
+        "command": _command(),
+        **config,
+        "device": str(data.device),
+        **environment(),
+        "settled_recipe": data.settle(recipe).to_dict(),
+    }
+    files = RunFolder(
+        folder,
+        about,
+        lambda path, arch, record: trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search"),
+        budget.max_params,
+    )
+    with view:
+        result = search(
+            space,
+            evaluate=trainer,
+            input_shape=data.dataset.input_shape,
+            classes=len(data.dataset.classes),
+            budget=budget,
+            trials=options["trials"],
+            seed=options["seed"],
+            sampler=options["sampler"],
+            timeout=options["timeout"],
+            study=study,
+            counts=read_counts(folder) if options["resume"] else None,
+            rejected=[reject.arch for reject in files.rejects],
+            observers=[files, view],
+        )
+    return _close(result, folder, view)
+
+
+def _close(result: Result, folder: Path, view: Any) -> int:
+    from archsearch.tables import front
+
+    view.table(front(result.records))
+    view.tail(summary_line(result), f"tables, picture, weights: {folder}/")
+    done = any(record.state == "complete" for record in result.records)
+    return 0 if done and result.reason != "failures" else 1
+
+
+def summary_line(result: Result) -> str:
+    """`checked 4 312, over budget 3 980, duplicates 31, trained 24`, and why it ended if not by --trials."""
+    counts = result.counts
+    pairs = [
+        ("checked", counts.checked),
+        ("over budget", counts.over_budget),
+        ("duplicates", counts.duplicates),
+        ("trained", counts.trained),
+        ("failed", counts.failed),
+    ]
+    line = ", ".join(f"{what} {format_count(n).replace(',', ' ')}" for what, n in pairs if n or what != "failed")
+    ends = {
+        "timeout": "; time is up",
+        "exhausted": "; nothing new is left in this space",
+        "failures": "; ten trainings in a row failed, see trials.csv",
+    }
+    return line + ends.get(result.reason, "")
+
+
+def default_name(dataset: str, space: str, budget: Budget) -> str:
+    """`<dataset>-<space>-<limits>`, fit for a folder's name."""
+    kind, _, place = dataset.partition(":")
+    return f"{Path(place).stem if place else kind}-{space}-{budget.slug}"
+
+
+def sqlite_url_of(folder: Path) -> str:
+    """The default storage of a study's folder."""
+    from archsearch.storage import sqlite_url
+
+    return sqlite_url(folder / "study.db")
+
+
+def open_study(url: str, name: str, config: Mapping[str, Any], *, resume: bool) -> Any:
+    """A new study, or with `resume` the existing one if space, budget, data and seed are the same.
+
+    Raises:
+        StudyError: it exists and `resume` is off, or it was made with other settings.
+    """
+    from archsearch.storage import create_study, load_study, open_storage, study_names
+
+    storage = open_storage(url)
+    if not resume or name not in study_names(storage):
+        return create_study(storage, name, config)
+    study, old = load_study(storage, name)
+    other = [key for key in config if old.get(key) != config[key]]
+    if other:
+        raise StudyError(f"study {name!r} was made with another {' and '.join(other)}: choose another --study")
+    return study
+
+
+def _what(spec: str, data: Any) -> str:
+    channels, height, width = data.dataset.input_shape
+    return (
+        f"{spec}, {len(data.train):,} train and {len(data.validation):,} validation images"
+        f" of {channels}x{height}x{width}, {len(data.dataset.classes)} classes"
+    )
+
+
+def _command() -> str:
+    from archsearch.storage import hide_password
+
+    return hide_password(shlex.join(["archsearch", *sys.argv[1:]]))
+
+
+def space_of(config: Mapping[str, Any]) -> SearchSpace:
+    """The space that a study carries."""
+    return parse_space(config["space"]["toml"], config["space"]["name"], "the study's space")

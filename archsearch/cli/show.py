@@ -1,0 +1,56 @@
+"""`archsearch show`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from archsearch.arch import Arch
+from archsearch.cli.options import out_option, study_folder
+from archsearch.errors import InputError
+
+
+@click.command()
+@click.argument("study")
+@click.argument("arch")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@out_option
+def show(study: str, arch: str, as_json: bool, out: Path) -> None:
+    """One candidate ARCH (the first digits of its id are enough) of STUDY: torchinfo's table, cost, curve."""
+    from archsearch.storage import open_existing, records
+
+    folder = study_folder(study, out)
+    opened, _ = open_existing(folder)
+    found = [record for record in records(opened) if record.arch.startswith(arch)]
+    if len({record.arch for record in found}) != 1:
+        what = "several candidates" if found else "no candidate"
+        raise InputError(f"study {folder.name!r} has {what} {arch!r}: ids are in {folder / 'trials.csv'}")
+    record = found[-1]
+    if as_json:
+        click.echo(json.dumps(asdict(record)))
+        return
+    network = Arch.load(folder / "archs" / f"{record.arch}.toml")
+    click.echo(_layers(network))
+    for name, value in asdict(record).items():
+        if name != "curve" and value != "":
+            click.echo(f"{name:>22}: {value}")
+    curve = "  ".join(f"{int(epoch)}: {100 * accuracy:.2f}%" for epoch, accuracy in record.curve)
+    click.echo(f"{'curve':>22}: {curve}")
+
+
+def _layers(network: Arch) -> str:
+    import torchinfo
+
+    from archsearch.modules import build
+
+    table = torchinfo.summary(
+        build(network),
+        input_size=(1, *network.input_shape),
+        verbose=0,
+        depth=4,
+        col_names=("output_size", "num_params"),
+    )
+    return str(table)

@@ -1,0 +1,143 @@
+"""What a run leaves in its folder, written whole after every finished candidate."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from archsearch import tables
+from archsearch.arch import Arch
+from archsearch.files import write_text, write_with
+from archsearch.plot import plot
+from archsearch.search import Candidate, Counts, Observer
+from archsearch.storage import Record
+from archsearch.tables import Reject
+
+_PACKAGES = ("archsearch", "torch", "torchvision", "optuna", "numpy")
+_REJECTS_EVERY = 500
+
+
+class RunFolder(Observer):
+    """Writes tables, picture, architecture files, weights and `run.json` into one folder.
+
+    Args:
+        folder: OUT/STUDY.
+        about: plain values for `run.json`.
+        save: `save(path, arch, record)` writes the weights of the network that was just trained; None: no weights.
+        max_params: the budget line of the picture.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        save: Callable[[Path, Arch, Record], None] | None = None,
+        max_params: float | None = None,
+    ) -> None:
+        self.folder, self.about, self.save, self.max_params = folder, about, save, max_params
+        self.rejects = read_rejects(folder)
+        self._written = -1
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """An empty table is a valid one: a run killed in its first training leaves all files."""
+        self._write(history, counts)
+
+    def checked(self, counts: Counts, reject: Reject | None) -> None:
+        """Rejects cost no file each: they are written in hundreds, and with every finished candidate."""
+        if reject is not None:
+            self.rejects.append(reject)
+            if len(self.rejects) % _REJECTS_EVERY == 0:
+                self._write_rejects()
+
+    def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
+        """The architecture file, and the weights of what is on the front, before the study names them."""
+        candidate.arch.dump(self.folder / "archs" / f"{record.arch}.toml")
+        if self.save and any(row.arch == record.arch for row in tables.front(history)):
+            self.save(self.folder / "weights" / f"{record.arch}.safetensors", candidate.arch, record)
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """Everything again, with the new candidate."""
+        self._write(history, counts)
+        self._drop_weights(history)
+
+    def ended(self, history: Sequence[Record], counts: Counts) -> None:
+        """The last counts."""
+        self._write_rejects()
+        self._write_about(counts)
+
+    def _write(self, history: Sequence[Record], counts: Counts) -> None:
+        write_tables(self.folder, history, self.max_params)
+        self._write_rejects()
+        self._write_about(counts)
+
+    def _write_rejects(self) -> None:
+        if len(self.rejects) != self._written:
+            write_csv(self.folder / "rejected.csv", tables.rejects_table(self.rejects))
+            self._written = len(self.rejects)
+
+    def _write_about(self, counts: Counts) -> None:
+        write_text(self.folder / "run.json", json.dumps({**self.about, "counts": asdict(counts)}, indent=2) + "\n")
+
+    def _drop_weights(self, history: Sequence[Record]) -> None:
+        keep = {record.arch for record in tables.front(history)}
+        known = {record.arch for record in history}
+        for path in (self.folder / "weights").glob("*.safetensors"):
+            if path.stem in known - keep:
+                path.unlink()
+
+
+def write_tables(folder: Path, history: Sequence[Record], max_params: float | None) -> None:
+    """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole. Raises OSError."""
+    write_csv(folder / "pareto.csv", tables.front_table(history))
+    write_csv(folder / "trials.csv", tables.trials_table(history))
+    plot(folder / "pareto.png", history, max_params, folder.name)
+
+
+def write_csv(path: Path, frame: Any) -> None:
+    """Write a DataFrame as CSV, whole. Raises OSError."""
+    write_with(path, lambda temporary: frame.to_csv(temporary, index=False))
+
+
+def read_rejects(folder: Path) -> list[Reject]:
+    """The candidates over budget that an earlier run of the study wrote."""
+    import pandas as pd
+
+    path = folder / "rejected.csv"
+    if not path.exists():
+        return []
+    frame = pd.read_csv(path, dtype={"arch": str}, keep_default_na=False, na_values={"params": [""], "macs": [""]})
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [Reject(**{str(name): _whole(value) for name, value in row.items()}) for row in rows]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) else value
+
+
+def read_counts(folder: Path) -> Counts | None:
+    """The counts in `run.json`, None where there is none."""
+    path = folder / "run.json"
+    return Counts(**json.loads(path.read_text())["counts"]) if path.exists() else None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git commit, for `run.json`."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "machine": platform.platform(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
