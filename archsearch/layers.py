@@ -14,8 +14,7 @@ Shapes are (channels, height, width), or (features,) behind `Flatten`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -234,7 +233,7 @@ def canonical(expr: Expr) -> list[Any]:
     Source of the candidate id. Auxiliary classifiers are part of it, since they change the training.
     """
     if isinstance(expr, Leaf):
-        return [type(expr).__name__, *(getattr(expr, name) for name in _field_names(type(expr)))]
+        return [type(expr).__name__, *(getattr(expr, name) for name in getattr(expr, "__dataclass_fields__", ()))]
     if isinstance(expr, Seq):
         parts = [canonical(part) for part in flat(expr)]
         return parts[0] if len(parts) == 1 else ["seq", *parts]
@@ -251,8 +250,3 @@ def flat(expr: Seq) -> Iterator[Expr]:
             yield from flat(part)
         else:
             yield part
-
-
-@cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -131,10 +131,10 @@ def _threads(arch: Arch, batch: int) -> int:
 
 
 def initialise(module: nn.Module) -> None:
-    """Kaiming-normal kernels for the number of outputs (He et al. 2015, arXiv 1502.01852), in place."""
+    """Kaiming-normal kernels for the number of inputs (He et al. 2015, arXiv 1502.01852), in place."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
 
