@@ -1,0 +1,256 @@
+"""What a search space holds: how many networks, the smallest and the largest, the share inside a budget.
+
+Two numbers are exact. `descriptions` counts the different answers that `draw` can be given, a sum over types of
+products over dims. `distinct` counts different networks, by layers as `Arch.id` does: dims that change nothing
+(how to pool where the stride is 1), stages that run into each other and descriptions that make no network all
+drop out. It walks the space as an automaton whose words are layer sequences: for every slot and every shape
+that reaches it, the sequences that the slot can put there; subsets of states that one prefix leads to are one
+state, so every word is counted once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from archsearch.arch import MAX_BLOCKS, Arch, Part
+from archsearch.blocks import Value
+from archsearch.budget import Budget
+from archsearch.cost import measure
+from archsearch.dims import Dim, Float
+from archsearch.errors import SpecError
+from archsearch.layers import Expr, Seq, Shape, canonical, flat, seq
+from archsearch.space import SearchSpace, Slot
+
+WORDS = 60_000
+"""Above so many layer sequences in all slots, `distinct` gives up."""
+_DIGITS = "0123456789"
+Letters = tuple[int, ...]
+
+
+def descriptions(space: SearchSpace) -> int | None:
+    """The exact number of different draws, recipes included; None where a float dim makes it infinite."""
+    slots = [_slot_count(slot) for slot in (space.stem, *space.stages, space.head)]
+    return _product([*slots, recipes(space)])
+
+
+def recipes(space: SearchSpace) -> int | None:
+    """The exact number of searched recipes; None for infinite."""
+    return _product([_size(dim) for dim in space.train.values()])
+
+
+def _slot_count(slot: Slot) -> int | None:
+    """Depth 0 is one description; above, every type has its own nested dims."""
+    skipped, depths = _depths(slot)
+    own = _product([_size(dim) for name, dim in slot.fields.items() if name != "depth"])
+    nested = [_product([_size(dim) for dim in slot.nested.get(name, {}).values()]) for name in slot.options]
+    if own is None or None in nested:
+        return None
+    return skipped + depths * own * sum(filter(None, nested))
+
+
+def _depths(slot: Slot) -> tuple[int, int]:
+    """How many of the depths leave the stage out, and how many do not."""
+    values = _values(slot.fields.get("depth", 1))
+    skipped = sum(value == 0 for value in values)
+    return skipped, len(values) - skipped
+
+
+def _product(sizes: list[int | None]) -> int | None:
+    return None if None in sizes else prod(size for size in sizes if size is not None)
+
+
+def _size(dim: Dim | Value) -> int | None:
+    return None if isinstance(dim, Float) and dim.low < dim.high else len(_values(dim))
+
+
+def _values(dim: Dim | Value) -> tuple[Value, ...] | range:
+    if isinstance(dim, Float):
+        return (dim.low,)
+    return dim.values if isinstance(dim, Dim) else (dim,)
+
+
+def distinct(space: SearchSpace, input_shape: Shape, classes: int) -> int | None:
+    """The exact number of networks with different layers, recipes apart; None for infinite or too many to walk."""
+    slots = (space.stem, *space.stages, space.head)
+    if any(_slot_count(slot) is None for slot in slots) or _deepest(space) > MAX_BLOCKS:
+        return None
+    try:
+        return _Automaton(slots, tuple(input_shape), classes).words()
+    except _TooMany:
+        return None
+
+
+def _deepest(space: SearchSpace) -> int:
+    return sum(int(_values(slot.fields.get("depth", 1))[-1]) for slot in space.stages)
+
+
+class _TooMany(Exception):
+    pass
+
+
+State = tuple[int, Shape, Letters]
+"""Slot to come, the shape that it reads, and what is left of the sequence before it."""
+
+
+class _Automaton:
+    """Every layer sequence of a space. Letters are numbers of layers (or blocks) with equal canonical form."""
+
+    def __init__(self, slots: tuple[Slot, ...], shape: Shape, classes: int) -> None:
+        self.slots = slots
+        self.shape = shape
+        self.classes = classes
+        self.known = 0
+        self.alphabet: dict[str, int] = {}
+        self.letters: dict[Expr, int] = {}
+        self.sequences: dict[tuple[int, Shape], set[tuple[Letters, Shape]]] = {}
+        self.counts: dict[frozenset[State], int] = {}
+
+    def words(self) -> int:
+        """The number of different sequences from the input to the logits."""
+        return self._count(frozenset(self._ready((0, self.shape, ()))))
+
+    def _count(self, states: frozenset[State]) -> int:
+        """Different words from any of the states, each once; an explicit stack, words may be long."""
+        stack = [states]
+        while stack:
+            here = stack[-1]
+            following = self._following(here) if here not in self.counts else []
+            missing = [found for found in following if found not in self.counts]
+            if missing:
+                stack += missing
+                continue
+            if here not in self.counts:
+                self.counts[here] = any(map(self._accepts, here)) + sum(self.counts[found] for found in following)
+            stack.pop()
+        return self.counts[states]
+
+    def _following(self, states: frozenset[State]) -> list[frozenset[State]]:
+        steps: dict[int, set[State]] = {}
+        for slot, shape, left in states:
+            if left:
+                steps.setdefault(left[0], set()).update(self._ready((slot, shape, left[1:])))
+        return [frozenset(found) for found in steps.values()]
+
+    def _accepts(self, state: State) -> bool:
+        return state == (len(self.slots), (self.classes,), ())
+
+    def _ready(self, state: State) -> Iterator[State]:
+        """The state, or where its sequence is used up, the states in which the next slot begins."""
+        slot, shape, left = state
+        if left or slot == len(self.slots):
+            yield state
+            return
+        for letters, out in self._sequences(slot, shape):
+            yield from self._ready((slot + 1, out, letters))
+
+    def _sequences(self, slot: int, shape: Shape) -> set[tuple[Letters, Shape]]:
+        if (slot, shape) not in self.sequences:
+            found = self.sequences[slot, shape] = set()
+            for expr in _expressions(self.slots[slot], shape, self.classes):
+                self.known += 1
+                if self.known > WORDS:
+                    raise _TooMany
+                found.add((tuple(map(self._letter, flat(Seq((expr,))))), measure(expr, shape).out))
+        return self.sequences[slot, shape]
+
+    def _letter(self, part: Expr) -> int:
+        if part not in self.letters:
+            self.letters[part] = self.alphabet.setdefault(json.dumps(canonical(part)), len(self.alphabet))
+        return self.letters[part]
+
+
+def _expressions(slot: Slot, shape: Shape, classes: int) -> Iterator[Expr]:
+    """Everything that a slot can put at a shape, without what makes no network there."""
+    for arch in _every(_alone(slot), shape, classes):
+        if slot.kind == "block" and not arch.stages:
+            yield seq()
+            continue
+        try:
+            # The generator is left at the slot's own part: the head of a lone stage is nobody's affair.
+            expr = next(expr for name, expr, _ in arch.unroll() if name.rstrip("1") == slot.label.rstrip(_DIGITS))
+            measure(expr, shape)
+        except SpecError:
+            continue
+        yield expr
+
+
+def _alone(slot: Slot) -> SearchSpace:
+    """A space with nothing but this slot."""
+    stem = slot if slot.kind == "stem" else Slot("stem", "stem", "none", {}, {})
+    head = slot if slot.kind == "head" else Slot("head", "head", "", {}, {})
+    return SearchSpace("", "", stem, (slot,) if slot.kind == "block" else (), head)
+
+
+def _every(space: SearchSpace, shape: Shape, classes: int) -> Iterator[Arch]:
+    """Every draw of a finite space, like an odometer: the last answer moves first."""
+    path: list[Value] = []
+    while True:
+        asked: list[tuple[Dim, Value]] = []
+
+        def ask(name: str, dim: Dim, asked: list[tuple[Dim, Value]] = asked) -> Value:
+            answer = path[len(asked)] if len(asked) < len(path) else _values(dim)[0]
+            asked.append((dim, answer))
+            return answer
+
+        yield space.draw(ask, shape, classes)
+        while asked and asked[-1][1] == _values(asked[-1][0])[-1]:
+            asked.pop()
+        if not asked:
+            return
+        dim, last = asked.pop()
+        values = _values(dim)
+        path = [answer for _, answer in asked] + [values[values.index(last) + 1]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of `draws` uniform draws are inside a budget. `broken` made no network."""
+
+    draws: int
+    inside: int
+    broken: int
+
+    @property
+    def share(self) -> float:
+        """A fraction."""
+        return self.inside / self.draws
+
+
+def share(space: SearchSpace, budget: Budget, input_shape: Shape, classes: int, draws: int, seed: int = 0) -> Share:
+    """Draw, count and hold against the budget, `draws` times."""
+    rng = random.Random(seed)
+    inside = broken = 0
+    for _ in range(draws):
+        try:
+            inside += budget.check(space.random(rng, input_shape, classes).cost).ok
+        except SpecError:
+            broken += 1
+    return Share(draws, inside, broken)
+
+
+def extremes(space: SearchSpace, input_shape: Shape, classes: int) -> tuple[Arch, Arch]:
+    """The smallest and the largest network by parameters that coordinate descent over all dims finds.
+
+    Raises:
+        SpecError: no candidate tried makes a network.
+    """
+    smallest, _ = space.smallest(lambda arch: arch.cost.params, input_shape, classes)
+    largest, _ = space.smallest(lambda arch: -arch.cost.params, input_shape, classes)
+    return smallest, largest
+
+
+def conditions(space: SearchSpace) -> dict[str, str]:
+    """When each dim is asked, by dotted name: `stage3.depth > 0 and stage3.block = nin`, "" for always."""
+    found: dict[str, str] = {}
+    for slot in (space.stem, *space.stages, space.head):
+        present = f"{slot.label}.depth > 0" if _depths(slot)[0] else ""
+        for name, _ in slot.dims():
+            chosen = name.removeprefix(f"{slot.label}.").rpartition(".")[0]
+            typed = f"{slot.label}.{slot.selector_key} = {chosen}" if chosen and len(slot.options) > 1 else ""
+            exists = present if name != f"{slot.label}.depth" else ""
+            found[name] = " and ".join(filter(None, (exists, typed)))
+    return found | {name: "" for name in space.dims if name not in found}
