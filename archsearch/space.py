@@ -21,7 +21,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +29,7 @@ from archsearch.blocks import Value, lookup, names, unknown
 from archsearch.blocks.registry import a_type, is_a
 from archsearch.dims import Choice, Dim, Float, Int, parse_dim
 from archsearch.errors import SpecError
+from archsearch.files import shipped_folder
 from archsearch.layers import Shape
 from archsearch.recipe import FIELDS, Recipe, check_values
 
@@ -205,12 +205,7 @@ def _starts(dims: Mapping[str, Dim]) -> Iterator[dict[str, Value]]:
 
 def shipped() -> dict[str, Path]:
     """The spaces that come with archsearch: name to file."""
-    return {path.stem: path for path in sorted(_folder().glob("*.toml"))}
-
-
-def _folder() -> Path:
-    installed = Path(str(resources.files("archsearch"))) / "search_spaces"
-    return installed if installed.is_dir() else installed.parent.parent / "search_spaces"
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.toml"))}
 
 
 def load_space(name: str) -> SearchSpace:
