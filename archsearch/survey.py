@@ -25,10 +25,9 @@ from archsearch.errors import SpecError
 from archsearch.layers import Expr, Seq, Shape, canonical, flat, seq
 from archsearch.space import SearchSpace, Slot
 
-WORDS = 60_000
+SEQUENCES = 60_000
 """Above so many layer sequences in all slots, `distinct` gives up."""
 _DIGITS = "0123456789"
-Letters = tuple[int, ...]
 
 
 def descriptions(space: SearchSpace) -> int | None:
@@ -92,8 +91,18 @@ class _TooMany(Exception):
     pass
 
 
-State = tuple[int, Shape, Letters]
-"""Slot to come, the shape that it reads, and what is left of the sequence before it."""
+Place = tuple[int, Shape]
+"""Slot to come and the shape that it reads."""
+
+
+class _Node:
+    """What may follow a prefix of one slot's sequences, and where a sequence that ends here leads."""
+
+    __slots__ = ("ends", "steps")
+
+    def __init__(self) -> None:
+        self.steps: dict[int, _Node] = {}
+        self.ends: set[Place] = set()
 
 
 class _Automaton:
@@ -101,61 +110,62 @@ class _Automaton:
 
     def __init__(self, slots: tuple[Slot, ...], shape: Shape, classes: int) -> None:
         self.slots = slots
-        self.shape = shape
+        self.start = (0, shape)
+        self.goal = (len(slots), (classes,))
         self.classes = classes
         self.known = 0
         self.alphabet: dict[str, int] = {}
         self.letters: dict[Expr, int] = {}
-        self.sequences: dict[tuple[int, Shape], set[tuple[Letters, Shape]]] = {}
-        self.counts: dict[frozenset[State], int] = {}
+        self.roots: dict[Place, _Node] = {}
+        self.counts: dict[frozenset[_Node], int] = {}
 
     def words(self) -> int:
         """The number of different sequences from the input to the logits."""
-        return self._count(frozenset(self._ready((0, self.shape, ()))))
+        return self._count(frozenset(self._open(self._root(self.start))))
 
-    def _count(self, states: frozenset[State]) -> int:
-        """Different words from any of the states, each once; an explicit stack, words may be long."""
-        stack = [states]
+    def _count(self, start: frozenset[_Node]) -> int:
+        """Different words from any of the nodes, each once; an explicit stack, since words may be long."""
+        stack = [start]
         while stack:
             here = stack[-1]
-            following = self._following(here) if here not in self.counts else []
+            following = [] if here in self.counts else self._following(here)
             missing = [found for found in following if found not in self.counts]
             if missing:
                 stack += missing
                 continue
             if here not in self.counts:
-                self.counts[here] = any(map(self._accepts, here)) + sum(self.counts[found] for found in following)
+                done = any(self.goal in node.ends for node in here)
+                self.counts[here] = done + sum(self.counts[found] for found in following)
             stack.pop()
-        return self.counts[states]
+        return self.counts[start]
 
-    def _following(self, states: frozenset[State]) -> list[frozenset[State]]:
-        steps: dict[int, set[State]] = {}
-        for slot, shape, left in states:
-            if left:
-                steps.setdefault(left[0], set()).update(self._ready((slot, shape, left[1:])))
+    def _following(self, nodes: frozenset[_Node]) -> list[frozenset[_Node]]:
+        steps: dict[int, set[_Node]] = {}
+        for node in nodes:
+            for letter, found in node.steps.items():
+                steps.setdefault(letter, set()).update(self._open(found))
         return [frozenset(found) for found in steps.values()]
 
-    def _accepts(self, state: State) -> bool:
-        return state == (len(self.slots), (self.classes,), ())
+    def _open(self, node: _Node) -> Iterator[_Node]:
+        """The node, and where a sequence may end here, the node at which the next slot begins."""
+        yield node
+        for place in node.ends:
+            if place[0] < len(self.slots):
+                yield from self._open(self._root(place))
 
-    def _ready(self, state: State) -> Iterator[State]:
-        """The state, or where its sequence is used up, the states in which the next slot begins."""
-        slot, shape, left = state
-        if left or slot == len(self.slots):
-            yield state
-            return
-        for letters, out in self._sequences(slot, shape):
-            yield from self._ready((slot + 1, out, letters))
-
-    def _sequences(self, slot: int, shape: Shape) -> set[tuple[Letters, Shape]]:
-        if (slot, shape) not in self.sequences:
-            found = self.sequences[slot, shape] = set()
+    def _root(self, place: Place) -> _Node:
+        if place not in self.roots:
+            self.roots[place] = root = _Node()
+            slot, shape = place
             for expr in _expressions(self.slots[slot], shape, self.classes):
                 self.known += 1
-                if self.known > WORDS:
+                if self.known > SEQUENCES:
                     raise _TooMany
-                found.add((tuple(map(self._letter, flat(Seq((expr,))))), measure(expr, shape).out))
-        return self.sequences[slot, shape]
+                node = root
+                for part in flat(Seq((expr,))):
+                    node = node.steps.setdefault(self._letter(part), _Node())
+                node.ends.add((slot + 1, measure(expr, shape).out))
+        return self.roots[place]
 
     def _letter(self, part: Expr) -> int:
         if part not in self.letters:

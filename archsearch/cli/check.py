@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from archsearch.budget import Budget, LimitCheck, Verdict
-from archsearch.cli.options import SHAPE, limits
+from archsearch.cli.options import SHAPE, columns, limits
 from archsearch.cost import Layer
 from archsearch.errors import InputError
 from archsearch.layers import Shape
@@ -80,7 +80,7 @@ def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
     held = {check.name: check for check in verdict.limits}
     rows = [("", "value", "limit", "margin", "verdict")]
     rows += [_row(name, value, held.get(name)) for name, value in measured.values.items()]
-    lines = [f"{measured.target}  ({measured.what}; bytes at {budget.size_dtype})", *_columns(rows, left=(0, 4))]
+    lines = [f"{measured.target}  ({measured.what}; bytes at {budget.size_dtype})", *columns(rows, left=(0, 4))]
     if measured.note:
         lines.append(f"note: {measured.note}")
     broken = [check for check in verdict.limits if not check.ok]
@@ -109,7 +109,7 @@ def _heaviest(measured: Measured, broken: LimitCheck) -> list[str]:
     total = {"params": measured.params, "macs": measured.macs}.get(key) or 0
     rows = [("heaviest layers", "", "params", "MACs", "activations", "share")]
     rows += [_layer(layer, getattr(layer, key) / total if total else None) for layer in found]
-    return _columns(rows, left=(0, 1))
+    return columns(rows, left=(0, 1))
 
 
 def _layer(layer: Layer, share: float | None) -> tuple[str, ...]:
@@ -126,13 +126,3 @@ def _answer(verdict: Verdict) -> str:
         if not check.ok
     ]
     return f"over budget: {'; '.join(broken)}" if broken else "within budget"
-
-
-def _columns(rows: list[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
-    """Rows as aligned columns, figures to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = (
-        "  ".join(cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    )
-    return [line.rstrip() for line in lines]

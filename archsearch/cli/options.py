@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,3 +93,13 @@ def study_folder(study: str, out: Path) -> Path:
         if (folder / "study.db").exists():
             return folder
     raise StudyError(f"there is no study {study!r}: neither {study}/study.db nor {out / study}/study.db exists")
+
+
+def columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
+    """Rows as aligned columns: those in `left` to the left, figures to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def cell(i: int, text: str) -> str:
+        return text.ljust(widths[i]) if i in left else text.rjust(widths[i])
+
+    return ["  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]
