@@ -212,7 +212,7 @@ def _label(leaf: Leaf) -> str:
     shown = [
         f"{name}={getattr(leaf, name)!r}"
         for name, spec in fields.items()
-        if name in ("out", "kernel", "kind") or name != "padding" and getattr(leaf, name) != spec.default
+        if name in ("out", "kernel", "kind") or (name != "padding" and getattr(leaf, name) != spec.default)
     ]
     return f"{type(leaf).__name__}({', '.join(shown)})"
 

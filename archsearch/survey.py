@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from archsearch.arch import MAX_BLOCKS, Arch, Part
+from archsearch.arch import MAX_BLOCKS, Arch
 from archsearch.blocks import Value
 from archsearch.budget import Budget
 from archsearch.cost import measure
@@ -117,11 +117,12 @@ class _Automaton:
         self.alphabet: dict[str, int] = {}
         self.letters: dict[Expr, int] = {}
         self.roots: dict[Place, _Node] = {}
+        self.opened: dict[_Node, frozenset[_Node]] = {}
         self.counts: dict[frozenset[_Node], int] = {}
 
     def words(self) -> int:
         """The number of different sequences from the input to the logits."""
-        return self._count(frozenset(self._open(self._root(self.start))))
+        return self._count(self._open(self._root(self.start)))
 
     def _count(self, start: frozenset[_Node]) -> int:
         """Different words from any of the nodes, each once; an explicit stack, since words may be long."""
@@ -146,17 +147,23 @@ class _Automaton:
                 steps.setdefault(letter, set()).update(self._open(found))
         return [frozenset(found) for found in steps.values()]
 
-    def _open(self, node: _Node) -> Iterator[_Node]:
-        """The node, and where a sequence may end here, the node at which the next slot begins."""
-        yield node
-        for place in node.ends:
-            if place[0] < len(self.slots):
-                yield from self._open(self._root(place))
+    def _open(self, node: _Node) -> frozenset[_Node]:
+        """The node, and where a sequence may end here, the node at which the next slot begins.
+
+        A node with nothing behind it says no more than those do, and without it more subsets are equal.
+        """
+        if node not in self.opened:
+            found = {node} if node.steps or self.goal in node.ends else set()
+            ahead = [self._open(self._root(place)) for place in node.ends if place != self.goal]
+            self.opened[node] = frozenset(found.union(*ahead))
+        return self.opened[node]
 
     def _root(self, place: Place) -> _Node:
         if place not in self.roots:
             self.roots[place] = root = _Node()
             slot, shape = place
+            if slot == len(self.slots):  # behind the head, but not at the logits
+                return root
             for expr in _expressions(self.slots[slot], shape, self.classes):
                 self.known += 1
                 if self.known > SEQUENCES:
@@ -196,24 +203,36 @@ def _alone(slot: Slot) -> SearchSpace:
 
 
 def _every(space: SearchSpace, shape: Shape, classes: int) -> Iterator[Arch]:
-    """Every draw of a finite space, like an odometer: the last answer moves first."""
-    path: list[Value] = []
-    while True:
-        asked: list[tuple[Dim, Value]] = []
+    """Every draw of a finite space."""
+    odometer = _Odometer()
+    while not odometer.over:
+        yield space.draw(odometer.ask, shape, classes)
+        odometer.advance()
 
-        def ask(name: str, dim: Dim, asked: list[tuple[Dim, Value]] = asked) -> Value:
-            answer = path[len(asked)] if len(asked) < len(path) else _values(dim)[0]
-            asked.append((dim, answer))
-            return answer
 
-        yield space.draw(ask, shape, classes)
-        while asked and asked[-1][1] == _values(asked[-1][0])[-1]:
-            asked.pop()
-        if not asked:
-            return
-        dim, last = asked.pop()
-        values = _values(dim)
-        path = [answer for _, answer in asked] + [values[values.index(last) + 1]]
+class _Odometer:
+    """Answers dims so that every draw differs: the last answer moves first."""
+
+    def __init__(self) -> None:
+        self.path: list[int] = []  # which of its values each dim is to have, as far as that is settled
+        self.asked: list[Dim] = []
+        self.over = False
+
+    def ask(self, name: str, dim: Dim) -> Value:
+        """The value that it is the dim's turn to have."""
+        if len(self.asked) == len(self.path):
+            self.path.append(0)
+        self.asked.append(dim)
+        return _values(dim)[self.path[len(self.asked) - 1]]
+
+    def advance(self) -> None:
+        """The next draw, if there is one."""
+        while self.path and self.path[-1] + 1 == len(_values(self.asked[len(self.path) - 1])):
+            self.path.pop()
+        self.over = not self.path
+        if self.path:
+            self.path[-1] += 1
+        self.asked.clear()
 
 
 @dataclass(frozen=True)

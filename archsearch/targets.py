@@ -106,7 +106,7 @@ def _reference(name: str) -> Arch:
         references = importlib.import_module("archsearch.references")
     except ModuleNotFoundError:
         raise InputError(f"ref:{name}: this version of archsearch has no reference networks") from None
-    arch: Arch = references.load(name)
+    arch: Arch = references.load(name).arch
     return arch
 
 
@@ -246,7 +246,8 @@ def _torch_state(path: Path) -> dict[str, Shape]:
         refused = "weights_only" in str(error).lower() or "Unsupported" in str(error)
         why = "it holds pickled objects other than tensors, which are refused" if refused else _one_line(error)
         raise InputError(f"{path}: no state dict: {why}; save module.state_dict() or safetensors") from None
-    state = next((state[key] for key in _STATE_KEYS if isinstance(state, dict) and isinstance(state.get(key), dict)), state)
+    if isinstance(state, dict):
+        state = next((state[key] for key in _STATE_KEYS if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state dict (names to tensors): save module.state_dict() or safetensors")
     seen: set[tuple[int, int, Shape]] = set()
@@ -254,7 +255,7 @@ def _torch_state(path: Path) -> dict[str, Shape]:
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             continue
-        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape))
+        key = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset()), tuple(tensor.shape))
         if key not in seen or tensor.numel() == 0:
             shapes[str(name)] = tuple(tensor.shape)
         seen.add(key)

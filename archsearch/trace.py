@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -55,8 +55,8 @@ def measure_module(
         try:
             module = _build(factory, what, device)
             return _measure(module, what, shape, auxiliaries)
-        except _ForwardFailed as fault:
-            faults.append(fault)
+        except _ForwardFailed as failed:
+            faults.append(failed)
         except InputError:
             if device == "cpu":
                 raise
@@ -117,7 +117,7 @@ def _with_aux(cost: Cost, module: nn.Module) -> Cost:
 
 def _is_lazy(module: nn.Module) -> bool:
     tensors = [*module.parameters(), *module.buffers()]
-    return any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors)
+    return any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in tensors)
 
 
 def _state(module: nn.Module, auxiliaries: tuple[str, ...]) -> list[Tensor]:
@@ -162,7 +162,8 @@ def _forward(module: nn.Module, shape: Shape) -> _Trace:
     if _is_lazy(module):
         with torch.no_grad():
             module(image)
-    with torch.no_grad(), warnings.catch_warnings(), _Trace(module, image) as trace, trace.names(module):
+    trace = _Trace(module, image)
+    with torch.no_grad(), warnings.catch_warnings(), trace, trace.names(module):
         warnings.simplefilter("ignore")
         trace.finish(module(image))
     return trace
@@ -178,11 +179,11 @@ class _Value:
         self.born = self.died = born
 
 
-class _Trace(TorchDispatchMode):
+class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows every operation below autograd; composite ones arrive as the operations they are made of."""
 
     def __init__(self, module: nn.Module, image: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.clock = 0
         self.macs = 0
         self.macs_by_module: dict[str, int] = {}

@@ -78,7 +78,7 @@ def _plain(limit: float) -> float:
 
 def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
     held = {check.name: check for check in verdict.limits}
-    rows = [("", "value", "limit", "margin", "verdict")]
+    rows: list[tuple[str, ...]] = [("", "value", "limit", "margin", "verdict")]
     rows += [_row(name, value, held.get(name)) for name, value in measured.values.items()]
     lines = [f"{measured.target}  ({measured.what}; bytes at {budget.size_dtype})", *columns(rows, left=(0, 4))]
     if measured.note:
@@ -107,7 +107,7 @@ def _heaviest(measured: Measured, broken: LimitCheck) -> list[str]:
     key = _SORT.get(broken.name, "params")
     found = sorted(measured.layers, key=lambda layer: getattr(layer, key), reverse=True)[:HEAVIEST]
     total = {"params": measured.params, "macs": measured.macs}.get(key) or 0
-    rows = [("heaviest layers", "", "params", "MACs", "activations", "share")]
+    rows: list[tuple[str, ...]] = [("heaviest layers", "", "params", "MACs", "activations", "share")]
     rows += [_layer(layer, getattr(layer, key) / total if total else None) for layer in found]
     return columns(rows, left=(0, 1))
 

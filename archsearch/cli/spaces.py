@@ -33,9 +33,7 @@ from archsearch.units import format_bytes, format_count, format_short
     help="Uniform draws behind the share inside the limits.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def spaces(
-    space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any
-) -> None:
+def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any) -> None:
     """List the shipped search spaces, or describe one: dims, number of networks, smallest, largest.
 
     With limits (--max-params ...): also the share of uniform draws that is inside all of them.
@@ -139,7 +137,9 @@ def _counts(facts: dict[str, Any]) -> list[str]:
     """The two exact numbers, and what each counts."""
     lines = [f"descriptions   {_number(facts['descriptions'])}  (different answers to the dims)"]
     if facts["architectures"] is not None:
-        lines.append(f"architectures  {format_big(facts['architectures'])}  (different layers that make a network here)")
+        lines.append(
+            f"architectures  {format_big(facts['architectures'])}  (different layers that make a network here)"
+        )
     elif facts["descriptions"] is not None:
         lines.append("architectures  at most as many: too many layer sequences to tell equal ones apart exactly")
     else:
