@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,9 +19,12 @@ from archsearch.cost import Cost
 from archsearch.errors import SpecError
 from archsearch.files import write_text
 from archsearch.layers import Aux, Expr, Pool, Seq, Shape, canonical, seq
+from archsearch.tomlfile import parse_toml, read_text
 
 MAX_BLOCKS = 1000
 """More blocks than this are refused: no network of this kind is that deep, and a typo is."""
+MAX_COST = 2**53
+"""Figures from here on are refused: floats cannot tell them apart, and no machine could hold the network."""
 DOWNS = ("stride", "max", "avg")
 _STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
 _TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
@@ -99,9 +101,14 @@ class Arch:
                 args = (shape, self.classes)
                 expr = _stage(spec, *args) if isinstance(spec, Stage) else _end(kind, spec, *args)
                 yield name, expr, shape
-                shape = cost.measure(expr, shape).out
+                found = cost.measure(expr, shape)
+                if max(found.params, found.macs, found.peak) >= MAX_COST:
+                    raise SpecError("more than 2^53 parameters, MACs or activations")
+                shape = found.out
             except SpecError as error:
                 raise SpecError([f"{name}: {problem}" for problem in error.problems]) from None
+            except ArithmeticError as error:
+                raise SpecError(f"{name}: makes no layer: {error}") from None
         if shape != (self.classes,):
             raise SpecError(f"head: gives {shape}, not ({self.classes},)")
 
@@ -192,25 +199,6 @@ def count(network: Arch | Expr, input_shape: Shape | None = None) -> Cost:
     if input_shape is None:
         raise SpecError("an expression is counted at an input shape: count(expr, (3, 32, 32))")
     return cost.measure(network, tuple(input_shape))
-
-
-def read_text(path: Path) -> str:
-    """A description file's text. Raises SpecError with the path: missing, a folder, not UTF-8, over 1 MB."""
-    try:
-        if path.stat().st_size > 1_000_000:
-            raise SpecError("larger than 1 MB: no architecture or space file", str(path))
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise SpecError(f"cannot be read: {reason}", str(path)) from None
-
-
-def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """TOML to plain values. Raises SpecError naming the line."""
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(f"no valid TOML: {str(error) or 'nested too deep'}", where) from None
 
 
 def _blocks(stage: Stage, shape: Shape) -> Seq:

@@ -30,14 +30,20 @@ class InputError(ArchsearchError, ValueError):
 class SpecError(InputError):
     """An architecture, block or space description that makes no valid network.
 
-    `problems` holds every fault found, one line each; the message joins them.
+    `problems` holds every fault found, one line each; the message joins the first of them, shortened.
     """
+
+    SHOWN, LENGTH = 20, 400
 
     def __init__(self, problems: str | Sequence[str], where: str = "") -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         self.where = where
         prefix = f"{where}: " if where else ""
-        super().__init__(prefix + "; ".join(self.problems))
+        shown = [
+            text if len(text) <= self.LENGTH else f"{text[: self.LENGTH]} ..." for text in self.problems[: self.SHOWN]
+        ]
+        more = len(self.problems) - len(shown)
+        super().__init__(prefix + "; ".join([*shown, f"and {more:,} more"] if more else shown))
 
 
 class DataError(InputError):

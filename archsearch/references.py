@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archsearch.arch import ABOUT, Arch, parse_toml, read_text
+from archsearch.arch import ABOUT, Arch
 from archsearch.blocks import unknown
 from archsearch.errors import SpecError
 from archsearch.files import shipped_folder
+from archsearch.tomlfile import parse_toml, read_text
 
 PREFIX = "ref:"
 _KEYS: dict[str, type] = {"title": str, "source": str, "published": int, "published_training": int, "note": str}

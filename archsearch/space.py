@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from archsearch.arch import ABOUT, DOWNS, Arch, Part, Stage, parse_toml, read_text
+from archsearch.arch import ABOUT, DOWNS, Arch, Part, Stage
 from archsearch.blocks import Value, lookup, names, unknown
 from archsearch.blocks.registry import a_type, is_a
 from archsearch.dims import Choice, Dim, Float, Int, parse_dim
@@ -32,6 +32,7 @@ from archsearch.errors import SpecError
 from archsearch.files import shipped_folder
 from archsearch.layers import Shape
 from archsearch.recipe import FIELDS, Recipe, check_values
+from archsearch.tomlfile import parse_toml, read_text
 
 DEFAULT_SPACE = "resnin"
 _STAGE_TYPES: dict[str, type] = {
