@@ -14,7 +14,7 @@ import tomli_w
 
 from archsearch import cost
 from archsearch.blocks import Dims, Value, expand, lookup, unknown
-from archsearch.blocks.registry import is_a
+from archsearch.blocks.registry import cached, is_a
 from archsearch.cost import Cost
 from archsearch.errors import SpecError
 from archsearch.files import write_text
@@ -93,22 +93,20 @@ class Arch:
         """
         return [(name, expr) for name, expr, _ in self.unroll()]
 
-    def unroll(self) -> Iterator[tuple[str, Expr, Shape]]:
-        """Every part with its name and the shape it reads. Raises SpecError as `parts` does."""
+    def unroll(self) -> Iterator[tuple[str, Expr, Cost]]:
+        """The parts with their cost, one by one, each where the one before leads. Raises SpecError as `parts` does."""
         shape = self.input_shape
         for name, kind, spec in self._specs():
             try:
-                args = (shape, self.classes)
-                expr = _stage(spec, *args) if isinstance(spec, Stage) else _end(kind, spec, *args)
-                yield name, expr, shape
-                found = cost.measure(expr, shape)
-                if max(found.params, found.macs, found.peak) >= MAX_COST:
-                    raise SpecError("more than 2^53 parameters, MACs or activations")
-                shape = found.out
+                expr, found = _unrolled(kind, spec, shape, self.classes)
             except SpecError as error:
                 raise SpecError([f"{name}: {problem}" for problem in error.problems]) from None
             except ArithmeticError as error:
                 raise SpecError(f"{name}: makes no layer: {error}") from None
+            if found.params >= MAX_COST or found.macs >= MAX_COST or found.peak >= MAX_COST:
+                raise SpecError(f"{name}: more than 2^53 parameters, MACs or activations")
+            yield name, expr, found
+            shape = found.out
         if shape != (self.classes,):
             raise SpecError(f"head: gives {shape}, not ({self.classes},)")
 
@@ -127,7 +125,7 @@ class Arch:
     @cached_property
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
-        return cost.chain(self.parts(), self.input_shape)
+        return cost.joined([(name, found) for name, _, found in self.unroll()], self.input_shape)
 
     @cached_property
     def id(self) -> str:
@@ -222,6 +220,13 @@ def _stage(stage: Stage, shape: Shape, classes: int) -> Expr:
     if (out := cost.measure(classifier, features).out) != (classes,):
         raise SpecError(f"aux: {stage.aux!r} gives {out}, not ({classes},)")
     return Seq((*blocks.parts, Aux(classifier, stage.aux_weight)))
+
+
+@cached(1 << 14)
+def _unrolled(kind: str, spec: Part | Stage, shape: Shape, classes: int) -> tuple[Expr, Cost]:
+    """One part and its cost; a search meets the same parts over and over."""
+    expr = _stage(spec, shape, classes) if isinstance(spec, Stage) else _end(kind, spec, shape, classes)
+    return expr, cost.measure(expr, shape)
 
 
 def _end(kind: str, part: Part, shape: Shape, classes: int) -> Expr:

@@ -153,19 +153,25 @@ def measure(expr: Expr, shape: Shape) -> Cost:
 
 def chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Cost:
     """The cost of named parts one after the other. The names become the module's, so they cost bytes."""
-    size = prod(shape)
-    peak = held = size
-    view = True
-    totals = _Totals()
+    found = []
     here = shape
     for name, part in parts:
         cost = measure(part, here)
-        totals.add(name, cost)
-        peak = max(peak, cost.peak)
-        held = max(held, cost.peak_held if view else size + cost.peak)
-        view = view and cost.view
+        found.append((name, cost))
         here = cost.out
-    return totals.cost(here, peak, held, view)
+    return joined(found, shape)
+
+
+def joined(parts: list[tuple[str, Cost]], shape: Shape) -> Cost:
+    """The cost of named parts one after the other, each measured where the one before leads."""
+    size = peak = held = prod(shape)
+    view = True
+    for _, cost in parts:
+        alive = cost.peak_held if view else size + cost.peak
+        peak = cost.peak if cost.peak > peak else peak
+        held = alive if alive > held else held
+        view = view and cost.view
+    return _sum(parts, parts[-1][1].out if parts else shape, peak, held, view)
 
 
 def _branches(expr: Combinator, shape: Shape) -> Cost:
@@ -173,19 +179,18 @@ def _branches(expr: Combinator, shape: Shape) -> Cost:
     if len(expr.parts) < 2:
         raise SpecError(f"{expr.kind} needs at least two branches")
     costs = [measure(part, shape) for part in expr.parts]
-    totals = _Totals()
     size = prod(shape)
     aliased = any(cost.view for cost in costs)
     waiting = peak = held = 0
     for i, cost in enumerate(costs):
-        totals.add(str(i), cost)
         needed_later = aliased or i + 1 < len(costs)
         peak = max(peak, waiting + (cost.peak_held if needed_later else cost.peak))
         held = max(held, waiting + cost.peak_held)
         waiting += 0 if cost.view else prod(cost.out)
     out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
     join = waiting + prod(out)
-    return totals.cost(out, max(peak, join + size * aliased), max(held, join + size), False)
+    named = [(str(i), cost) for i, cost in enumerate(costs)]
+    return _sum(named, out, max(peak, join + size * aliased), max(held, join + size), False)
 
 
 def layers(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Iterator[Layer]:
@@ -217,35 +222,29 @@ def _label(leaf: Leaf) -> str:
     return f"{type(leaf).__name__}({', '.join(shown)})"
 
 
-class _Totals:
-    """Sums over the parts of a combinator, names of the parts included."""
-
-    def __init__(self) -> None:
-        self.params = self.buffers = self.macs = self.aux = 0
-        self.matrices = self.elements = self.rows = self.matrix_chars = 0
-        self.tensors = self.counters = self.chars = 0
-
-    def add(self, name: str, cost: Cost) -> None:
-        if cost.tensors:
+def _sum(parts: list[tuple[str, Cost]], out: Shape, peak: int, held: int, view: bool) -> Cost:
+    """The sums over named parts; a part's name stands before the names of its tensors."""
+    params = buffers = macs = aux = matrices = elements = rows = matrix_chars = tensors = counters = chars = 0
+    for name, cost in parts:
+        # Unpacked at once: this is the innermost loop of counting.
+        _, own, kept, work, _, extra, _, _, kernels, values, outs, kernel_chars, entries, counts, letters = cost
+        aux += extra
+        if entries:
             prefix = len(name) + 1
-            self.params += cost.params
-            self.buffers += cost.buffers
-            self.macs += cost.macs
-            self.matrices += cost.matrices
-            self.elements += cost.matrix_elements
-            self.rows += cost.matrix_rows
-            self.matrix_chars += cost.matrix_chars + prefix * cost.matrices
-            self.tensors += cost.tensors
-            self.counters += cost.counters
-            self.chars += cost.chars + prefix * cost.tensors
-        self.aux += cost.aux_params
-
-    def cost(self, out: Shape, peak: int, held: int, view: bool) -> Cost:
-        return Cost(
-            out, self.params, self.buffers, self.macs, peak, self.aux, held, view,
-            self.matrices, self.elements, self.rows, self.matrix_chars,
-            self.tensors, self.counters, self.chars,
-        )  # fmt: skip
+            params += own
+            buffers += kept
+            macs += work
+            matrices += kernels
+            elements += values
+            rows += outs
+            matrix_chars += kernel_chars + prefix * kernels
+            tensors += entries
+            counters += counts
+            chars += letters + prefix * entries
+    return Cost(
+        out, params, buffers, macs, peak, aux, held, view,
+        matrices, elements, rows, matrix_chars, tensors, counters, chars,
+    )  # fmt: skip
 
 
 def _join_add(expr: Combinator, outs: list[Shape]) -> Shape:

@@ -13,7 +13,7 @@ Shapes are (channels, height, width), or (features,) behind `Flatten`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -211,7 +211,9 @@ class Aux(Combinator):
 
 def seq(*parts: Expr) -> Seq:
     """Parts one after the other; nested sequences are spliced in, so that `seq` is associative."""
-    return Seq(tuple(flat(Seq(parts))))
+    if any(isinstance(part, Seq) for part in parts):
+        parts = tuple(_spliced(parts))
+    return Seq(parts)
 
 
 def add(*branches: Expr) -> Add:
@@ -256,8 +258,12 @@ def canonical(expr: Expr) -> list[Any]:
 
 def flat(expr: Seq) -> Iterator[Expr]:
     """The parts of a sequence with nested sequences spliced in."""
-    for part in expr.parts:
+    return _spliced(expr.parts)
+
+
+def _spliced(parts: Iterable[Expr]) -> Iterator[Expr]:
+    for part in parts:
         if isinstance(part, Seq):
-            yield from flat(part)
+            yield from _spliced(part.parts)
         else:
             yield part

@@ -19,7 +19,6 @@ from math import prod
 from archsearch.arch import MAX_BLOCKS, Arch
 from archsearch.blocks import Value
 from archsearch.budget import Budget
-from archsearch.cost import measure
 from archsearch.dims import Dim, Float
 from archsearch.errors import SpecError
 from archsearch.layers import Expr, Seq, Shape, canonical, flat, seq
@@ -164,14 +163,14 @@ class _Automaton:
             slot, shape = place
             if slot == len(self.slots):  # behind the head, but not at the logits
                 return root
-            for expr in _expressions(self.slots[slot], shape, self.classes):
+            for expr, out in _expressions(self.slots[slot], shape, self.classes):
                 self.known += 1
                 if self.known > SEQUENCES:
                     raise _TooMany
                 node = root
                 for part in flat(Seq((expr,))):
                     node = node.steps.setdefault(self._letter(part), _Node())
-                node.ends.add((slot + 1, measure(expr, shape).out))
+                node.ends.add((slot + 1, out))
         return self.roots[place]
 
     def _letter(self, part: Expr) -> int:
@@ -180,19 +179,18 @@ class _Automaton:
         return self.letters[part]
 
 
-def _expressions(slot: Slot, shape: Shape, classes: int) -> Iterator[Expr]:
-    """Everything that a slot can put at a shape, without what makes no network there."""
+def _expressions(slot: Slot, shape: Shape, classes: int) -> Iterator[tuple[Expr, Shape]]:
+    """Everything that a slot can put at a shape, and the shape behind it, without what makes no network there."""
     for arch in _every(_alone(slot), shape, classes):
         if slot.kind == "block" and not arch.stages:
-            yield seq()
+            yield seq(), shape
             continue
         try:
             # The generator is left at the slot's own part: the head of a lone stage is nobody's affair.
-            expr = next(expr for name, expr, _ in arch.unroll() if name.rstrip("1") == slot.label.rstrip(_DIGITS))
-            measure(expr, shape)
+            parts = arch.unroll()
+            yield next((expr, cost.out) for name, expr, cost in parts if name.rstrip("1") == slot.label.rstrip(_DIGITS))
         except SpecError:
             continue
-        yield expr
 
 
 def _alone(slot: Slot) -> SearchSpace:

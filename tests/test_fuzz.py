@@ -34,9 +34,11 @@ PLACE = re.compile(r"[^:]+: .|no key .|.+ is missing", re.DOTALL)
 
 NASTY: list[Any] = [
     0, -1, 1, 2, 3, 7, 10**9, 10**18, 2**53, -(2**63), 10**30, 0.0, 0.5, -0.5, 1e308, 1e-308, float("inf"),
-    float("nan"), True, False, "", "x", "basic", "nin", "conv", "linear", "max", "\u0000", "ü" * 50, "a" * 5000, [], {}, [[]],
-    [{}], [0], [1, 8, 8], [10**9, 10**9, 10**9], {"int": [1, 10**9]}, {"int": [3, 1]}, {"int": [0, 2**60]}, {"int": "x"},
-    {"float": [0.0, 1.0]}, {"float": [0.0, 1.0], "log": True}, {"choice": []}, {"choice": [1, 1]}, {"choice": [[1]]},
+    float("nan"), True, False, "", "x", "basic", "nin", "conv", "linear", "max", "\u0000", "ü" * 50, "a" * 5000,
+    [], {}, [[]], [{}], [0], [1, 8, 8], [10**9, 10**9, 10**9], {"int": [1, 10**9]}, {"int": [3, 1]},
+    {"int": [0, 2**60]},
+    {"int": "x"}, {"float": [0.0, 1.0]}, {"float": [0.0, 1.0], "log": True}, {"choice": []}, {"choice": [1, 1]},
+    {"choice": [[1]]},
     {"choice": list(range(3000))}, {"int": [1, 4], "step": 0}, {"int": [1, 9], "step": 3}, {"chioce": [1]},
     {"int": [1, 2], "choice": [1]}, {"a": {"a": {"a": {"a": {}}}}}, list(range(5000)),
     [{"block": "basic", "width": 8}] * 2000,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from archsearch.errors import SpecError
 from archsearch.layers import Expr
@@ -52,6 +52,25 @@ class Entry:
 
 
 _REGISTRY: dict[tuple[str, str], Entry] = {}
+_forget: list[Callable[[], None]] = []
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def cached(size: int) -> Callable[[Function], Function]:
+    """A cache of `size` results that is emptied whenever a builder is registered, since they may change then."""
+
+    def decorate(function: Function) -> Function:
+        remembering = lru_cache(maxsize=size)(function)
+        _forget.append(remembering.cache_clear)
+        return cast(Function, remembering)
+
+    return decorate
+
+
+def forget() -> None:
+    """Empty every cache of results that depend on registered builders."""
+    for clear in _forget:
+        clear()
 
 
 def stem(name: str) -> Callable[[Builder], Builder]:
@@ -75,7 +94,7 @@ def _register(kind: str, name: str) -> Callable[[Builder], Builder]:
         if known is not None and known.build.__module__ != build.__module__:
             raise ValueError(f"{kind} {name!r} is registered by {known.build.__module__} already: choose another name")
         _REGISTRY[kind, name] = Entry(kind, name, build, _dims_of(build))
-        expand.cache_clear()
+        forget()
         return build
 
     return decorate
@@ -107,7 +126,7 @@ def lookup(kind: str, name: str) -> Entry:
         raise SpecError(f"there is no {kind} {unknown(name, names(kind))}") from None
 
 
-@lru_cache(maxsize=1 << 14)
+@cached(1 << 14)
 def expand(kind: str, name: str, args: tuple[Any, ...], dims: Dims) -> Expr:
     """The expression of a registered builder; equal calls give the identical expression, so costs are cached."""
     return lookup(kind, name).build(*args, **dict(dims))

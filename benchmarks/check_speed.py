@@ -1,0 +1,146 @@
+"""How fast a verdict is, as ratios measured in one run on one thread.
+
+    python benchmarks/check_speed.py [--json]
+
+1. Counting the large course ResNet (4,903,242 parameters) from its description: by formula, by building it on the
+   meta device and adding up, by torchinfo on a module that exists, and by building a module for torchinfo.
+   The formula is timed warm (blocks seen before, as in a search; every count begins with a new `Arch`) and cold
+   (every cache emptied before each count, as for the very first candidate).
+2. Draw, count and verdict over the default space, fresh candidates only: the first 5,000 after every cache was
+   emptied, and the next 20,000.
+
+Times are CPU seconds of this one thread, so that other programs on the machine do not count; medians of rounds.
+Exit status 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+import torchinfo
+
+from archsearch.arch import Arch, Part, Stage
+from archsearch.blocks import registry
+from archsearch.budget import Budget
+from archsearch.cost import Cost, measure
+from archsearch.modules import build
+from archsearch.space import DEFAULT_SPACE, load_space
+
+LARGE = Arch(
+    (3, 32, 32),
+    10,
+    Part("conv", (("width", 64),)),
+    tuple(Stage("basic", width, 1, stride) for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2))),
+    Part("linear"),
+)
+PARAMS = 4_903_242
+TARGETS = {"torchinfo": 1000, "meta device": 50, "candidates a second": 5000}
+
+
+def forget() -> None:
+    """Empty every cache that counting uses."""
+    measure.cache_clear()
+    registry.forget()
+
+
+def formula() -> Cost:
+    return replace(LARGE).cost  # a new object: nothing is remembered in it
+
+
+def cold() -> Cost:
+    forget()
+    return formula()
+
+
+def on_meta() -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(replace(LARGE)).parameters())
+
+
+def seconds(work: Callable[[], object], calls: int, rounds: int = 7) -> float:
+    """The median over rounds of the time of one call."""
+    work()
+    times = []
+    for _ in range(rounds):
+        start = time.process_time()
+        for _ in range(calls):
+            work()
+        times.append((time.process_time() - start) / calls)
+    return statistics.median(times)
+
+
+def counting() -> dict[str, float]:
+    module = build(LARGE).eval()
+    assert formula().params == on_meta() == PARAMS
+
+    def info(network: torch.nn.Module) -> int:
+        return int(torchinfo.summary(network, input_size=(1, 3, 32, 32), verbose=0).total_params)
+
+    assert info(module) == PARAMS
+    return {
+        "formula, warm": seconds(formula, 500),
+        "formula, cold": seconds(cold, 100),
+        "meta device": seconds(on_meta, 5),
+        "torchinfo, module exists": seconds(lambda: info(module), 2),
+        "torchinfo, with building": seconds(lambda: info(build(replace(LARGE))), 2),
+    }
+
+
+def candidates() -> dict[str, float]:
+    """Candidates a second. `random` never repeats itself here on purpose: one generator for all draws."""
+    space, budget, rng = load_space(DEFAULT_SPACE), Budget(max_params=5e6, max_size=6e6), random.Random(0)
+
+    def rate(draws: int) -> float:
+        start = time.process_time()
+        for _ in range(draws):
+            budget.check(space.random(rng, (3, 32, 32), 10).cost)
+        return draws / (time.process_time() - start)
+
+    forget()
+    first = rate(5000)
+    return {"first 5,000 after a cold start": first, "afterwards": statistics.median(rate(4000) for _ in range(5))}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    as_json = parser.parse_args().json
+    torch.set_num_threads(1)
+    rates, times = candidates(), counting()
+    warm, frozen = times["formula, warm"], times["formula, cold"]
+    ratios = {name: (spent / warm, spent / frozen) for name, spent in times.items() if "formula" not in name}
+    met = {
+        "torchinfo": ratios["torchinfo, module exists"][0] >= TARGETS["torchinfo"],
+        "meta device": ratios["meta device"][0] >= TARGETS["meta device"],
+        "candidates a second": rates["afterwards"] >= TARGETS["candidates a second"],
+    }
+    if as_json:
+        print(json.dumps({"seconds": times, "ratios": ratios, "candidates_per_second": rates, "met": met}))
+        return 0 if all(met.values()) else 1
+    print(f"counting the large course ResNet ({PARAMS:,} parameters), one thread")
+    print(f"{'':28}{'a count':>12}{'x warm':>10}{'x cold':>10}")
+    for name, spent in times.items():
+        by = "".join(f"{ratio:10,.0f}" for ratio in ratios.get(name, ()))
+        print(f"{name:28}{spent * 1e6:9,.0f} us{by}")
+    print(f"\ndraw + count + verdict, space {DEFAULT_SPACE}, fresh candidates")
+    for name, rate in rates.items():
+        print(f"{name:32}{rate:8,.0f} a second")
+    print()
+    for name, fine in met.items():
+        print(f"{name:24} at least {TARGETS[name]:>6,}: {'met' if fine else 'MISSED'}")
+    return 0 if all(met.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
