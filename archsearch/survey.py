@@ -74,7 +74,8 @@ def _values(dim: Dim | Value) -> tuple[Value, ...] | range:
 def distinct(space: SearchSpace, input_shape: Shape, classes: int) -> int | None:
     """The exact number of networks with different layers, recipes apart; None for infinite or too many to walk."""
     slots = (space.stem, *space.stages, space.head)
-    if any(_slot_count(slot) is None for slot in slots) or _deepest(space) > MAX_BLOCKS:
+    alone = [_slot_count(slot) for slot in slots]
+    if any(count is None or count > SEQUENCES for count in alone) or _deepest(space) > MAX_BLOCKS:
         return None
     try:
         return _Automaton(slots, tuple(input_shape), classes).words()
