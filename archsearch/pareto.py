@@ -30,7 +30,7 @@ def dominated_by(values: ArrayLike) -> NDArray[np.bool_]:
     points = _points(values)
     no_worse = (points[None, :, :] <= points[:, None, :]).all(-1)
     better = (points[None, :, :] < points[:, None, :]).any(-1)
-    return no_worse & better
+    return np.asarray(no_worse & better)
 
 
 def front(values: ArrayLike) -> NDArray[np.bool_]:

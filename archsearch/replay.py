@@ -1,7 +1,7 @@
 """Replay a search on a table of networks that were trained before: no training, only look-ups.
 
-A table has a row a network: the values of its dims, its size, one or more measured accuracies (a training draws
-one of them at random, as another seed would), and if there is one an accuracy after fewer epochs.
+A table has a row a network: the values of its dims, its size, one or more measured accuracies (a training
+draws one of them at random, as another seed would), and perhaps an accuracy after fewer epochs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from archsearch.sampler import ParetoSampler
 Array = NDArray[np.float64]
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")
 POOR_QUANTILE = 0.1
-PATIENCE = 100
+PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ class Table:
         frame = pd.read_csv(path, dtype={single: str} if single else None)
         missing = [name for name in columns.named() if name not in frame]
         if missing:
-            raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(frame)}")
+            raise DataError(
+                f"{path} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}"
+            )
         frame = frame.dropna(subset=columns.named())
         if frame.empty:
             raise DataError(f"{path} has no complete row")
@@ -136,7 +138,9 @@ class Table:
         """The reference of the hypervolume: (minus the tenth percentile of accuracy, log budget)."""
         fits = self.size < budget
         if not fits.any():
-            raise DataError(f"no network of the table is below {budget:g}; the smallest has {self.size.min():g}")
+            raise DataError(
+                f"no network of the table is below {budget:g}; the smallest has {self.size.min():g}"
+            )
         return -float(np.quantile(self.final[fits], POOR_QUANTILE)), float(np.log(budget))
 
     def hypervolume(self, rows: Sequence[int], budget: float) -> float:
@@ -190,7 +194,13 @@ class Replay:
 
 
 def replay(
-    table: Table, budget: float, sampler: str, trainings: int, seed: int, reduction: float = 0.0, **options: Any
+    table: Table,
+    budget: float,
+    sampler: str,
+    trainings: int,
+    seed: int,
+    reduction: float = 0.0,
+    **options: Any,
 ) -> Replay:
     """Search a table.
 
@@ -206,7 +216,9 @@ def replay(
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=make_sampler(table, budget, sampler, seed, **options)
     )
-    rungs = Rungs(table.epochs, table.early_epochs, reduction) if reduction and table.early is not None else None
+    rungs = (
+        Rungs(table.epochs, table.early_epochs, reduction) if reduction and table.early is not None else None
+    )
     search = _Search(table, budget, study, rungs, np.random.default_rng(seed))
     return search.run(trainings)
 
@@ -303,7 +315,8 @@ class _Search:
         self._tell(trial, accuracy, size)
 
     def _passes(self, trial: Trial, row: int, size: float) -> bool:
-        assert self.rungs is not None and self.table.early is not None
+        assert self.rungs is not None
+        assert self.table.early is not None
         epoch, early = self.table.early_epochs, float(self.table.early[row])
         trial.set_user_attr(SIZE, size)
         trial.set_user_attr(CURVE, [[epoch, early]])

@@ -2,8 +2,8 @@
 
 At each rung (after `grace` epochs, then `reduction` times as many, and so on) a training is compared with all
 that were there before it, on the accuracy so far and the exact size. It goes on if it is among the best
-1 / `reduction` by non-dominated rank, and always if nothing dominates it: a small network is never stopped for
-being beaten by a large one. Nobody waits for anybody.
+1 / `reduction` by non-dominated rank, and always if nothing dominates it: a small network is never stopped
+for being beaten by a large one. Nobody waits for anybody.
 
 Sources: ASHA, Li et al. 2020 (the stopping variant); for several objectives, Schmucker et al. 2021.
 """

@@ -40,7 +40,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trainings", default="20,50,100,200")
-    parser.add_argument("--rungs", type=float, default=0.0, help="reduction factor at the early accuracy; 0: none")
+    parser.add_argument(
+        "--rungs", type=float, default=0.0, help="reduction factor at the early accuracy; 0: none"
+    )
     parser.add_argument("--forget-stopped", action="store_true", help="the surrogate ignores stopped trials")
     parser.add_argument("--ordered", action="store_true", help="treat codes in the table as ordered numbers")
     parser.add_argument("--plot", type=Path, help="write a plot here")
@@ -101,7 +103,9 @@ def report(name: str, runs: Sequence[Replay], table: Table, budget: float, count
     print(f"{name} wasted, over budget: {np.mean([run.over_budget for run in runs]):.1f} a run")
     print(f"{name} wasted, duplicates: {np.mean([run.duplicates for run in runs]):.1f} a run")
     print(f"{name} stopped at the rung: {np.mean([run.stopped for run in runs]):.1f} a run")
-    print(f"{name} seconds a proposal: median {np.median(seconds):.3f}, longest {max(seconds):.3f}", flush=True)
+    print(
+        f"{name} seconds a proposal: median {np.median(seconds):.3f}, longest {max(seconds):.3f}", flush=True
+    )
 
 
 def plot(found: dict[str, np.ndarray], title: str, path: Path) -> None:

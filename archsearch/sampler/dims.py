@@ -17,6 +17,7 @@ from optuna.distributions import (
 )
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 FEW_LEVELS = 8
 DOUBT = 0.5
 
@@ -24,12 +25,20 @@ DOUBT = 0.5
 class Dim(Protocol):
     """What the search needs of a dimension. Values are those that Optuna hands to the user."""
 
-    size: float
-    """Number of values; infinite for a continuous one."""
-    width: int
-    """Number of columns that `encode` gives."""
-    kind: object
-    """Equal for dims over the same values: such dims share a column group in the surrogate."""
+    @property
+    def size(self) -> float:
+        """Number of values; infinite for a continuous one."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Number of columns that `encode` gives."""
+        ...
+
+    @property
+    def kind(self) -> object:
+        """Equal for dims over the same values: such dims share columns in the surrogate."""
+        ...
 
     def draw(self, rng: np.random.Generator) -> Any: ...
 
@@ -155,7 +164,8 @@ class Range:
         return self._snap(rng.uniform(self.low, self.high))
 
     def move(self, value: Any, rng: np.random.Generator) -> Any:
-        moved = self._snap(self._from_unit(self._to_unit(value) + 0.1 * rng.standard_normal()))
+        there = self._to_unit(value) + 0.1 * rng.standard_normal()
+        moved = self._snap(self._from_unit(1 - abs(1 - abs(there))))
         if moved != value or not self.step:
             return moved
         sign = 1 if rng.random() < 0.5 else -1

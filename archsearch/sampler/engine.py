@@ -11,7 +11,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from archsearch.errors import SpaceExhausted
-from archsearch.sampler.dims import Array
+from archsearch.sampler.dims import Array, Mask
 from archsearch.sampler.fidelity import extrapolate
 from archsearch.sampler.gain import expected_gain, staircase
 from archsearch.sampler.history import Record
@@ -43,7 +43,7 @@ class Known:
     log_size: Array
     accuracy: Array
     doubt: Array
-    counts: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    counts: Mask
 
 
 class Engine:
@@ -56,9 +56,7 @@ class Engine:
         use_stopped: whether the surrogate learns from stopped trials.
     """
 
-    def __init__(
-        self, pool: Pool, key: Callable[[Params], Hashable], start: int, use_stopped: bool
-    ) -> None:
+    def __init__(self, pool: Pool, key: Callable[[Params], Hashable], start: int, use_stopped: bool) -> None:
         self.pool = pool
         self.key = key
         self.start = start
@@ -100,7 +98,7 @@ class Engine:
         raise SpaceExhausted(f"every candidate found inside the budget has been proposed ({len(taken)})")
 
     def complete(self, fixed: Params, taken: set[Hashable], rng: np.random.Generator) -> Params:
-        """Parameters around values that somebody fixed: free and inside the budget if a short search finds any."""
+        """Parameters around values that somebody fixed: free and inside the budget if such are soon found."""
         space, best = self.pool.space, None
         for _ in range(COMPLETIONS):
             params = space.settled({**space.draw(rng), **fixed})
@@ -117,9 +115,7 @@ class Engine:
 
     # ---- the start
 
-    def _stratified(
-        self, turn: int, records: Sequence[Record], rng: np.random.Generator
-    ) -> list[Candidate]:
+    def _stratified(self, turn: int, records: Sequence[Record], rng: np.random.Generator) -> list[Candidate]:
         """Members by closeness to this turn's log size; turns halve the range again and again."""
         self.pool.spread(rng, 2 * SPREAD_MUTANTS)
         sizes = np.array([member.log_size for member in self.pool.members])
@@ -156,7 +152,7 @@ class Engine:
         model, known = self._believe(known, records)
         level = model.typical(self._inputs(known.params, known.log_size))
         fits = known.counts & (known.log_size < self._limit())
-        corner = self._corner(known, level, fits)
+        corner = self._corner(level[fits])
         steps = staircase(known.log_size[fits], level[fits], corner)
         best = _leaders(known, level, fits, steps)
         ranked = self._screen(best, rng)
@@ -240,13 +236,13 @@ class Engine:
         mean, std = model.predict(self._inputs([one.params for one in some], sizes))
         return expected_gain(sizes, mean, std, model.ceiling, steps)
 
-    def _corner(self, known: Known, level: Array, fits: Array) -> tuple[float, float]:
-        """The reference: a poor accuracy, and a size a little over the limit so that the best accuracy counts."""
+    def _corner(self, level: Array) -> tuple[float, float]:
+        """The reference: a size a little over the limit, so that accuracy there counts; a poor accuracy."""
         low, high = self._span()
-        return high + MARGIN * (high - low), float(np.quantile(level[fits], REFERENCE_QUANTILE))
+        return high + MARGIN * (high - low), float(np.quantile(level, REFERENCE_QUANTILE))
 
 
-def _leaders(known: Known, level: Array, fits: Array, steps: tuple[Array, Array]) -> list[Candidate]:
+def _leaders(known: Known, level: Array, fits: Mask, steps: tuple[Array, Array]) -> list[Candidate]:
     """The believed front."""
     edges = set(steps[0][1:-1])
     return [

@@ -19,7 +19,7 @@ def extrapolate(records: Sequence[Record]) -> list[tuple[Record, float, float]]:
     through the finished trials; the trial gets the line's value, and the scatter about the line as doubt.
 
     Returns:
-        (record, accuracy, doubt) for each trial stopped at an epoch that at least `PAIRS` finished ones passed.
+        (record, accuracy, doubt) of each trial stopped at an epoch that `PAIRS` or more finished ones passed.
     """
     finished = [(dict(r.curve), r.accuracy) for r in records if r.accuracy is not None and r.curve]
     stopped = [r for r in records if r.state == TrialState.PRUNED and r.curve]

@@ -34,7 +34,8 @@ def expected_improvement(mean: Array, std: Array, deficit: Array) -> Array:
         In the unit of d, of the broadcast shape.
     """
     z = (np.log(deficit) - mean) / std
-    return np.maximum(deficit * ndtr(z) - np.exp(mean + 0.5 * std**2) * ndtr(z - std), 0.0)
+    gain = deficit * ndtr(z) - np.exp(mean + 0.5 * std**2) * ndtr(z - std)
+    return np.asarray(np.maximum(gain, 0.0))
 
 
 def staircase(log_size: ArrayLike, accuracy: ArrayLike, corner: tuple[float, float]) -> tuple[Array, Array]:

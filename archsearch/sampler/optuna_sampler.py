@@ -74,7 +74,8 @@ class ParetoSampler(BaseSampler):
 
         Raises:
             NothingFeasible: nothing fits the budget; names the smallest cost found.
-            SpaceExhausted: everything that fits was proposed before. In both cases the trial is closed as failed.
+            SpaceExhausted: everything that fits was proposed before.
+            In both cases the trial is closed as failed.
         """
         fixed = trial.system_attrs.get("fixed_params", {})
         if PROPOSAL in trial.system_attrs or self._distributions.keys() <= fixed.keys():
@@ -85,7 +86,7 @@ class ParetoSampler(BaseSampler):
             study.tell(trial.number, state=TrialState.FAIL)
             raise
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, _study: Study, _trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All dims: they are proposed together."""
         return self._distributions
 
@@ -94,7 +95,7 @@ class ParetoSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The proposal that `before_trial` wrote."""
         attributes = study._storage.get_trial_system_attrs(trial._trial_id)
-        return decode(attributes.get(PROPOSAL, {}), self._distributions)
+        return decode(attributes.get(PROPOSAL, {}), search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -107,8 +108,8 @@ class ParetoSampler(BaseSampler):
         known = self._distributions.get(param_name)
         problem = f"it knows {known}" if known else f"it knows {', '.join(self._distributions)}"
         raise ValueError(
-            f"ParetoSampler was asked for {param_name!r} from {param_distribution}, but {problem}: "
-            "give it every dim when it is made"
+            f"trial {trial.number} of {study.study_name!r} asked ParetoSampler for {param_name!r} from "
+            f"{param_distribution}, but {problem}: give it every dim when it is made"
         )
 
     def _claim(self, study: Study, trial: FrozenTrial, fixed: dict[str, Any]) -> None:

@@ -102,7 +102,7 @@ class Space:
 
 
 def _first(dim: Dim) -> Any:
-    return dim.values()[0] if math.isfinite(dim.size) else dim.move(-math.inf, np.random.default_rng(0))
+    return dim.values()[0] if math.isfinite(dim.size) else dim.draw(np.random.default_rng(0))
 
 
 def _shared_columns(dims: Mapping[str, Dim]) -> list[list[int]]:

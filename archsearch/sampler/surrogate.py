@@ -71,7 +71,8 @@ class NetworkKernel(Kernel):  # type: ignore[misc]
         if not eval_gradient:
             return total
         slope = smooth * 5 / 3 * (1 + r) * decay
-        return total, np.dstack([noise * np.eye(len(x)), matern, straight, trend, *(slope * a for a in apart)])
+        by_reach = [slope * a for a in apart]
+        return total, np.dstack([noise * np.eye(len(x)), matern, straight, trend, *by_reach])
 
     def diag(self, x: Array) -> Array:
         """(n,) variances without noise."""
@@ -131,9 +132,7 @@ class Surrogate:
 
     def typical(self, inputs: Array) -> Array:
         """The median accuracy expected, (m,)."""
-        return np.asarray(
-            self.ceiling - np.exp(self._process.predict(inputs) * self._std + self._mean)
-        )
+        return np.asarray(self.ceiling - np.exp(self._process.predict(inputs) * self._std + self._mean))
 
 
 def learn(inputs: Array, accuracy: Array, shape: tuple[int, int]) -> Belief:
@@ -151,9 +150,7 @@ def learn(inputs: Array, accuracy: Array, shape: tuple[int, int]) -> Belief:
     return max(tried, key=lambda pair: pair[0])[1]
 
 
-def _learn_at(
-    margin: float, inputs: Array, accuracy: Array, shape: tuple[int, int]
-) -> tuple[float, Belief]:
+def _learn_at(margin: float, inputs: Array, accuracy: Array, shape: tuple[int, int]) -> tuple[float, Belief]:
     gap = accuracy.max() + margin * scale_of(accuracy) - accuracy
     deficit = np.log(gap)
     std = deficit.std() or 1.0
