@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from archsearch.sampler.history import Record
 
-PAIRS = 8
+PAIRS = 4
 
 
 def extrapolate(records: Sequence[Record]) -> list[tuple[Record, float, float]]:
