@@ -76,7 +76,7 @@ class Rungs:
 
     epochs: int
     grace: int
-    reduction: float = 3.0
+    reduction: float = 4.0
 
     def __post_init__(self) -> None:
         rung_epochs(self.epochs, self.grace, self.reduction)
