@@ -42,7 +42,7 @@ def finished(count: int) -> optuna.Study:
     """A study with that many finished trials inside the budget."""
     rng = np.random.default_rng(0)
     sampler = ParetoSampler(dims(), cost, LIMIT, start=10 * count)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     pool = sampler._engine.pool
     pool.prepare(rng)
     while len(pool.members) < count:

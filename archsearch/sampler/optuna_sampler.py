@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
@@ -67,6 +68,7 @@ class ParetoSampler(BaseSampler):
         key = key or _values
         self._space = Space(self._distributions, active)
         self._engine = Engine(Pool(self._space, cost, max_cost), key, start, use_stopped)
+        self._lock = threading.Lock()
         self._history = History(self._distributions, self._space, cost, key)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -134,9 +136,10 @@ class ParetoSampler(BaseSampler):
     def _propose(
         self, others: list[Record], taken: set[Hashable], fixed: dict[str, Any], rng: np.random.Generator
     ) -> Params:
-        if fixed:
-            return self._engine.complete(fixed, taken, rng)
-        return self._engine.propose(others, taken, rng).params
+        with self._lock:
+            if fixed:
+                return self._engine.complete(fixed, taken, rng)
+            return self._engine.propose(others, taken, rng).params
 
     def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
