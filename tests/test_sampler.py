@@ -365,6 +365,19 @@ def test_trials_of_other_samplers_count():
     assert len(set(identities(study))) == 15
 
 
+def test_only_misfits_before_it():
+    study = study_with(optuna.samplers.RandomSampler(seed=0))
+    run(study, 12)
+    study.sampler = ParetoSampler(DIMS, size, 100)
+    assert size(study.ask(DIMS).params) < 100
+
+
+def test_no_limit():
+    study = study_with(ParetoSampler(DIMS, size, start=3))
+    run(study, 6)
+    assert len(set(identities(study))) == 6
+
+
 def test_unknown_dims_are_refused_by_name():
     study = study_with(ParetoSampler(DIMS, size, 1e5))
     with pytest.raises(ValueError, match="asked ParetoSampler for 'other'"):

@@ -152,7 +152,7 @@ class Engine:
         model, known = self._believe(known, records)
         level = model.typical(self._inputs(known.params, known.log_size))
         fits = known.counts & (known.log_size < self._limit())
-        corner = self._corner(level[fits])
+        corner = self._corner(level[fits] if fits.any() else level)
         steps = staircase(known.log_size[fits], level[fits], corner)
         best = _leaders(known, level, fits, steps)
         ranked = self._screen(best, rng)

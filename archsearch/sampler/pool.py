@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,8 @@ LIST_UP_TO = 2_000
 LIST_AT_LAST_UP_TO = 100_000
 DRAWS = 200
 ENOUGH = 32
-REPAIR_CALLS = 4_000
-LAST_CALLS = 40_000
+REPAIR_STEPS = 4_000
+LAST_STEPS = 40_000
 BINS = 16
 KEEP = 4_000
 
@@ -78,13 +78,13 @@ class Pool:
         Raises:
             NothingFeasible: no assignment fits, as far as a long search can tell.
         """
-        if self.listed or len(self.members) >= ENOUGH:
+        if self.members:
             return
         if self.space.cardinality() <= LIST_UP_TO:
             self._list()
         else:
             self.draw(rng, DRAWS)
-            self._repair_until(ENOUGH, REPAIR_CALLS, rng)
+            self._repair_until(ENOUGH, REPAIR_STEPS, rng)
         if not self.members:
             self.exhaust(rng)
         if not self.members:
@@ -97,9 +97,9 @@ class Pool:
         if self.space.cardinality() <= LIST_AT_LAST_UP_TO:
             self._list()
         elif self.members:
-            self.spread(rng, LAST_CALLS // 10)
+            self.spread(rng, LAST_STEPS // 10)
         else:
-            self._repair_until(1, LAST_CALLS, rng)
+            self._repair_until(1, LAST_STEPS, rng)
 
     def _list(self) -> None:
         for params in self.space.all():
@@ -142,27 +142,29 @@ class Pool:
             self.members = kept
             self._met = {tuple(one.params.values()): (0.0, one) for one in kept}
 
-    def _repair_until(self, wanted: int, calls: int, rng: np.random.Generator) -> None:
-        stop = len(self._met) + calls
-        tries = 0
-        while len(self.members) < wanted and len(self._met) < stop and tries < calls:
-            tries += 1
-            self._repair(self.space.draw(rng), rng)
+    def _repair_until(self, wanted: int, steps: int, rng: np.random.Generator) -> None:
+        while len(self.members) < wanted and steps > 0:
+            steps -= self._repair(self.space.draw(rng), rng)
 
-    def _repair(self, params: Params, rng: np.random.Generator) -> None:
-        """Walk downhill in the excess, one dim at a time, until it fits or no single change helps."""
+    def _repair(self, params: Params, rng: np.random.Generator) -> int:
+        """Walk downhill in the excess until the candidate fits or no change of one dim helps; steps taken."""
         excess = self.meet(params)[0]
-        moved = True
+        steps, moved = 1, True
         while moved and excess > 0:
             moved = False
-            for name in rng.permutation(list(self.space.dims)):
-                for value in self.space.alternatives(str(name), params, rng):
-                    other = self.space.swap(params, str(name), value)
-                    less = self.meet(other)[0]
-                    if less < excess:
-                        params, excess, moved = other, less, True
-                    if excess == 0:
-                        return
+            for other in self._changes(params, rng):
+                steps += 1
+                less = self.meet(other)[0]
+                if less < excess:
+                    params, excess, moved = other, less, True
+                    break
+        return steps
+
+    def _changes(self, params: Params, rng: np.random.Generator) -> Iterator[Params]:
+        """Every change of one dim, dims and values in random order."""
+        for name in rng.permutation(list(self.space.dims)):
+            for value in self.space.alternatives(str(name), params, rng):
+                yield self.space.swap(params, str(name), value)
 
     def _complaint(self) -> str:
         size, params = self.smallest
