@@ -26,7 +26,7 @@ FRONT_MUTANTS = 200
 SPREAD_MUTANTS = 100
 CLIMBS, CLIMBERS, CLIMB_MUTANTS = 2, 8, 96
 REFERENCE_QUANTILE = 0.1
-MARGIN = 0.1
+MARGIN = 1.0
 GROWTH = 1.15
 COMPLETIONS = 300
 
@@ -237,7 +237,7 @@ class Engine:
         return expected_gain(sizes, mean, std, model.ceiling, steps)
 
     def _corner(self, level: Array) -> tuple[float, float]:
-        """The reference: a size a little over the limit, so that accuracy there counts; a poor accuracy."""
+        """The reference: a size far enough over the limit that accuracy near it counts; a poor accuracy."""
         low, high = self._span()
         return high + MARGIN * (high - low), float(np.quantile(level, REFERENCE_QUANTILE))
 
