@@ -22,6 +22,7 @@ from archsearch.layers import Expr, Pool, Seq, Shape, canonical, seq
 
 MAX_BLOCKS = 1000
 """More blocks than this are refused: no network of this kind is that deep, and a typo is."""
+MAX_NESTING = 20
 DOWNS = ("stride", "max", "avg")
 _STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str}
 _TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
@@ -194,11 +195,30 @@ def read_text(path: Path) -> str:
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """TOML to plain values. Raises SpecError naming the line."""
+    """TOML to plain values. Raises SpecError naming the line, or keys whose values no such file has."""
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(f"no valid TOML: {str(error) or 'nested too deep'}", where) from None
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"no valid TOML: {error}", where) from None
+    except RecursionError:
+        raise SpecError("no valid TOML: nested too deep", where) from None
+    except ValueError:  # Python's own limit on the digits of a number
+        raise SpecError("no valid TOML: a whole number beyond 64 bits", where) from None
+    if problems := list(_monsters(data, "")):
+        raise SpecError(problems, where)
+    return data
+
+
+def _monsters(value: object, name: str) -> Iterator[str]:
+    """Values that are valid for the parser only: whole numbers beyond TOML's 64 bits, very deep nesting."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{name}: a whole number beyond 64 bits"
+    elif isinstance(value, dict | list) and name.count(".") > MAX_NESTING:
+        yield f"{name}: nested too deep"
+    elif isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value, 1)
+        for key, inner in pairs:
+            yield from _monsters(inner, f"{name}.{key}".lstrip("."))
 
 
 def _stage(stage: Stage, shape: Shape) -> Expr:

@@ -101,9 +101,7 @@ class Table:
         frame = pd.read_csv(path, dtype={single: str} if single else None)
         missing = [name for name in columns.named() if name not in frame]
         if missing:
-            raise DataError(
-                f"{path} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}"
-            )
+            raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
         frame = frame.dropna(subset=columns.named())
         if frame.empty:
             raise DataError(f"{path} has no complete row")
@@ -138,9 +136,7 @@ class Table:
         """The reference of the hypervolume: (minus the tenth percentile of accuracy, log budget)."""
         fits = self.size < budget
         if not fits.any():
-            raise DataError(
-                f"no network of the table is below {budget:g}; the smallest has {self.size.min():g}"
-            )
+            raise DataError(f"no network of the table is below {budget:g}; the smallest has {self.size.min():g}")
         return -float(np.quantile(self.final[fits], POOR_QUANTILE)), float(np.log(budget))
 
     def hypervolume(self, rows: Sequence[int], budget: float) -> float:
@@ -216,9 +212,7 @@ def replay(
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=make_sampler(table, budget, sampler, seed, **options)
     )
-    rungs = (
-        Rungs(table.epochs, table.early_epochs, reduction) if reduction and table.early is not None else None
-    )
+    rungs = Rungs(table.epochs, table.early_epochs, reduction) if reduction and table.early is not None else None
     search = _Search(table, budget, study, rungs, np.random.default_rng(seed))
     return search.run(trainings)
 

@@ -84,7 +84,7 @@ def read(path: str | Path) -> Weights:
         raise InputError(f"{path}: its metadata has no architecture; weights files that archsearch writes have one")
     try:
         info = json.loads(metadata.get("info", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         info = None
     if not isinstance(info, dict):
         raise InputError(f"{path}: its metadata 'info' is no JSON object")

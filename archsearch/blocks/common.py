@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from archsearch.errors import SpecError
 from archsearch.layers import Act, AdaptivePool, Conv, Expr, Norm, Seq, mul, seq
+
+MAX_RATIO = 100
 
 
 def conv(
@@ -48,5 +51,7 @@ def squeeze_excite(channels: int, ratio: float, act: str = "relu") -> Expr:
 
 
 def scaled(width: int, ratio: float) -> int:
-    """`width` times `ratio`, at least 1 channel."""
+    """`width` times `ratio`, at least 1 channel. Raises SpecError: a ratio that is not above zero and finite."""
+    if not 0 < ratio <= MAX_RATIO:
+        raise SpecError(f"ratio = {ratio!r}: must be above zero and at most {MAX_RATIO}")
     return max(1, round(width * ratio))

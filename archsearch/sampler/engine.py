@@ -84,9 +84,7 @@ class Engine:
             ranked = self._by_gain(known, records, rng)
         return self._first_free(ranked, taken, rng)
 
-    def _first_free(
-        self, ranked: Sequence[Candidate], taken: set[Hashable], rng: np.random.Generator
-    ) -> Candidate:
+    def _first_free(self, ranked: Sequence[Candidate], taken: set[Hashable], rng: np.random.Generator) -> Candidate:
         efforts = (lambda: self.pool.spread(rng, 10 * SPREAD_MUTANTS), lambda: self.pool.exhaust(rng))
         for effort in (*efforts, None):
             for candidate in ranked:

@@ -34,9 +34,7 @@ def extrapolate(records: Sequence[Record]) -> list[tuple[Record, float, float]]:
     return out
 
 
-def _line(
-    epoch: float, finished: Iterable[tuple[dict[float, float], float]]
-) -> tuple[float, float, float] | None:
+def _line(epoch: float, finished: Iterable[tuple[dict[float, float], float]]) -> tuple[float, float, float] | None:
     pairs = np.array([(curve[epoch], final) for curve, final in finished if epoch in curve])
     if len(pairs) < PAIRS or np.ptp(pairs[:, 0]) == 0:
         return None

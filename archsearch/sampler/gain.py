@@ -59,9 +59,7 @@ def staircase(log_size: ArrayLike, accuracy: ArrayLike, corner: tuple[float, flo
     return np.array([*edges, corner[0]]), np.array(heights)
 
 
-def expected_gain(
-    log_size: Array, mean: Array, std: Array, ceiling: float, steps: tuple[Array, Array]
-) -> Array:
+def expected_gain(log_size: Array, mean: Array, std: Array, ceiling: float, steps: tuple[Array, Array]) -> Array:
     """Expected hypervolume improvement of candidates over (accuracy, log size).
 
     Args:

@@ -107,7 +107,5 @@ def encode(params: Params, distributions: Mapping[str, BaseDistribution]) -> dic
 def decode(stored: Mapping[str, float], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """What `encode` was given."""
     return {
-        name: distributions[name].to_external_repr(value)
-        for name, value in stored.items()
-        if name in distributions
+        name: distributions[name].to_external_repr(value) for name, value in stored.items() if name in distributions
     }

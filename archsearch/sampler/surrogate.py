@@ -111,9 +111,7 @@ class Surrogate:
         shape: number of dims and of their columns.
     """
 
-    def __init__(
-        self, inputs: Array, accuracy: Array, doubt: Array, belief: Belief, shape: tuple[int, int]
-    ) -> None:
+    def __init__(self, inputs: Array, accuracy: Array, doubt: Array, belief: Belief, shape: tuple[int, int]) -> None:
         scale = scale_of(accuracy)
         self.ceiling = float(accuracy.max() + belief.margin * scale)
         deficit = np.log(self.ceiling - accuracy)
@@ -154,9 +152,9 @@ def _learn_at(margin: float, inputs: Array, accuracy: Array, shape: tuple[int, i
     gap = accuracy.max() + margin * scale_of(accuracy) - accuracy
     deficit = np.log(gap)
     std = deficit.std() or 1.0
-    process = GaussianProcessRegressor(
-        NetworkKernel(TYPICAL.copy(), *shape), alpha=1e-8, optimizer=_most_probable
-    ).fit(inputs, (deficit - deficit.mean()) / std)
+    process = GaussianProcessRegressor(NetworkKernel(TYPICAL.copy(), *shape), alpha=1e-8, optimizer=_most_probable).fit(
+        inputs, (deficit - deficit.mean()) / std
+    )
     evidence = process.log_marginal_likelihood_value_ - deficit.sum() - len(gap) * np.log(std)
     return float(evidence - _surprise(process.kernel_.theta)[0]), Belief(process.kernel_.values, margin)
 
