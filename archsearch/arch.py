@@ -23,6 +23,7 @@ from archsearch.layers import Expr, Pool, Seq, Shape, canonical, seq
 MAX_BLOCKS = 1000
 """More blocks than this are refused: no network of this kind is that deep, and a typo is."""
 MAX_NESTING = 20
+FEW_STAGES = 16
 DOWNS = ("stride", "max", "avg")
 _STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str}
 _TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
@@ -109,7 +110,15 @@ class Arch:
     @cached_property
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
-        return cost.chain(self.parts(), self.input_shape)
+        found = cost.chain(self.parts(), self.input_shape)
+        return found._replace(chars=found.chars + self.spill)
+
+    @cached_property
+    def spill(self) -> int:
+        """Bytes of a weights file's metadata beyond the room kept in its size: a description of dozens of stages."""
+        if len(self.stages) <= FEW_STAGES:
+            return 0
+        return max(0, len(json.dumps(self.to_toml())) - cost.METADATA_BYTES // 2)
 
     @cached_property
     def id(self) -> str:

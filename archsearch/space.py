@@ -185,14 +185,15 @@ def _ends(dim: Dim) -> tuple[Value, ...]:
 
 
 def _descend(
-    best: dict[str, Value], dims: Mapping[str, Dim], names: list[str], score: Callable[[dict[str, Value]], float]
+    best: dict[str, Value], dims: Mapping[str, Dim], open_dims: list[str], score: Callable[[dict[str, Value]], float]
 ) -> dict[str, Value]:
     """Coordinate descent over the ends of some dims; a block or type is judged with its own dims at their best."""
     lowest = score(best)
     improved = True
     while improved:
         improved = False
-        for name, option in ((name, option) for name in names for option in _ends(dims[name])):
+        moves = [(name, option) for name in open_dims for option in _ends(dims[name])]
+        for name, option in moves:
             trial = {**best, name: option}
             label, _, key = name.partition(".")
             if key in ("block", "type"):
