@@ -21,7 +21,7 @@ from archsearch.units import format_count
 if TYPE_CHECKING:
     from archsearch.search import Result
 
-EPOCHS, DIGITS_EPOCHS = 20, 8
+EPOCHS, DIGITS_EPOCHS = 20, 6
 
 
 @click.command()
@@ -62,7 +62,7 @@ EPOCHS, DIGITS_EPOCHS = 20, 8
 @click.option(
     "--rungs/--no-rungs", default=True, show_default=True, help="Stop trainings that are weak for their size."
 )
-@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a quarter of --epochs]")
+@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a fifth of --epochs]")
 @click.option(
     "--reduction", type=click.FloatRange(1, min_open=True), default=4.0, show_default=True, help="One in N goes on."
 )
@@ -135,6 +135,7 @@ def _search(
     config: Mapping[str, Any],
 ) -> int:
     from archsearch.cli.live import live_view
+    from archsearch.curves import DashboardCurves
     from archsearch.report import RunFolder, environment, read_counts
     from archsearch.search import search
     from archsearch.train import Trainer
@@ -172,7 +173,7 @@ def _search(
             study=study,
             counts=read_counts(folder) if options["resume"] else None,
             rejected=[reject.arch for reject in files.rejects],
-            observers=[files, view],
+            observers=[files, view, DashboardCurves(study)],
         )
     return _close(result, folder, view)
 
@@ -183,7 +184,7 @@ def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
 
     if not options["rungs"]:
         return None
-    return Rungs(epochs, options["grace"] or max(1, round(epochs / 4)), options["reduction"])
+    return Rungs(epochs, options["grace"] or max(1, epochs // 5), options["reduction"])
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
