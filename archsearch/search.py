@@ -141,45 +141,86 @@ def search(
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
-    run = _Search(
-        space, tuple(input_shape), classes, budget or Budget(), seed, sampler, study, counts, rejected, observers, rungs
-    )
+    study = study or _memory_study()
+    run = _Search(space, tuple(input_shape), classes, budget or Budget(), seed, study, rungs, observers)
+    run.start(sampler, counts, rejected)
     return run(evaluate, trials, timeout)
 
 
+def check_feasible(space: SearchSpace, input_shape: Shape, classes: int, budget: Budget) -> None:
+    """Refuse a budget that no candidate can meet, before anything is drawn.
+
+    Raises:
+        NothingFeasible: one of the limits is below the smallest candidate; the message names its size.
+        SpecError: no candidate of the space makes a network for `input_shape`.
+    """
+    lowest = [(limit, limit.smallest(space, input_shape, classes)) for limit in _limits(budget)]
+    for limit, value in lowest:
+        if value >= limit.limit:
+            raise NothingFeasible(_refusal(space, [(limit, value)]))
+    if not lowest:
+        space.smallest(lambda arch: arch.cost.params, input_shape, classes)
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """One limit of a budget: how to take its value of an architecture and how to say it."""
+
+    limit: float
+    value: Callable[[Arch], float]
+    words: Callable[[float], str]
+
+    def smallest(self, space: SearchSpace, shape: Shape, classes: int) -> float:
+        return space.smallest(self.value, shape, classes)[1]
+
+
+def _limits(budget: Budget) -> list[_Limit]:
+    dtype = budget.size_dtype
+    every = [
+        (budget.max_params, lambda arch: arch.cost.params, lambda v: f"{format_count(v)} parameters"),
+        (budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
+        (budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
+        (
+            budget.max_activation,
+            lambda arch: arch.cost.peak_activation_bytes(dtype),
+            lambda v: f"{format_bytes(v)} of activations",
+        ),
+    ]
+    return [_Limit(limit, value, words) for limit, value, words in every if limit is not None]
+
+
+def _refusal(space: SearchSpace, lowest: Sequence[tuple[_Limit, float]]) -> str:
+    """One line: nothing fits, and how small this space gets."""
+    found = [
+        f"its smallest candidate has {one.words(v)}, the limit is under {one.words(one.limit)}" for one, v in lowest
+    ]
+    joint = "not all limits at once: " if len(found) > 1 else ""
+    return f"no candidate of space {space.name!r} fits the budget: {joint}{'; '.join(found)}"
+
+
+@dataclass
 class _Search:
-    def __init__(
-        self,
-        space: SearchSpace,
-        input_shape: Shape,
-        classes: int,
-        budget: Budget,
-        seed: int,
-        sampler: str,
-        study: optuna.Study | None,
-        counts: Counts | None,
-        rejected: Iterable[str],
-        observers: Sequence[Observer],
-        rungs: Rungs | None,
-    ) -> None:
-        self.space, self.shape, self.classes, self.budget, self.seed = (
-            space,
-            input_shape,
-            classes,
-            budget,
-            seed,
-        )
-        self.study = study or _memory_study()
+    space: SearchSpace
+    shape: Shape
+    classes: int
+    budget: Budget
+    seed: int
+    study: optuna.Study
+    rungs: Rungs | None
+    observers: Sequence[Observer]
+
+    def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
+        """Take the study's history in."""
         self.history = records(self.study)
-        self.counts = counts or Counts(trained=_trained(self.history), checked=len(self.history))
-        self.observers = observers
+        self.counts = counts or Counts(checked=len(self.history))
+        self.counts.trained = _trained(self.history)
+        self.counts.failed = len(self.history) - self.counts.trained
         self.seen = {record.arch for record in self.history} | set(rejected)
-        self.rungs = rungs
         finished = [trial for trial in self.study.get_trials() if trial.state.is_finished()]
-        self.draft = Draft(sampler, seed, finished, space, input_shape, classes, self._judge)
+        self.draft = Draft(sampler, self.seed, finished, self.space, self.shape, self.classes, self._judge)
 
     def __call__(self, evaluate: Evaluate, trials: int, timeout: float | None) -> Result:
-        self._check_space()
+        check_feasible(self.space, self.shape, self.classes, self.budget)
         self._tell(lambda observer: observer.started(self.history, self.counts))
         try:
             reason = self._loop(evaluate, trials, timeout)
@@ -210,12 +251,15 @@ class _Search:
         for i in range(_SAMPLER_DRAWS + _RANDOM_DRAWS):
             if time.monotonic() >= deadline:
                 return None
-            draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
+            try:
+                draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
+            except NothingFeasible:
+                raise self._nothing() from None
             candidate = self._consider(self.space.draw(ask, self.shape, self.classes), draw)
             if candidate:
                 return candidate
         if not self.counts.trained and not self.counts.failed:
-            raise NothingFeasible(self._closest())
+            raise self._nothing()
         raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
@@ -330,44 +374,9 @@ class _Search:
             int(curve[-1][0]) if curve else 0, round(seconds, 3), -1, self.seed, arch.summary, state, reason, curve,
         )  # fmt: skip
 
-    def _check_space(self) -> None:
-        """Refuse a budget that no candidate can meet, before anything is drawn."""
-        for name, limit, value, _ in self._limits():
-            _, lowest = self.space.smallest(value, self.shape, self.classes)
-            if lowest >= limit:
-                raise NothingFeasible(self._closest(only=name))
-        if not self._limits():
-            self.space.smallest(lambda arch: arch.cost.params, self.shape, self.classes)
-
-    def _limits(self) -> list[tuple[str, float, Callable[[Arch], float], Callable[[float], str]]]:
-        budget, dtype = self.budget, self.budget.size_dtype
-        every: list[tuple[str, float | None, Callable[[Arch], float], Callable[[float], str]]] = [
-            (
-                "params",
-                budget.max_params,
-                lambda arch: arch.cost.params,
-                lambda v: f"{format_count(v)} parameters",
-            ),
-            ("size_bytes", budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
-            ("macs", budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
-            (
-                "peak_activation_bytes",
-                budget.max_activation,
-                lambda arch: arch.cost.peak_activation_bytes(dtype),
-                lambda v: f"{format_bytes(v)} of activations",
-            ),
-        ]
-        return [(name, limit, value, words) for name, limit, value, words in every if limit is not None]
-
-    def _closest(self, only: str = "") -> str:
-        """One line: nothing fits, and how small this space gets."""
-        found = []
-        for name, limit, value, words in self._limits():
-            if not only or name == only:
-                _, lowest = self.space.smallest(value, self.shape, self.classes)
-                found.append(f"its smallest candidate has {words(lowest)}, the limit is under {words(limit)}")
-        both = "" if only or len(found) < 2 else "not all limits at once: "
-        return f"no candidate of space {self.space.name!r} fits the budget: {both}{'; '.join(found)}"
+    def _nothing(self) -> NothingFeasible:
+        lowest = [(one, one.smallest(self.space, self.shape, self.classes)) for one in _limits(self.budget)]
+        return NothingFeasible(_refusal(self.space, lowest))
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         for observer in self.observers:

@@ -96,6 +96,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     import optuna
 
     from archsearch.data import load_dataset
+    from archsearch.search import check_feasible
     from archsearch.storage import faults
     from archsearch.train import TrainingData, resolve_device
 
@@ -104,6 +105,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
     name = options["study"] or default_name(options["dataset"], space.name, budget)
     folder = options["out"] / name
+    check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
     folder.mkdir(parents=True, exist_ok=True)
     url = options["storage"] or sqlite_url_of(folder)
     recipe = space.recipe(Recipe(epochs=EPOCHS))
