@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from archsearch.budget import Budget
 from archsearch.cli.options import out_option, study_folder
 
 
@@ -22,5 +23,5 @@ def pareto(study: str, out: Path) -> None:
     folder = study_folder(study, out)
     opened, config = open_existing(folder)
     history = records(opened)
-    write_tables(folder, history, config["budget"]["max_params"])
+    write_tables(folder, history, Budget(**config["budget"]))
     Lines(0, 0).table(front(history))

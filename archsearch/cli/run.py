@@ -158,7 +158,7 @@ def _search(
         folder,
         about,
         lambda path, arch, record: trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search"),
-        budget.max_params,
+        budget,
     )
     with view:
         result = search(
