@@ -12,7 +12,7 @@ from archsearch.storage import Record
 from archsearch.tables import front
 from archsearch.units import format_bytes, format_short
 
-INK, FRONT, REJECTED = "#3b4252", "#d1495b", "#8d99ae"
+INK, FRONT, REJECTED, REFERENCE = "#3b4252", "#d1495b", "#8d99ae", "#2e86ab"
 
 
 def plot(path: Path, history: Sequence[Record], budget: Budget, title: str) -> Path:
@@ -38,6 +38,10 @@ def plot(path: Path, history: Sequence[Record], budget: Budget, title: str) -> P
     if best:
         axes.step([r.params for r in best], _percent(best), where="post", color=FRONT, lw=1.8, zorder=3)
         axes.scatter([r.params for r in best], _percent(best), s=42, color=FRONT, zorder=4, label="Pareto front")
+    for record in (r for r in measured if r.state == "reference"):
+        height = 100 * (record.val_accuracy or 0.0)
+        axes.scatter(record.params, height, s=60, marker="*", color=REFERENCE, zorder=5)
+        axes.annotate(record.reason, (record.params, height), fontsize=8, xytext=(4, -10), textcoords="offset points")
     lines = _budget_lines(budget)
     for at, label in lines:
         axes.axvline(at, color=REJECTED, ls="--", lw=1.2, label=label)

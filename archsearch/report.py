@@ -33,6 +33,7 @@ class RunFolder(Observer):
         about: plain values for `run.json`.
         save: `save(path, arch, record)` writes the weights of the network that was just trained; None: no weights.
         budget: its lines are in the picture.
+        references: networks that were trained beside the search, for `trials.csv` and the picture.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class RunFolder(Observer):
         about: Mapping[str, Any],
         save: Callable[[Path, Arch, Record], None] | None = None,
         budget: Budget = _NO_BUDGET,
+        references: Sequence[Record] = (),
     ) -> None:
         self.folder, self.about, self.save, self.budget = folder, about, save, budget
+        self.references = references
         self.rejects = read_rejects(folder)
         self._written = -1
 
@@ -74,7 +77,7 @@ class RunFolder(Observer):
         self._write_about(counts)
 
     def _write(self, history: Sequence[Record], counts: Counts) -> None:
-        write_tables(self.folder, history, self.budget)
+        write_tables(self.folder, [*self.references, *history], self.budget)
         self._write_rejects()
         self._write_about(counts)
 
@@ -95,7 +98,7 @@ class RunFolder(Observer):
 
 
 def write_tables(folder: Path, history: Sequence[Record], budget: Budget) -> None:
-    """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole. Raises OSError."""
+    """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole; references may be in `history`. Raises OSError."""
     write_csv(folder / "pareto.csv", tables.front_table(history))
     write_csv(folder / "trials.csv", tables.trials_table(history))
     plot(folder / "pareto.png", history, budget, folder.name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTr
 from archsearch.layers import Shape
 from archsearch.rungs import Rungs, goes_on
 from archsearch.space import SearchSpace
-from archsearch.storage import Record, add_record, name_metrics, records
+from archsearch.storage import Record, add_record, add_reference, name_metrics, records, stored_references
 from archsearch.tables import Reject
 from archsearch.units import format_bytes, format_count
 
@@ -145,6 +145,69 @@ def search(
     run = _Search(space, tuple(input_shape), classes, budget or Budget(), seed, study, rungs, observers)
     run.start(sampler, counts, rejected)
     return run(evaluate, trials, timeout)
+
+
+def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed: int) -> Record:
+    """Evaluate one architecture and put down what came of it; its trial number is still open.
+
+    `report` is called with every (epoch, accuracy) and may raise StopTraining.
+    """
+    curve: list[list[float]] = []
+    clock = time.monotonic()
+
+    def note(epoch: int, accuracy: float) -> None:
+        curve.append([epoch, accuracy])
+        report(epoch, accuracy)
+
+    accuracy: float | None
+    try:
+        accuracy, state, reason = evaluate(arch, note), "complete", ""
+    except StopTraining as stop:
+        accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
+    except TrainingFailed as failure:
+        accuracy, state, reason = None, "failed", str(failure)
+    return Record(
+        arch=arch.id,
+        val_accuracy=accuracy,
+        params=arch.cost.params,
+        size_bytes=arch.cost.size_bytes(budget.size_dtype),
+        macs=arch.cost.macs,
+        peak_activation_bytes=arch.cost.peak_activation_bytes(budget.size_dtype),
+        epochs=int(curve[-1][0]) if curve else 0,
+        train_seconds=round(time.monotonic() - clock, 3),
+        trial=-1,
+        seed=seed,
+        summary=arch.summary,
+        state=state,
+        reason=reason,
+        curve=curve,
+    )
+
+
+def train_references(
+    references: Mapping[str, Arch],
+    study: optuna.Study,
+    evaluate: Evaluate,
+    budget: Budget,
+    seed: int,
+    done: Callable[[Record], None],
+) -> list[Record]:
+    """Train named networks of the literature beside a search; kept with the study, never among its trials.
+
+    What is over the budget is left out; what an earlier run has trained is not trained again.
+
+    Returns:
+        Every reference of the study, with state `reference` and its name as the reason.
+    """
+    for name, arch in references.items():
+        known = {record.reason for record in stored_references(study)}
+        if name not in known and budget.check(arch.cost).ok:
+            record = measure(arch, evaluate, lambda epoch, accuracy: None, budget, seed)
+            if record.state == "complete":
+                record = replace(record, state="reference", reason=name)
+                add_reference(study, record)
+            done(record)
+    return stored_references(study)
 
 
 def check_feasible(space: SearchSpace, input_shape: Shape, classes: int, budget: Budget) -> None:
@@ -320,23 +383,14 @@ class _Search:
 
     def _train(self, candidate: Candidate, evaluate: Evaluate) -> Record:
         self._tell(lambda observer: observer.training(candidate))
-        started, clock = datetime.now(), time.monotonic()
-        curve: list[list[float]] = []
+        started = datetime.now()
 
         def report(epoch: int, accuracy: float) -> None:
-            curve.append([epoch, accuracy])
             self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
             if self.rungs and not self._goes_on(self.rungs, epoch, accuracy, candidate.arch.cost.params):
                 raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
 
-        accuracy: float | None
-        try:
-            accuracy, state, reason = evaluate(candidate.arch, report), "complete", ""
-        except StopTraining as stop:
-            accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
-        except TrainingFailed as failure:
-            accuracy, state, reason = None, "failed", str(failure)
-        record = self._record(candidate, accuracy, state, reason, curve, time.monotonic() - clock)
+        record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
         self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
         return self._commit(candidate, record, started)
 
@@ -358,21 +412,6 @@ class _Search:
         self.counts.failed += record.state == "failed"
         self._tell(lambda observer: observer.finished(record, self.history, self.counts))
         return record
-
-    def _record(
-        self,
-        candidate: Candidate,
-        accuracy: float | None,
-        state: str,
-        reason: str,
-        curve: list[list[float]],
-        seconds: float,
-    ) -> Record:
-        arch, cost, dtype = candidate.arch, candidate.arch.cost, self.budget.size_dtype
-        return Record(
-            arch.id, accuracy, cost.params, cost.size_bytes(dtype), cost.macs, cost.peak_activation_bytes(dtype),
-            int(curve[-1][0]) if curve else 0, round(seconds, 3), -1, self.seed, arch.summary, state, reason, curve,
-        )  # fmt: skip
 
     def _nothing(self) -> NothingFeasible:
         lowest = [(one, one.smallest(self.space, self.shape, self.classes)) for one in _limits(self.budget)]
