@@ -275,9 +275,7 @@ class _Search:
     def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
         """Take the study's history in."""
         self.history = records(self.study)
-        self.counts = counts or Counts(checked=len(self.history))
-        self.counts.trained = _trained(self.history)
-        self.counts.failed = len(self.history) - self.counts.trained
+        self.counts = _up_to_date(counts or Counts(), self.history)
         self.seen = {record.arch for record in self.history} | set(rejected)
         finished = [trial for trial in self.study.get_trials() if trial.state.is_finished()]
         self.draft = Draft(sampler, self.seed, finished, self.space, self.shape, self.classes, self._judge)
@@ -390,7 +388,11 @@ class _Search:
             if self.rungs and not self._goes_on(self.rungs, epoch, accuracy, candidate.arch.cost.params):
                 raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
 
-        record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
+        try:
+            record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
+        except BaseException:
+            self.counts.checked -= 1  # without an end it is no candidate: a resumed search may draw it again
+            raise
         self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
         return self._commit(candidate, record, started)
 
@@ -424,6 +426,13 @@ class _Search:
 
 def _trained(history: Sequence[Record]) -> int:
     return sum(record.state in ("complete", "stopped") for record in history)
+
+
+def _up_to_date(counts: Counts, history: Sequence[Record]) -> Counts:
+    """Counts of an earlier run that hold for its study, which a kill may have left one candidate ahead."""
+    trained = _trained(history)
+    late = len(history) - counts.trained - counts.failed
+    return replace(counts, checked=counts.checked + late, trained=trained, failed=len(history) - trained)
 
 
 def _memory_study() -> optuna.Study:
