@@ -23,6 +23,8 @@ from archsearch.layers import Aux, Expr, Pool, Seq, Shape, canonical, seq
 
 MAX_BLOCKS = 1000
 """More blocks than this are refused: no network of this kind is that deep, and a typo is."""
+MAX_NESTING = 20
+FEW_STAGES = 16
 DOWNS = ("stride", "max", "avg")
 _STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
 _TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
@@ -120,7 +122,15 @@ class Arch:
     @cached_property
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
-        return cost.chain(self.parts(), self.input_shape)
+        found = cost.chain(self.parts(), self.input_shape)
+        return found._replace(chars=found.chars + self.spill)
+
+    @cached_property
+    def spill(self) -> int:
+        """Bytes of a weights file's metadata beyond the room kept in its size: a description of dozens of stages."""
+        if len(self.stages) <= FEW_STAGES:
+            return 0
+        return max(0, len(json.dumps(self.to_toml())) - cost.METADATA_BYTES // 2)
 
     @cached_property
     def id(self) -> str:
@@ -206,11 +216,30 @@ def read_text(path: Path) -> str:
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """TOML to plain values. Raises SpecError naming the line."""
+    """TOML to plain values. Raises SpecError naming the line, or keys whose values no such file has."""
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(f"no valid TOML: {str(error) or 'nested too deep'}", where) from None
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"no valid TOML: {error}", where) from None
+    except RecursionError:
+        raise SpecError("no valid TOML: nested too deep", where) from None
+    except ValueError:  # Python's own limit on the digits of a number
+        raise SpecError("no valid TOML: a whole number beyond 64 bits", where) from None
+    if problems := list(_monsters(data, "")):
+        raise SpecError(problems, where)
+    return data
+
+
+def _monsters(value: object, name: str) -> Iterator[str]:
+    """Values that are valid for the parser only: whole numbers beyond TOML's 64 bits, very deep nesting."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{name}: a whole number beyond 64 bits"
+    elif isinstance(value, dict | list) and name.count(".") > MAX_NESTING:
+        yield f"{name}: nested too deep"
+    elif isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value, 1)
+        for key, inner in pairs:
+            yield from _monsters(inner, f"{name}.{key}".lstrip("."))
 
 
 def _blocks(stage: Stage, shape: Shape) -> Seq:

@@ -37,7 +37,9 @@ class SpecError(InputError):
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         self.where = where
         prefix = f"{where}: " if where else ""
-        super().__init__(prefix + "; ".join(self.problems))
+        # Keys of a file may hold line breaks and terminal codes; the message is one plain line.
+        message = prefix + "; ".join(self.problems)
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class DataError(InputError):

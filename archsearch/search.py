@@ -16,6 +16,7 @@ from archsearch.budget import Budget, Verdict
 from archsearch.draft import Draft, Draw
 from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining, TrainingFailed
 from archsearch.layers import Shape
+from archsearch.rungs import Rungs, goes_on
 from archsearch.space import SearchSpace
 from archsearch.storage import Record, add_record, name_metrics, records
 from archsearch.tables import Reject
@@ -43,10 +44,11 @@ class Candidate:
 
 @dataclass
 class Counts:
-    """What became of the draws: checked = over_budget + duplicates + trained + failed (+ one in training).
+    """What became of the candidates whose cost was taken.
 
-    `over_budget` counts distinct candidates over the budget, or without a network; `duplicates` every draw
-    of a candidate that was drawn before.
+    `over_budget` counts distinct ones over the budget, or without a network; `duplicates` every draw of one that
+    was drawn before. With a stock sampler checked = over_budget + duplicates + trained + failed (+ one in
+    training); the sampler `pareto` also checks candidates that fit but promise less.
     """
 
     checked: int = 0
@@ -110,7 +112,8 @@ def search(
     budget: Budget | None = None,
     trials: int = 24,
     seed: int = 0,
-    sampler: str = "tpe",
+    sampler: str = "pareto",
+    rungs: Rungs | None = None,
     timeout: float | None = None,
     study: optuna.Study | None = None,
     counts: Counts | None = None,
@@ -124,6 +127,8 @@ def search(
             epoch, which may raise StopTraining. It raises TrainingFailed for a candidate that cannot be trained.
         input_shape: (channels, height, width) of the images.
         trials: how many candidates are to be trained in all, those of the study's history included.
+        sampler: pareto, tpe, nsga2 or random.
+        rungs: who goes on after which epoch; None: every training runs to its end.
         timeout: seconds after which no further candidate is started.
         study: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
         counts: counts of the history, to go on from.
@@ -137,16 +142,7 @@ def search(
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
     run = _Search(
-        space,
-        tuple(input_shape),
-        classes,
-        budget or Budget(),
-        seed,
-        sampler,
-        study,
-        counts,
-        rejected,
-        observers,
+        space, tuple(input_shape), classes, budget or Budget(), seed, sampler, study, counts, rejected, observers, rungs
     )
     return run(evaluate, trials, timeout)
 
@@ -164,6 +160,7 @@ class _Search:
         counts: Counts | None,
         rejected: Iterable[str],
         observers: Sequence[Observer],
+        rungs: Rungs | None,
     ) -> None:
         self.space, self.shape, self.classes, self.budget, self.seed = (
             space,
@@ -177,7 +174,9 @@ class _Search:
         self.counts = counts or Counts(trained=_trained(self.history), checked=len(self.history))
         self.observers = observers
         self.seen = {record.arch for record in self.history} | set(rejected)
-        self.draft = Draft(sampler, seed, [t for t in self.study.get_trials() if t.state.is_finished()])
+        self.rungs = rungs
+        finished = [trial for trial in self.study.get_trials() if trial.state.is_finished()]
+        self.draft = Draft(sampler, seed, finished, space, input_shape, classes, self._judge)
 
     def __call__(self, evaluate: Evaluate, trials: int, timeout: float | None) -> Result:
         self._check_space()
@@ -221,36 +220,51 @@ class _Search:
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
         """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
-        self.counts.checked += 1
-        try:
-            verdict = self.budget.check(arch.cost)
-            broke, known = verdict.broke, arch.id
-        except SpecError as error:
-            verdict, broke, known = None, f"no network: {error}", repr(arch)
-        new = known not in self.seen
-        self.seen.add(known)
-        if broke and new:
-            self._reject(arch, draw, verdict, broke)
-            return None
-        if not new or verdict is None:
-            self.counts.duplicates += 1
+        new = self._identity(arch) not in self.seen
+        verdict = self.budget.check(arch.cost) if self.draft.judges else self._judge(arch)
+        if verdict is None or not verdict.ok:
+            self.counts.duplicates += not new
             self._refuse(arch, draw, verdict)
+            return None
+        self.seen.add(arch.id)
+        if not new:
+            self.counts.duplicates += 1
+            self.draft.drop(draw)
             self._tell(lambda observer: observer.checked(self.counts, None))
             return None
         return Candidate(arch, verdict, draw)
 
-    def _reject(self, arch: Arch, draw: Draw, verdict: Verdict | None, broke: str) -> None:
-        self.counts.over_budget += 1
-        for name in ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok):
-            self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
-        self._refuse(arch, draw, verdict)
-        keep = self.counts.over_budget <= _KEPT_REJECTS
-        reject = self._row(arch, verdict, broke) if keep else None
-        self._tell(lambda observer: observer.checked(self.counts, reject))
+    def _judge(self, arch: Arch) -> Verdict | None:
+        """Count a candidate as checked and, the first time it is over budget, as rejected."""
+        self.counts.checked += 1
+        try:
+            verdict = self.budget.check(arch.cost)
+        except SpecError as error:
+            return self._reject(arch, None, f"no network: {error}")
+        return verdict if verdict.ok else self._reject(arch, verdict, verdict.broke)
+
+    def _reject(self, arch: Arch, verdict: Verdict | None, broke: str) -> Verdict | None:
+        known = self._identity(arch)
+        if known not in self.seen:
+            self.seen.add(known)
+            self.counts.over_budget += 1
+            names = ["no network"] if verdict is None else [c.name for c in verdict.limits if not c.ok]
+            for name in names:
+                self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
+            keep = self.counts.over_budget <= _KEPT_REJECTS
+            reject = self._row(arch, verdict, broke) if keep else None
+            self._tell(lambda observer: observer.checked(self.counts, reject))
+        return verdict
+
+    def _identity(self, arch: Arch) -> str:
+        try:
+            return arch.id
+        except SpecError:
+            return repr(arch)
 
     def _refuse(self, arch: Arch, draw: Draw, verdict: Verdict | None) -> None:
-        """Teach the sampler what is over budget; a duplicate inside it teaches nothing."""
-        if verdict is None or verdict.ok:
+        """Teach the sampler what is over budget; what makes no network teaches it nothing."""
+        if verdict is None:
             self.draft.drop(draw)
         else:
             self.draft.reject(draw, arch.cost.params, verdict.excess)
@@ -268,6 +282,8 @@ class _Search:
         def report(epoch: int, accuracy: float) -> None:
             curve.append([epoch, accuracy])
             self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+            if self.rungs and not self._goes_on(self.rungs, epoch, accuracy, candidate.arch.cost.params):
+                raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
 
         accuracy: float | None
         try:
@@ -280,13 +296,19 @@ class _Search:
         self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
         return self._commit(candidate, record, started)
 
+    def _goes_on(self, rungs: Rungs, epoch: int, accuracy: float, size: int) -> bool:
+        if epoch not in rungs.at:
+            return True
+        peers = [(value, record.params) for record in self.history for at, value in record.curve if at == epoch]
+        return goes_on(accuracy, size, peers, rungs.reduction)
+
     def _commit(self, candidate: Candidate, record: Record, started: datetime) -> Record:
         draw = candidate.draw
         record = add_record(self.study, record, draw.params, draw.distributions, candidate.verdict, started)
-        if record.state == "complete" and record.val_accuracy is not None:
-            self.draft.finish(draw, record.val_accuracy, record.params)
-        else:
+        if record.state == "failed":
             self.draft.drop(draw)
+        else:
+            self.draft.finish(draw, record)
         self.history = [*self.history, record]
         self.counts.trained += record.state != "failed"
         self.counts.failed += record.state == "failed"

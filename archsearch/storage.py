@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.budget import Verdict
 from archsearch.errors import StudyError
+from archsearch.rungs import SIZE
 
 METRICS = ["val_accuracy", "params"]
 _CONFIG = "archsearch"
@@ -55,6 +56,13 @@ class Record:
     state: str = "complete"
     reason: str = ""
     curve: list[list[float]] = field(default_factory=list)
+
+    @property
+    def values(self) -> list[float] | None:
+        """The study's objectives (val_accuracy, params); None unless it was trained to the end."""
+        if self.state != "complete" or self.val_accuracy is None:
+            return None
+        return [self.val_accuracy, float(self.params)]
 
 
 def sqlite_url(path: Path) -> str:
@@ -153,9 +161,10 @@ def add_record(
 ) -> Record:
     """Add one finished candidate in one transaction; returns it with its trial number."""
     attrs = {name: value for name, value in asdict(record).items() if name != "trial"}
+    attrs[SIZE] = record.params
     trial = optuna.trial.create_trial(
         state=_STATES[record.state],
-        values=_values(record),
+        values=record.values,
         params=dict(params),
         distributions=dict(distributions),
         user_attrs=attrs,
@@ -167,12 +176,6 @@ def add_record(
     trial.datetime_complete = datetime.now()
     study.add_trial(trial)
     return records(study)[-1]
-
-
-def _values(record: Record) -> list[float] | None:
-    if record.state != "complete" or record.val_accuracy is None:
-        return None
-    return [record.val_accuracy, float(record.params)]
 
 
 def records(study: optuna.Study) -> list[Record]:

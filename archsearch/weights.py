@@ -62,7 +62,7 @@ def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> 
 
 def _metadata(arch: Arch, info: dict[str, Any]) -> dict[str, str]:
     metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps(info)}
-    if len(json.dumps(metadata)) > METADATA_BYTES and "classes" in info:
+    if len(json.dumps(metadata)) > METADATA_BYTES + arch.spill and "classes" in info:
         return _metadata(arch, {key: value for key, value in info.items() if key != "classes"})
     return metadata
 
@@ -84,7 +84,7 @@ def read(path: str | Path) -> Weights:
         raise InputError(f"{path}: its metadata has no architecture; weights files that archsearch writes have one")
     try:
         info = json.loads(metadata.get("info", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         info = None
     if not isinstance(info, dict):
         raise InputError(f"{path}: its metadata 'info' is no JSON object")

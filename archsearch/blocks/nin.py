@@ -7,6 +7,8 @@ from archsearch.blocks.registry import block
 from archsearch.errors import SpecError
 from archsearch.layers import Act, Expr, Seq, add, seq
 
+MAX_POINTS = 100
+
 
 @block("nin")
 def nin(
@@ -41,7 +43,7 @@ def resnin(
 
 def _mlpconv(width: int, stride: int, kernel: int, points: int, act: str, norm: bool) -> Seq:
     """The mlpconv up to its last activation."""
-    if points < 1:
-        raise SpecError(f"points = {points}: an mlpconv has at least one 1x1 convolution")
+    if not 1 <= points <= MAX_POINTS:
+        raise SpecError(f"points = {points}: an mlpconv has 1 to {MAX_POINTS} 1x1 convolutions")
     hidden = [conv(width, 1, act=act, norm=norm) for _ in range(points - 1)]
     return seq(conv(width, kernel, stride, act=act, norm=norm), *hidden, conv(width, 1, act="", norm=norm))

@@ -21,7 +21,7 @@ from archsearch.units import format_count
 if TYPE_CHECKING:
     from archsearch.search import Result
 
-EPOCHS, DIGITS_EPOCHS = 20, 6
+EPOCHS, DIGITS_EPOCHS = 20, 8
 
 
 @click.command()
@@ -54,10 +54,17 @@ EPOCHS, DIGITS_EPOCHS = 20, 6
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["tpe", "nsga2", "random"]),
-    default="tpe",
+    type=click.Choice(["pareto", "tpe", "nsga2", "random"]),
+    default="pareto",
     show_default=True,
-    help="How Optuna proposes candidates.",
+    help="Who proposes candidates: ours, which knows every size, or one of Optuna's.",
+)
+@click.option(
+    "--rungs/--no-rungs", default=True, show_default=True, help="Stop trainings that are weak for their size."
+)
+@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a quarter of --epochs]")
+@click.option(
+    "--reduction", type=click.FloatRange(1, min_open=True), default=4.0, show_default=True, help="One in N goes on."
 )
 @click.option(
     "--seed",
@@ -160,6 +167,7 @@ def _search(
             trials=options["trials"],
             seed=options["seed"],
             sampler=options["sampler"],
+            rungs=rungs_of(recipe.epochs, options),
             timeout=options["timeout"],
             study=study,
             counts=read_counts(folder) if options["resume"] else None,
@@ -167,6 +175,15 @@ def _search(
             observers=[files, view],
         )
     return _close(result, folder, view)
+
+
+def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
+    """The rungs that the options ask for, None for none."""
+    from archsearch.rungs import Rungs
+
+    if not options["rungs"]:
+        return None
+    return Rungs(epochs, options["grace"] or max(1, round(epochs / 4)), options["reduction"])
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
