@@ -5,7 +5,6 @@ from __future__ import annotations
 from archsearch.errors import SpecError
 from archsearch.layers import Act, AdaptivePool, Conv, Dropout, Expr, Norm, Seq, Subsample, mul, seq
 
-
 MAX_RATIO = 100
 SKIPS = ("project", "pad")
 
