@@ -35,6 +35,7 @@ from archsearch.layers import (
     Pool,
     Seq,
     Shape,
+    Subsample,
 )
 
 DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
@@ -323,6 +324,8 @@ def _conv(leaf: Conv, shape: Shape) -> LeafCost:
     _positive("convolution", out=leaf.out, kernel=kernel, stride=leaf.stride, dilation=leaf.dilation, groups=groups)
     if channels % groups or leaf.out % groups:
         raise SpecError(f"convolution groups = {groups}: must divide {channels} input and {leaf.out} output channels")
+    if leaf.padding < 0:
+        raise SpecError(f"convolution padding = {leaf.padding}: must be at least 0, or -1 to keep the size")
     span = leaf.dilation * (kernel - 1) + 1
     rows = _window("a convolution's", height, span, leaf.stride, leaf.padding)
     columns = _window("a convolution's", width, span, leaf.stride, leaf.padding)
@@ -332,6 +335,8 @@ def _conv(leaf: Conv, shape: Shape) -> LeafCost:
 
 
 def _norm(leaf: Norm, shape: Shape) -> LeafCost:
+    if not 0 < leaf.eps < 1:
+        raise SpecError(f"normalisation eps = {leaf.eps!r}: must be in (0, 1)")
     size = (shape[0],)
     return LeafCost(
         shape,
@@ -368,6 +373,14 @@ def _adaptive(leaf: AdaptivePool, shape: Shape) -> LeafCost:
     return LeafCost((channels, leaf.size, leaf.size))
 
 
+def _subsample(leaf: Subsample, shape: Shape) -> LeafCost:
+    channels, height, width = _image("a subsampling shortcut", shape)
+    _positive("subsampling shortcut", out=leaf.out, stride=leaf.stride)
+    if leaf.out < channels:
+        raise SpecError(f"a subsampling shortcut adds channels and cannot go from {channels} to {leaf.out}")
+    return LeafCost((leaf.out, -(-height // leaf.stride), -(-width // leaf.stride)))
+
+
 def _flatten(leaf: Flatten, shape: Shape) -> LeafCost:
     return LeafCost((prod(shape),), view=True)
 
@@ -393,6 +406,7 @@ _RULES: dict[type[Leaf], Callable[..., LeafCost]] = {
     Act: _act,
     Pool: _pool,
     AdaptivePool: _adaptive,
+    Subsample: _subsample,
     Flatten: _flatten,
     Linear: _linear,
     Dropout: _dropout,
