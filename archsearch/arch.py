@@ -91,10 +91,10 @@ class Arch:
         Raises:
             SpecError: a part makes no network; the message says which.
         """
-        return [(name, expr) for name, expr, _ in self._unroll()]
+        return [(name, expr) for name, expr, _ in self.unroll()]
 
-    def _unroll(self) -> Iterator[tuple[str, Expr, Shape]]:
-        """Every part with the shape it reads."""
+    def unroll(self) -> Iterator[tuple[str, Expr, Shape]]:
+        """Every part with its name and the shape it reads. Raises SpecError as `parts` does."""
         shape = self.input_shape
         for name, kind, spec in self._specs():
             try:

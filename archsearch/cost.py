@@ -8,7 +8,8 @@ alive at once (input, output, and what other branches still need), for one image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import Field
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -65,6 +66,16 @@ class LeafCost(NamedTuple):
     tensors: tuple[Tensor, ...] = ()
     macs: int = 0
     view: bool = False
+
+
+class Layer(NamedTuple):
+    """One row of a network's table: parameters, MACs, values read and written for one image."""
+
+    name: str
+    kind: str
+    params: int
+    macs: int
+    activation: int
 
 
 class Cost(NamedTuple):
@@ -204,6 +215,35 @@ def _fold_peaks(costs: list[Cost], size: int, out: int) -> tuple[int, int]:
     return peak, held
 
 
+def layers(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Iterator[Layer]:
+    """Every layer of named parts one after the other, under the names that the built module gives them."""
+    for name, part in parts:
+        yield from _layers(name, part, shape)
+        shape = measure(part, shape).out
+
+
+def _layers(name: str, expr: Expr, shape: Shape) -> Iterator[Layer]:
+    if isinstance(expr, Leaf):
+        cost = measure(expr, shape)
+        yield Layer(name, _label(expr), cost.params, cost.macs, cost.peak)
+    elif isinstance(expr, Seq):
+        yield from layers(((f"{name}.{i}", part) for i, part in enumerate(expr.parts)), shape)
+    elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
+        for i, part in enumerate(expr.parts):
+            yield from _layers(f"{name}.{i}", part, shape)
+
+
+def _label(leaf: Leaf) -> str:
+    """A leaf without what goes without saying: `Conv(out=64, kernel=3, stride=2)`."""
+    fields: dict[str, Field[object]] = getattr(leaf, "__dataclass_fields__", {})
+    shown = [
+        f"{name}={getattr(leaf, name)!r}"
+        for name, spec in fields.items()
+        if name in ("out", "kernel", "kind") or (name != "padding" and getattr(leaf, name) != spec.default)
+    ]
+    return f"{type(leaf).__name__}({', '.join(shown)})"
+
+
 class _Totals:
     """Sums over the parts of a combinator, names of the parts included."""
 
@@ -263,25 +303,34 @@ _JOINS: dict[type[Combinator], Callable[[Combinator, list[Shape]], Shape]] = {
 
 def _leaf(leaf: Leaf, shape: Shape) -> Cost:
     """One layer's totals from its rule."""
-    found = leaf_cost(leaf, shape)
-    params = buffers = matrices = elements = rows = matrix_chars = counters = chars = 0
-    for name, dims, kind in found.tensors:
+    out, tensors, macs, view = leaf_cost(leaf, shape)
+    peak = prod(shape) if view else prod(shape) + prod(out)
+    if not tensors:
+        return Cost(out, macs=macs, peak=peak, peak_held=peak, view=view)
+    return of_tensors(tensors, out, macs, peak, view)
+
+
+def of_tensors(tensors: Iterable[Tensor], out: Shape, macs: int, peak: int, view: bool = False) -> Cost:
+    """The cost of a state that is known tensor by tensor."""
+    params = buffers = matrices = elements = rows = matrix_chars = entries = counters = chars = 0
+    for name, dims, kind in tensors:
         count = prod(dims)
+        entries += 1
         chars += len(name) + len(",".join(map(str, dims)))
-        if kind == "param":
-            params += count
-        else:
+        if kind != "param":
             buffers += count
-            counters += kind == "counter"
-        if kind == "param" and len(dims) > 1:
+            if kind == "counter":
+                counters += count
+            continue
+        params += count
+        if len(dims) > 1:
             matrices += 1
             elements += count
             rows += dims[0]
             matrix_chars += len(name) + len(str(dims[0]))
-    peak = prod(shape) if found.view else prod(shape) + prod(found.out)
     return Cost(
-        found.out, params, buffers, found.macs, peak, 0, peak, found.view,
-        matrices, elements, rows, matrix_chars, len(found.tensors), counters, chars,
+        out, params, buffers, macs, peak, 0, peak, view,
+        matrices, elements, rows, matrix_chars, entries, counters, chars,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from archsearch.units import format_count
 if TYPE_CHECKING:
     from archsearch.search import Result
 
-EPOCHS, DIGITS_EPOCHS = 20, 8
+EPOCHS, DIGITS_EPOCHS = 20, 6
 
 
 @click.command()
@@ -62,7 +62,7 @@ EPOCHS, DIGITS_EPOCHS = 20, 8
 @click.option(
     "--rungs/--no-rungs", default=True, show_default=True, help="Stop trainings that are weak for their size."
 )
-@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a quarter of --epochs]")
+@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a fifth of --epochs]")
 @click.option(
     "--reduction", type=click.FloatRange(1, min_open=True), default=4.0, show_default=True, help="One in N goes on."
 )
@@ -96,6 +96,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     import optuna
 
     from archsearch.data import load_dataset
+    from archsearch.search import check_feasible
     from archsearch.storage import faults
     from archsearch.train import TrainingData, resolve_device
 
@@ -104,6 +105,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
     name = options["study"] or default_name(options["dataset"], space.name, budget)
     folder = options["out"] / name
+    check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
     folder.mkdir(parents=True, exist_ok=True)
     url = options["storage"] or sqlite_url_of(folder)
     recipe = space.recipe(Recipe(epochs=EPOCHS))
@@ -135,6 +137,7 @@ def _search(
     config: Mapping[str, Any],
 ) -> int:
     from archsearch.cli.live import live_view
+    from archsearch.curves import DashboardCurves
     from archsearch.report import RunFolder, environment, read_counts
     from archsearch.search import search
     from archsearch.train import Trainer
@@ -155,7 +158,7 @@ def _search(
         folder,
         about,
         lambda path, arch, record: trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search"),
-        budget.max_params,
+        budget,
     )
     with view:
         result = search(
@@ -172,7 +175,7 @@ def _search(
             study=study,
             counts=read_counts(folder) if options["resume"] else None,
             rejected=[reject.arch for reject in files.rejects],
-            observers=[files, view],
+            observers=[files, view, DashboardCurves(study)],
         )
     return _close(result, folder, view)
 
@@ -183,7 +186,7 @@ def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
 
     if not options["rungs"]:
         return None
-    return Rungs(epochs, options["grace"] or max(1, round(epochs / 4)), options["reduction"])
+    return Rungs(epochs, options["grace"] or max(1, epochs // 5), options["reduction"])
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
