@@ -297,7 +297,11 @@ class _Reader:
         key = "block" if kind == "block" else "type"
         known = names(kind)
         table = {name: sub for name, sub in table.items() if not self.stray(label, kind, name, sub)}
-        nested = {name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)}
+        nested = {
+            name: dict(sub)
+            for name, sub in table.items()
+            if name in known and isinstance(sub, Mapping) and not DIM_KINDS & sub.keys()
+        }
         flat = {name: sub for name, sub in table.items() if name not in nested}
         fields = {name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None}
         inner = {chosen: self.table(f"{label}.{chosen}", sub) for chosen, sub in nested.items()}

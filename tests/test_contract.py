@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from archsearch.blocks import lookup, names
+from archsearch.blocks import expand, lookup, names
 from archsearch.blocks.common import conv
 from archsearch.cost import LeafCost, Tensor, measure
 from archsearch.errors import SpecError
@@ -99,11 +99,27 @@ def test_options_combine() -> None:
             check_block(name, act=act, norm=norm, se=se, kernel=5, dilation=2, shapes=[(6, 9, 9)], widths=[6, 10])
 
 
-def test_a_block_never_bears_the_name_of_a_dim() -> None:
-    """A space file tells `[stage.NAME]` from a dim called NAME by what is registered."""
-    for kind in CHECKS:
-        dims = {dim for name in names(kind) for dim in lookup(kind, name).dims}
-        assert not dims & set(names(kind))
+WEIRD: dict[type, list[object]] = {
+    int: [-(2**62), -2, -1, 0, 1, 2, 3, 64, 10**6, 2**62],
+    float: [float("nan"), float("inf"), float("-inf"), -1.0, 0.0, 1e-300, 0.3, 1.0, 99.0, 1e300, 2],
+    str: ["", "relu", "max", "nothing"],
+    bool: [True, False],
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), registered())
+def test_strange_values_are_a_network_or_a_clean_error(kind: str, name: str) -> None:
+    for dim, (wanted, _) in lookup(kind, name).dims.items():
+        for value, shape in itertools.product(WEIRD[wanted], [(3, 8, 8), (6, 1, 2), (5,)]):
+            args = {"stem": (shape[0],), "block": (shape[0], 6, 2), "head": (shape, 5)}[kind]
+            try:
+                expr = expand(kind, name, args, ((dim, value),))
+                cost = measure(expr, shape)
+            except SpecError:
+                continue
+            if cost.params + cost.aux_params < 10**7 and max(cost.out) < 10**5:
+                with torch.device("meta"):
+                    assert build_expr(expr, shape)(torch.zeros(2, *shape)).shape == (2, *cost.out)
 
 
 LEAVES = [
