@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": "Search, reject, train, and write the Pareto front of accuracy against size.",
     "pareto": "Write a study's tables and plots again.",
     "show": "One candidate of a study: layers, cost, learning curve.",
+    "replay": "Replay searches on networks that were trained before: a CSV file or a study.",
     "dashboard": "Open a study in the Optuna dashboard.",
 }
 NO, BAD_INPUT, INTERRUPTED = 1, 2, 130
