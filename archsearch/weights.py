@@ -99,7 +99,10 @@ def load(path: str | Path) -> nn.Sequential:
     Raises:
         InputError: as `read`, or tensors that do not fit the architecture.
     """
-    module = build(read(path).arch)
+    arch = read(path).arch
+    if arch.cost.params > Path(path).stat().st_size:  # before anything of that size is allocated
+        raise SpecError(f"too short for the {arch.cost.params:,} parameters of its architecture", str(path))
+    module = build(arch)
     state = safetensors.torch.load_file(path)
     wanted = deployed_state(module)
     problems = [f"{name} is missing" for name in wanted.keys() - state.keys()]
