@@ -15,17 +15,21 @@ import tomli_w
 
 from archsearch import cost
 from archsearch.blocks import Dims, Value, expand, lookup, unknown
+from archsearch.blocks.registry import is_a
 from archsearch.cost import Cost
 from archsearch.errors import SpecError
 from archsearch.files import write_text
-from archsearch.layers import Expr, Pool, Seq, Shape, canonical, seq
+from archsearch.layers import Aux, Expr, Pool, Seq, Shape, canonical, seq
 
 MAX_BLOCKS = 1000
 """More blocks than this are refused: no network of this kind is that deep, and a typo is."""
 MAX_NESTING = 20
+FEW_STAGES = 16
 DOWNS = ("stride", "max", "avg")
-_STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str}
+_STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
 _TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
+ABOUT = "about"
+"""Whatever stands under this key says where a network comes from; it is no part of the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Stage:
     """`depth` blocks of `width` output channels; the first one has the stride.
 
     `down`: "stride" strides the block's first layer; "max" and "avg" pool before a block of stride 1.
+    `aux`: the head of an auxiliary classifier behind the last block, with its default dims, "" for none; it is
+    trained along with `aux_weight` of the loss and never deployed (Szegedy et al. 2014, arXiv 1409.4842).
     """
 
     block: str
@@ -49,6 +55,8 @@ class Stage:
     stride: int = 1
     down: str = "stride"
     dims: Dims = ()
+    aux: str = ""
+    aux_weight: float = 0.3
 
     def __post_init__(self) -> None:
         problems = [
@@ -58,6 +66,10 @@ class Stage:
         ]
         if self.down not in DOWNS:
             problems.append(f"down = {self.down!r}: must be one of {', '.join(DOWNS)}")
+        if not isinstance(self.aux, str):
+            problems.append(f"aux = {self.aux!r}: must be the name of a head")
+        if not is_a(self.aux_weight, float) or not 0 <= self.aux_weight < float("inf"):
+            problems.append(f"aux_weight = {self.aux_weight!r}: must be a number of at least 0")
         if problems:
             raise SpecError(problems)
 
@@ -79,14 +91,15 @@ class Arch:
         Raises:
             SpecError: a part makes no network; the message says which.
         """
-        return [(name, expr) for name, expr, _ in self._unroll()]
+        return [(name, expr) for name, expr, _ in self.unroll()]
 
-    def _unroll(self) -> Iterator[tuple[str, Expr, Shape]]:
-        """Every part with the shape it reads."""
+    def unroll(self) -> Iterator[tuple[str, Expr, Shape]]:
+        """Every part with its name and the shape it reads. Raises SpecError as `parts` does."""
         shape = self.input_shape
         for name, kind, spec in self._specs():
             try:
-                expr = _stage(spec, shape) if isinstance(spec, Stage) else _end(kind, spec, shape, self.classes)
+                args = (shape, self.classes)
+                expr = _stage(spec, *args) if isinstance(spec, Stage) else _end(kind, spec, *args)
                 yield name, expr, shape
                 shape = cost.measure(expr, shape).out
             except SpecError as error:
@@ -109,7 +122,15 @@ class Arch:
     @cached_property
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
-        return cost.chain(self.parts(), self.input_shape)
+        found = cost.chain(self.parts(), self.input_shape)
+        return found._replace(chars=found.chars + self.spill)
+
+    @cached_property
+    def spill(self) -> int:
+        """Bytes of a weights file's metadata beyond the room kept in its size: a description of dozens of stages."""
+        if len(self.stages) <= FEW_STAGES:
+            return 0
+        return max(0, len(json.dumps(self.to_toml())) - cost.METADATA_BYTES // 2)
 
     @cached_property
     def id(self) -> str:
@@ -221,7 +242,7 @@ def _monsters(value: object, name: str) -> Iterator[str]:
             yield from _monsters(inner, f"{name}.{key}".lstrip("."))
 
 
-def _stage(stage: Stage, shape: Shape) -> Expr:
+def _blocks(stage: Stage, shape: Shape) -> Seq:
     pooled = stage.stride > 1 and stage.down != "stride"
     first = expand("block", stage.block, (shape[0], stage.width, 1 if pooled else stage.stride), stage.dims)
     if pooled:
@@ -230,6 +251,18 @@ def _stage(stage: Stage, shape: Shape) -> Expr:
         return Seq((first,))
     again = expand("block", stage.block, (stage.width, stage.width, 1), stage.dims)
     return Seq((first, *[again] * (stage.depth - 1)))
+
+
+def _stage(stage: Stage, shape: Shape, classes: int) -> Expr:
+    """A stage's blocks, followed by its auxiliary classifier where it has one."""
+    blocks = _blocks(stage, shape)
+    if not stage.aux:
+        return blocks
+    features = cost.measure(blocks, shape).out
+    classifier = expand("head", stage.aux, (features, classes), ())
+    if (out := cost.measure(classifier, features).out) != (classes,):
+        raise SpecError(f"aux: {stage.aux!r} gives {out}, not ({classes},)")
+    return Seq((*blocks.parts, Aux(classifier, stage.aux_weight)))
 
 
 def _end(kind: str, part: Part, shape: Shape, classes: int) -> Expr:
@@ -246,7 +279,9 @@ def _part_summary(part: Part) -> str:
 def _stage_summary(stage: Stage) -> str:
     stride = f"/{stage.stride}" if stage.stride > 1 else ""
     down = [stage.down] if stage.stride > 1 and stage.down != "stride" else []
-    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *_dims_summary(dict(stage.dims))])
+    aux = [f"aux={stage.aux}"] if stage.aux else []
+    dims = _dims_summary(dict(stage.dims))
+    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *dims, *aux])
 
 
 def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
@@ -256,9 +291,11 @@ def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
 
 def _stage_dict(stage: Stage) -> dict[str, Any]:
     down = {"down": stage.down} if stage.down != "stride" else {}
+    has_aux = stage.aux or stage.aux_weight != Stage.__dataclass_fields__["aux_weight"].default
+    aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if has_aux else {}
     return {
         "block": stage.block, "width": stage.width, "depth": stage.depth, "stride": stage.stride,
-        **down, **dict(stage.dims),
+        **down, **dict(stage.dims), **aux,
     }  # fmt: skip
 
 
@@ -270,7 +307,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def arch(self, data: Mapping[str, Any]) -> Arch:
-        self.problems += [f"no key {unknown(key, _TOP_KEYS)}" for key in data if key not in _TOP_KEYS]
+        self.problems += [f"no key {unknown(key, _TOP_KEYS)}" for key in data if key not in (*_TOP_KEYS, ABOUT)]
         missing = [key for key in _TOP_KEYS[:-1] if key not in data]
         self.problems += [f"{key!r} is missing" for key in missing]
         shape = self.shape(data.get("input", [1, 8, 8]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from archsearch.cost import Cost, element_bytes
@@ -74,6 +74,18 @@ class Budget:
         """Hold a cost against every limit."""
         given = ((name, limit, value) for name, limit, value in self._pairs() if limit is not None)
         return Verdict(tuple(LimitCheck(name, limit, value(cost)) for name, limit, value in given))
+
+    def hold(self, values: Mapping[str, int | None]) -> Verdict:
+        """Hold measured values against every limit, by the limits' names.
+
+        Raises:
+            InputError: a limit on something that was not measured.
+        """
+        given = [(name, limit) for name, limit, _ in self._pairs() if limit is not None]
+        unknown = [name for name, _ in given if values.get(name) is None]
+        if unknown:
+            raise InputError(f"{' and '.join(unknown)} cannot be measured here, so no limit on it can be checked")
+        return Verdict(tuple(LimitCheck(name, limit, values[name] or 0) for name, limit in given))
 
     def _pairs(self) -> tuple[tuple[str, float | None, Callable[[Cost], int]], ...]:
         return (

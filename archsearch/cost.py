@@ -8,7 +8,8 @@ alive at once (input, output, and what other branches still need), for one image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import Field
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from archsearch.layers import (
     Pool,
     Seq,
     Shape,
+    Subsample,
 )
 
 DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
@@ -42,7 +44,8 @@ METADATA_BYTES = 8192
 """Room kept in a weights file for its metadata: architecture, recipe, normalisation, class names."""
 SCALE_SUFFIX = "_scale"
 """At int8 the tensor `weight` comes with `weight_scale`, one fp32 value an output channel."""
-_ENTRY = len('"":{"dtype":"BF16","shape":[],"data_offsets":[,]},')
+_ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
+_CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
 
 
 class Tensor(NamedTuple):
@@ -65,6 +68,16 @@ class LeafCost(NamedTuple):
     view: bool = False
 
 
+class Layer(NamedTuple):
+    """One row of a network's table: parameters, MACs, values read and written for one image."""
+
+    name: str
+    kind: str
+    params: int
+    macs: int
+    activation: int
+
+
 class Cost(NamedTuple):
     """The exact cost of an expression at an input shape, for one image.
 
@@ -83,7 +96,7 @@ class Cost(NamedTuple):
     matrices: int = 0  # tensors that int8 quantises: kernels and weight matrices
     matrix_elements: int = 0
     matrix_rows: int = 0  # their output channels, one scale each
-    matrix_chars: int = 0  # characters of their names
+    matrix_chars: int = 0  # characters of their names and numbers of rows
     tensors: int = 0
     counters: int = 0
     chars: int = 0  # characters of all names and shapes
@@ -96,16 +109,21 @@ class Cost(NamedTuple):
         """
         width = element_bytes(dtype)
         others = self.params + self.buffers - self.matrix_elements - self.counters
+        vectors = self.tensors - self.matrices - self.counters
+        chars = self.chars
+        # Entries (how many, characters of the dtype, bytes of data), in the order in which the file has them.
+        regions = [(self.counters, 3, 8 * self.counters)]
         if dtype == "int8":
-            data = self.matrix_elements + 4 * (self.matrix_rows + others) + 8 * self.counters
+            regions.append((vectors + self.matrices, 3, 4 * (others + self.matrix_rows)))
+            regions.append((self.matrices, 2, self.matrix_elements))
+            chars += self.matrix_chars + self.matrices * len(SCALE_SUFFIX)
         else:
-            data = width * (self.matrix_elements + others) + 8 * self.counters
-        entry = _ENTRY + 2 * len(str(data))
-        header = self.tensors * entry + self.chars
-        if dtype == "int8":
-            scale = entry + len(SCALE_SUFFIX) + len(str(self.matrix_rows))
-            header += self.matrices * scale + self.matrix_chars
-        return data + header + METADATA_BYTES + 16
+            regions.append((vectors + self.matrices, len(_CODES[dtype]), width * (others + self.matrix_elements)))
+        end = 0
+        for entries, code, data in regions:
+            end += data
+            chars += entries * (_ENTRY + code + 2 * len(str(end)))
+        return end + chars + METADATA_BYTES + 16
 
     def peak_activation_bytes(self, dtype: str = "fp32") -> int:
         """The largest sum of live tensors for one image, in bytes at `dtype`."""
@@ -162,18 +180,68 @@ def _branches(expr: Combinator, shape: Shape) -> Cost:
         raise SpecError(f"{expr.kind} needs at least two branches")
     costs = [measure(part, shape) for part in expr.parts]
     totals = _Totals()
-    size = prod(shape)
+    for i, cost in enumerate(costs):
+        totals.add(str(i), cost)
+    out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
+    peaks = _concat_peaks if isinstance(expr, Concat) else _fold_peaks
+    return totals.cost(out, *peaks(costs, prod(shape), prod(out)), False)
+
+
+def _concat_peaks(costs: list[Cost], size: int, out: int) -> tuple[int, int]:
+    """Peak without and with the input held, where all outputs wait for one joining operation."""
     aliased = any(cost.view for cost in costs)
     waiting = peak = held = 0
     for i, cost in enumerate(costs):
-        totals.add(str(i), cost)
         needed_later = aliased or i + 1 < len(costs)
         peak = max(peak, waiting + (cost.peak_held if needed_later else cost.peak))
         held = max(held, waiting + cost.peak_held)
         waiting += 0 if cost.view else prod(cost.out)
-    out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
-    join = waiting + prod(out)
-    return totals.cost(out, max(peak, join + size * aliased), max(held, join + size), False)
+    join = waiting + out
+    return max(peak, join + size * aliased), max(held, join + size)
+
+
+def _fold_peaks(costs: list[Cost], size: int, out: int) -> tuple[int, int]:
+    """Peak without and with the input held, where every output joins a running total as soon as it is there."""
+    first, *rest = costs
+    peak = held = first.peak_held
+    waiting = 0 if first.view else out
+    aliased = first.view
+    for i, cost in enumerate(rest, 1):
+        needed_later = aliased or cost.view or i + 1 < len(costs)
+        join = waiting + (0 if cost.view else prod(cost.out)) + out
+        peak = max(peak, waiting + (cost.peak_held if needed_later else cost.peak), join + size * needed_later)
+        held = max(held, waiting + cost.peak_held, join + size)
+        waiting, aliased = out, False
+    return peak, held
+
+
+def layers(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Iterator[Layer]:
+    """Every layer of named parts one after the other, under the names that the built module gives them."""
+    for name, part in parts:
+        yield from _layers(name, part, shape)
+        shape = measure(part, shape).out
+
+
+def _layers(name: str, expr: Expr, shape: Shape) -> Iterator[Layer]:
+    if isinstance(expr, Leaf):
+        cost = measure(expr, shape)
+        yield Layer(name, _label(expr), cost.params, cost.macs, cost.peak)
+    elif isinstance(expr, Seq):
+        yield from layers(((f"{name}.{i}", part) for i, part in enumerate(expr.parts)), shape)
+    elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
+        for i, part in enumerate(expr.parts):
+            yield from _layers(f"{name}.{i}", part, shape)
+
+
+def _label(leaf: Leaf) -> str:
+    """A leaf without what goes without saying: `Conv(out=64, kernel=3, stride=2)`."""
+    fields: dict[str, Field[object]] = getattr(leaf, "__dataclass_fields__", {})
+    shown = [
+        f"{name}={getattr(leaf, name)!r}"
+        for name, spec in fields.items()
+        if name in ("out", "kernel", "kind") or (name != "padding" and getattr(leaf, name) != spec.default)
+    ]
+    return f"{type(leaf).__name__}({', '.join(shown)})"
 
 
 class _Totals:
@@ -235,25 +303,34 @@ _JOINS: dict[type[Combinator], Callable[[Combinator, list[Shape]], Shape]] = {
 
 def _leaf(leaf: Leaf, shape: Shape) -> Cost:
     """One layer's totals from its rule."""
-    found = leaf_cost(leaf, shape)
-    params = buffers = matrices = elements = rows = matrix_chars = counters = chars = 0
-    for name, dims, kind in found.tensors:
+    out, tensors, macs, view = leaf_cost(leaf, shape)
+    peak = prod(shape) if view else prod(shape) + prod(out)
+    if not tensors:
+        return Cost(out, macs=macs, peak=peak, peak_held=peak, view=view)
+    return of_tensors(tensors, out, macs, peak, view)
+
+
+def of_tensors(tensors: Iterable[Tensor], out: Shape, macs: int, peak: int, view: bool = False) -> Cost:
+    """The cost of a state that is known tensor by tensor."""
+    params = buffers = matrices = elements = rows = matrix_chars = entries = counters = chars = 0
+    for name, dims, kind in tensors:
         count = prod(dims)
+        entries += 1
         chars += len(name) + len(",".join(map(str, dims)))
-        if kind == "param":
-            params += count
-        else:
+        if kind != "param":
             buffers += count
-            counters += kind == "counter"
-        if kind == "param" and len(dims) > 1:
+            if kind == "counter":
+                counters += count
+            continue
+        params += count
+        if len(dims) > 1:
             matrices += 1
             elements += count
             rows += dims[0]
-            matrix_chars += len(name)
-    peak = prod(shape) if found.view else prod(shape) + prod(found.out)
+            matrix_chars += len(name) + len(str(dims[0]))
     return Cost(
-        found.out, params, buffers, found.macs, peak, 0, peak, found.view,
-        matrices, elements, rows, matrix_chars, len(found.tensors), counters, chars,
+        out, params, buffers, macs, peak, 0, peak, view,
+        matrices, elements, rows, matrix_chars, entries, counters, chars,
     )  # fmt: skip
 
 
@@ -296,6 +373,8 @@ def _conv(leaf: Conv, shape: Shape) -> LeafCost:
     _positive("convolution", out=leaf.out, kernel=kernel, stride=leaf.stride, dilation=leaf.dilation, groups=groups)
     if channels % groups or leaf.out % groups:
         raise SpecError(f"convolution groups = {groups}: must divide {channels} input and {leaf.out} output channels")
+    if leaf.padding < 0:
+        raise SpecError(f"convolution padding = {leaf.padding}: must be at least 0, or -1 to keep the size")
     span = leaf.dilation * (kernel - 1) + 1
     rows = _window("a convolution's", height, span, leaf.stride, leaf.padding)
     columns = _window("a convolution's", width, span, leaf.stride, leaf.padding)
@@ -305,6 +384,8 @@ def _conv(leaf: Conv, shape: Shape) -> LeafCost:
 
 
 def _norm(leaf: Norm, shape: Shape) -> LeafCost:
+    if not 0 < leaf.eps < 1:
+        raise SpecError(f"normalisation eps = {leaf.eps!r}: must be in (0, 1)")
     size = (shape[0],)
     return LeafCost(
         shape,
@@ -341,6 +422,14 @@ def _adaptive(leaf: AdaptivePool, shape: Shape) -> LeafCost:
     return LeafCost((channels, leaf.size, leaf.size))
 
 
+def _subsample(leaf: Subsample, shape: Shape) -> LeafCost:
+    channels, height, width = _image("a subsampling shortcut", shape)
+    _positive("subsampling shortcut", out=leaf.out, stride=leaf.stride)
+    if leaf.out < channels:
+        raise SpecError(f"a subsampling shortcut adds channels and cannot go from {channels} to {leaf.out}")
+    return LeafCost((leaf.out, -(-height // leaf.stride), -(-width // leaf.stride)))
+
+
 def _flatten(leaf: Flatten, shape: Shape) -> LeafCost:
     return LeafCost((prod(shape),), view=True)
 
@@ -366,6 +455,7 @@ _RULES: dict[type[Leaf], Callable[..., LeafCost]] = {
     Act: _act,
     Pool: _pool,
     AdaptivePool: _adaptive,
+    Subsample: _subsample,
     Flatten: _flatten,
     Linear: _linear,
     Dropout: _dropout,

@@ -1,4 +1,4 @@
-"""Files written whole: a temporary file beside the target, then a rename."""
+"""Files: those that come with archsearch; and writing whole, a temporary file beside the target, then a rename."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+
+def shipped_folder() -> Path:
+    """The folder of the search spaces and references that come with archsearch, installed or in a checkout."""
+    installed = Path(__file__).parent / "search_spaces"
+    return installed if installed.is_dir() else installed.parent.parent / "search_spaces"
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:

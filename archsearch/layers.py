@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from archsearch.cost import LeafCost
 
 Shape = tuple[int, ...]
-ACTIVATIONS = ("relu", "leaky_relu", "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid")
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid", "relu6")
 POOLS = ("max", "avg")
 
 
@@ -90,6 +90,17 @@ class AdaptivePool(Leaf):
     """Average pooling to a `size` x `size` map whatever the input; size 1 is global average pooling."""
 
     size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Subsample(Leaf):
+    """Every `stride`-th pixel, and channels of zeros up to `out`: a shortcut without parameters.
+
+    Option A of He et al. 2015 (arXiv 1512.03385), as in their networks for CIFAR-10.
+    """
+
+    out: int
+    stride: int = 1
 
 
 @dataclass(frozen=True, slots=True)

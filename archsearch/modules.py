@@ -31,6 +31,7 @@ from archsearch.layers import (
     Pool,
     Seq,
     Shape,
+    Subsample,
 )
 
 
@@ -59,6 +60,21 @@ class Product(nn.ModuleList):
         for branch in self[1:]:
             total = total * branch(x)
         return total
+
+
+class PadShortcut(nn.Module):
+    """Every `stride`-th pixel of (N, C, H, W), then `extra` channels of zeros behind."""
+
+    def __init__(self, extra: int, stride: int) -> None:
+        super().__init__()
+        self.extra = extra
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+
+    def extra_repr(self) -> str:
+        return f"extra={self.extra}, stride={self.stride}"
 
 
 class AuxHead(nn.Module):
@@ -100,6 +116,7 @@ def build_expr(expr: Expr, shape: Shape) -> nn.Module:
     if isinstance(expr, Aux):
         return AuxHead(build_expr(expr.parts[0], shape), expr.weight)
     if isinstance(expr, Combinator) and type(expr) in _JOINS:
+        measure(expr, shape)
         return _JOINS[type(expr)](build_expr(part, shape) for part in expr.parts)
     raise SpecError(f"{expr!r} is no expression over layer specs")
 
@@ -151,6 +168,7 @@ _ACTS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "sigmoid": nn.Sigmoid,
     "hardsigmoid": nn.Hardsigmoid,
+    "relu6": nn.ReLU6,
 }
 _LEAVES: dict[type[Leaf], Callable[..., nn.Module]] = {
     Conv: _conv,
@@ -158,6 +176,7 @@ _LEAVES: dict[type[Leaf], Callable[..., nn.Module]] = {
     Act: lambda leaf, shape: _ACTS[leaf.name](),
     Pool: _pool,
     AdaptivePool: lambda leaf, shape: nn.AdaptiveAvgPool2d(leaf.size),
+    Subsample: lambda leaf, shape: PadShortcut(leaf.out - shape[0], leaf.stride),
     Flatten: lambda leaf, shape: nn.Flatten(),
     Linear: lambda leaf, shape: nn.Linear(shape[0], leaf.out, leaf.bias),
     Dropout: lambda leaf, shape: nn.Dropout(leaf.p),

@@ -22,20 +22,27 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
-from archsearch.arch import DOWNS, Arch, Part, Stage, parse_toml, read_text
+from archsearch.arch import ABOUT, DOWNS, Arch, Part, Stage, parse_toml, read_text
 from archsearch.blocks import Value, lookup, names, unknown
 from archsearch.blocks.registry import a_type, is_a
 from archsearch.dims import DIM_KINDS, Choice, Dim, Float, Int, parse_dim
 from archsearch.errors import SpecError
+from archsearch.files import shipped_folder
 from archsearch.layers import Shape
 from archsearch.recipe import FIELDS, Recipe, check_values
 
 DEFAULT_SPACE = "resnin"
-_STAGE_TYPES: dict[str, type] = {"width": int, "depth": int, "stride": int, "down": str}
+_STAGE_TYPES: dict[str, type] = {
+    "width": int,
+    "depth": int,
+    "stride": int,
+    "down": str,
+    "aux": str,
+    "aux_weight": float,
+}
 _TOP_KEYS = ("summary", "stem", "stage", "head", "train")
 
 
@@ -185,14 +192,15 @@ def _ends(dim: Dim) -> tuple[Value, ...]:
 
 
 def _descend(
-    best: dict[str, Value], dims: Mapping[str, Dim], names: list[str], score: Callable[[dict[str, Value]], float]
+    best: dict[str, Value], dims: Mapping[str, Dim], open_dims: list[str], score: Callable[[dict[str, Value]], float]
 ) -> dict[str, Value]:
     """Coordinate descent over the ends of some dims; a block or type is judged with its own dims at their best."""
     lowest = score(best)
     improved = True
     while improved:
         improved = False
-        for name, option in ((name, option) for name in names for option in _ends(dims[name])):
+        moves = [(name, option) for name in open_dims for option in _ends(dims[name])]
+        for name, option in moves:
             trial = {**best, name: option}
             label, _, key = name.partition(".")
             if key in ("block", "type"):
@@ -213,12 +221,7 @@ def _starts(dims: Mapping[str, Dim]) -> Iterator[dict[str, Value]]:
 
 def shipped() -> dict[str, Path]:
     """The spaces that come with archsearch: name to file."""
-    return {path.stem: path for path in sorted(_folder().glob("*.toml"))}
-
-
-def _folder() -> Path:
-    installed = Path(str(resources.files("archsearch"))) / "search_spaces"
-    return installed if installed.is_dir() else installed.parent.parent / "search_spaces"
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.toml"))}
 
 
 def load_space(name: str) -> SearchSpace:
@@ -252,7 +255,7 @@ def parse_space(text: str, name: str, where: str = "") -> SearchSpace:
         pinned = dict(arch.recipe)
         if problems := [problem for name, value in pinned.items() for problem in _recipe(name, value)]:
             raise SpecError([f"recipe: {problem}" for problem in problems], where)
-        data = {key: value for key, value in data.items() if key not in ("input", "classes", "recipe")}
+        data = {key: value for key, value in data.items() if key not in ("input", "classes", "recipe", ABOUT)}
     reader = _Reader()
     space = reader.space(data, name, where, pinned)
     if reader.problems:
@@ -294,7 +297,11 @@ class _Reader:
         key = "block" if kind == "block" else "type"
         known = names(kind)
         table = {name: sub for name, sub in table.items() if not self.stray(label, kind, name, sub)}
-        nested = {name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)}
+        nested = {
+            name: dict(sub)
+            for name, sub in table.items()
+            if name in known and isinstance(sub, Mapping) and not DIM_KINDS & sub.keys()
+        }
         flat = {name: sub for name, sub in table.items() if name not in nested}
         fields = {name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None}
         inner = {chosen: self.table(f"{label}.{chosen}", sub) for chosen, sub in nested.items()}
@@ -365,6 +372,9 @@ class _Reader:
         for value in _bounds(slot.fields.get("down", "stride")):
             if value not in DOWNS:
                 self.problems.append(f"{slot.label}.down = {value!r}: must be one of {', '.join(DOWNS)}")
+        for value in _bounds(slot.fields.get("aux", "")):
+            if value != "" and value not in names("head"):
+                self.problems.append(f"{slot.label}.aux: there is no head {unknown(value, names('head'))}")
 
     def check_types(self, label: str, what: str, fields: Mapping[str, Dim | Value], types: Mapping[str, type]) -> None:
         for name, dim in fields.items():

@@ -28,6 +28,7 @@ from archsearch.rungs import SIZE
 
 METRICS = ["val_accuracy", "params"]
 _CONFIG = "archsearch"
+_REFERENCES = "references"
 _STATES = {
     "complete": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
@@ -188,6 +189,17 @@ def _record(trial: FrozenTrial) -> Record:
     names = {item.name for item in fields(Record)}
     found = {name: value for name, value in trial.user_attrs.items() if name in names}
     return Record(**found, trial=trial.number)
+
+
+def add_reference(study: optuna.Study, record: Record) -> None:
+    """Keep a reference network's record with the study, outside its trials."""
+    rows = [asdict(row) for row in (*stored_references(study), record)]
+    study.set_user_attr(_REFERENCES, json.dumps(rows))
+
+
+def stored_references(study: optuna.Study) -> list[Record]:
+    """The reference networks that were trained beside the study's trials."""
+    return [Record(**row) for row in json.loads(study.user_attrs.get(_REFERENCES, "[]"))]
 
 
 def study_names(storage: RDBStorage) -> list[str]:

@@ -62,7 +62,7 @@ def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> 
 
 def _metadata(arch: Arch, info: dict[str, Any]) -> dict[str, str]:
     metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps(info)}
-    if len(json.dumps(metadata)) > METADATA_BYTES and "classes" in info:
+    if len(json.dumps(metadata)) > METADATA_BYTES + arch.spill and "classes" in info:
         return _metadata(arch, {key: value for key, value in info.items() if key != "classes"})
     return metadata
 
@@ -99,7 +99,10 @@ def load(path: str | Path) -> nn.Sequential:
     Raises:
         InputError: as `read`, or tensors that do not fit the architecture.
     """
-    module = build(read(path).arch)
+    arch = read(path).arch
+    if arch.cost.params > Path(path).stat().st_size:  # before anything of that size is allocated
+        raise SpecError(f"too short for the {arch.cost.params:,} parameters of its architecture", str(path))
+    module = build(arch)
     state = safetensors.torch.load_file(path)
     wanted = deployed_state(module)
     problems = [f"{name} is missing" for name in wanted.keys() - state.keys()]

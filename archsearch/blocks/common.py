@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from archsearch.errors import SpecError
-from archsearch.layers import Act, AdaptivePool, Conv, Expr, Norm, Seq, mul, seq
+from archsearch.layers import Act, AdaptivePool, Conv, Dropout, Expr, Norm, Seq, Subsample, mul, seq
 
 MAX_RATIO = 100
+SKIPS = ("project", "pad")
 
 
 def conv(
@@ -17,25 +18,40 @@ def conv(
     norm: bool = True,
     groups: int = 1,
     dilation: int = 1,
+    padding: int = -1,
+    bias: bool = False,
+    eps: float = 1e-5,
 ) -> Seq:
     """Convolution, normalisation, activation. Without norm it has a bias; with act "" it stays linear."""
-    parts: list[Expr] = [Conv(out, kernel, stride, dilation=dilation, groups=groups, bias=not norm)]
+    parts: list[Expr] = [Conv(out, kernel, stride, padding, dilation, groups, bias or not norm)]
     if norm:
-        parts.append(Norm())
+        parts.append(Norm(eps))
     if act:
         parts.append(Act(act))
     return seq(*parts)
 
 
-def shortcut(c_in: int, width: int, stride: int, *, norm: bool = True) -> Seq:
-    """The identity where shapes agree, else a 1x1 projection (He et al. 2015, option B)."""
+def depthwise(
+    channels: int, kernel: int, stride: int, *, act: str = "relu", norm: bool = True, dilation: int = 1
+) -> Seq:
+    """A k x k convolution of every channel by itself, normalised and activated."""
+    return conv(channels, kernel, stride, act=act, norm=norm, groups=channels, dilation=dilation)
+
+
+def shortcut(c_in: int, width: int, stride: int, *, norm: bool = True, skip: str = "project") -> Seq:
+    """The identity where shapes agree, else what `skip` says (He et al. 2015).
+
+    "project": a 1x1 projection (option B); "pad": every stride-th pixel and channels of zeros (option A).
+    """
+    if skip not in SKIPS:
+        raise SpecError(f"skip = {skip!r}: must be one of {', '.join(SKIPS)}")
     if stride == 1 and c_in == width:
         return seq()
-    return conv(width, 1, stride, act="", norm=norm)
+    return seq(Subsample(width, stride)) if skip == "pad" else conv(width, 1, stride, act="", norm=norm)
 
 
 def squeeze_excite(channels: int, ratio: float, act: str = "relu") -> Expr:
-    """Scale every channel by a gate computed from the channel means (Hu et al. 2018).
+    """Scale every channel by a gate computed from the channel means (Hu et al. 2018, arXiv 1709.01507).
 
     `ratio`: width of the gate's hidden layer over `channels`.
     """
@@ -48,6 +64,16 @@ def squeeze_excite(channels: int, ratio: float, act: str = "relu") -> Expr:
         Act("sigmoid"),
     )
     return mul(seq(), gate)
+
+
+def gated(channels: int, se: float, act: str = "relu") -> list[Expr]:
+    """Squeeze-and-excitation of ratio `se`, nothing where it is 0."""
+    return [squeeze_excite(channels, se, act or "relu")] if se else []
+
+
+def dropped(p: float) -> list[Expr]:
+    """Dropout with probability `p`, nothing where it is 0."""
+    return [Dropout(p)] if p else []
 
 
 def scaled(width: int, ratio: float) -> int:

@@ -13,6 +13,8 @@ from archsearch.errors import ArchsearchError, InputError, NothingFeasible
 
 _COMMANDS = {
     "run": "Search, reject, train, and write the Pareto front of accuracy against size.",
+    "check": "Hold any network against a budget: exit 0 or 1.",
+    "spaces": "List the search spaces, or describe one.",
     "pareto": "Write a study's tables and plots again.",
     "show": "One candidate of a study: layers, cost, learning curve.",
     "replay": "Replay searches on networks that were trained before: a CSV file or a study.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import click
 
 from archsearch.cost import DTYPE_BYTES
 from archsearch.errors import InputError, StudyError
+from archsearch.layers import Shape
 from archsearch.units import parse_bytes, parse_count, parse_seconds
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,6 +33,22 @@ class Quantity(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class ShapeType(click.ParamType[Shape]):
+    """An image's shape, `3,224,224` or `3x224x224`."""
+
+    name = "c,h,w"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
+        """The numbers; anything but positive whole ones is refused."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).replace("x", ",").split(",")
+        if not all(part.strip().isdecimal() and len(part) < 11 and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no shape: write channels, height and width, such as 3,224,224", param, ctx)
+        return tuple(map(int, parts))
+
+
+SHAPE = ShapeType()
 COUNT = Quantity("count", parse_count)
 BYTES = Quantity("size", parse_bytes)
 SECONDS = Quantity("time", parse_seconds)
@@ -76,3 +93,13 @@ def study_folder(study: str, out: Path) -> Path:
         if (folder / "study.db").exists():
             return folder
     raise StudyError(f"there is no study {study!r}: neither {study}/study.db nor {out / study}/study.db exists")
+
+
+def columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
+    """Rows as aligned columns: those in `left` to the left, figures to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def cell(i: int, text: str) -> str:
+        return text.ljust(widths[i]) if i in left else text.rjust(widths[i])
+
+    return ["  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]

@@ -1,0 +1,128 @@
+"""`archsearch check`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import Any
+
+import click
+
+from archsearch.budget import Budget, LimitCheck, Verdict
+from archsearch.cli.options import SHAPE, columns, limits
+from archsearch.cost import Layer
+from archsearch.errors import InputError
+from archsearch.layers import Shape
+from archsearch.targets import Measured, measure_target
+from archsearch.units import format_bytes, format_count, format_short
+
+HEAVIEST = 5
+_SORT = {"macs": "macs", "peak_activation_bytes": "activation"}
+
+
+@click.command()
+@click.argument("target")
+@limits
+@click.option("--input-shape", type=SHAPE, help="Channels, height, width: 3,224,224.  [default: the target's own]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def check(target: str, input_shape: Shape | None, as_json: bool, **options: Any) -> int:
+    """Hold TARGET against limits: exit 0 if it is under all of them, 1 if not, 2 if it cannot be measured.
+
+    \b
+    TARGET   net.toml                    an architecture file
+             ref:NAME                    a textbook network that comes with archsearch
+             pkg.mod:callable            anything that gives a torch.nn.Module (the current folder is importable)
+             torchvision:resnet18        a model of torchvision
+             model.safetensors, model.pt a weights file or a state dict: bytes on disk, nothing is unpickled
+
+    Limits are strict. Without one the figures are printed and the exit status is 0.
+    """
+    budget = Budget(*(options[name] for name in ("max_params", "max_size", "max_macs", "max_activation", "size_dtype")))
+    with _foreign_code():
+        measured = measure_target(target, budget.size_dtype, input_shape)
+    verdict = _verdict(budget, measured)
+    click.echo(json.dumps(_json(measured, verdict)) if as_json else "\n".join(_text(measured, verdict, budget)))
+    return 0 if verdict.ok else 1
+
+
+@contextlib.contextmanager
+def _foreign_code() -> Any:
+    """The current folder is importable, and what a module prints when it is imported goes to stderr."""
+    sys.path.insert(0, "")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.path.remove("")
+
+
+def _verdict(budget: Budget, measured: Measured) -> Verdict:
+    try:
+        return budget.hold(measured.values)
+    except InputError as error:
+        raise InputError(f"{measured.target}: {error}" + (f": {measured.note}" if measured.note else "")) from None
+
+
+def _json(measured: Measured, verdict: Verdict) -> dict[str, Any]:
+    found = [
+        {"name": check.name, "limit": _plain(check.limit), "value": check.value, "ok": check.ok}
+        for check in verdict.limits
+    ]
+    return {"target": measured.target, **measured.values, "limits": found, "ok": verdict.ok}
+
+
+def _plain(limit: float) -> float:
+    return int(limit) if float(limit).is_integer() else limit
+
+
+def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
+    held = {check.name: check for check in verdict.limits}
+    rows: list[tuple[str, ...]] = [("", "value", "limit", "margin", "verdict")]
+    rows += [_row(name, value, held.get(name)) for name, value in measured.values.items()]
+    lines = [f"{measured.target}  ({measured.what}; bytes at {budget.size_dtype})", *columns(rows, left=(0, 4))]
+    if measured.note:
+        lines.append(f"note: {measured.note}")
+    broken = [check for check in verdict.limits if not check.ok]
+    if broken:
+        lines += ["", *_heaviest(measured, broken[0]), ""]
+    return [*lines, _answer(verdict)]
+
+
+def _row(name: str, value: int | None, check: LimitCheck | None) -> tuple[str, ...]:
+    shown = "not measured" if value is None else _quantity(name, value)
+    if check is None:
+        return name, shown, "", "", ""
+    room = check.limit - check.value
+    margin = f"{room:+,.0f} ({100 * room / check.limit:+.1f}%)"
+    return name, shown, _quantity(name, check.limit), margin, "ok" if check.ok else "OVER"
+
+
+def _quantity(name: str, value: float) -> str:
+    return f"{format_count(value)} = {format_bytes(value)}" if name.endswith("bytes") else format_count(value)
+
+
+def _heaviest(measured: Measured, broken: LimitCheck) -> list[str]:
+    """The layers that weigh most in the first broken limit."""
+    key = _SORT.get(broken.name, "params")
+    found = sorted(measured.layers, key=lambda layer: getattr(layer, key), reverse=True)[:HEAVIEST]
+    total = {"params": measured.params, "macs": measured.macs}.get(key) or 0
+    rows: list[tuple[str, ...]] = [("heaviest layers", "", "params", "MACs", "activations", "share")]
+    rows += [_layer(layer, getattr(layer, key) / total if total else None) for layer in found]
+    return columns(rows, left=(0, 1))
+
+
+def _layer(layer: Layer, share: float | None) -> tuple[str, ...]:
+    figures = (format_count(layer.params), format_short(layer.macs), format_short(layer.activation))
+    return layer.name or "(root)", layer.kind, *figures, "" if share is None else f"{100 * share:.1f}%"
+
+
+def _answer(verdict: Verdict) -> str:
+    if not verdict.limits:
+        return "no limit given"
+    broken = [
+        f"{check.name} {format_count(check.value)} is not under {format_count(check.limit)}"
+        for check in verdict.limits
+        if not check.ok
+    ]
+    return f"over budget: {'; '.join(broken)}" if broken else "within budget"

@@ -1,0 +1,164 @@
+"""`archsearch spaces`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from archsearch import survey
+from archsearch.arch import Arch
+from archsearch.budget import Budget
+from archsearch.cli.options import SHAPE, columns, limits
+from archsearch.dims import Choice, Dim, Int
+from archsearch.layers import Shape
+from archsearch.space import SearchSpace, load_space, shipped
+from archsearch.units import format_bytes, format_count, format_short
+
+
+@click.command()
+@click.argument("space", required=False, metavar="[NAME|FILE]")
+@limits
+@click.option(
+    "--input-shape", type=SHAPE, default="3,32,32", show_default=True, help="Channels, height, width of the images."
+)
+@click.option("--classes", type=click.IntRange(1), default=10, show_default=True, help="Number of classes.")
+@click.option(
+    "--draws",
+    type=click.IntRange(1, 10_000_000),
+    default=2000,
+    show_default=True,
+    help="Uniform draws behind the share inside the limits.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any) -> None:
+    """List the shipped search spaces, or describe one: dims, number of networks, smallest, largest.
+
+    With limits (--max-params ...): also the share of uniform draws that is inside all of them.
+    """
+    budget = Budget(*(options[name] for name in ("max_params", "max_size", "max_macs", "max_activation", "size_dtype")))
+    if space is None:
+        found = [_line(load_space(name)) for name in shipped()]
+        click.echo(json.dumps({"spaces": found}) if as_json else "\n".join(_list(found)))
+        return
+    facts = describe(load_space(space), budget, input_shape, classes, draws)
+    click.echo(json.dumps(facts) if as_json else "\n".join(_text(facts, budget)))
+
+
+def _line(space: SearchSpace) -> dict[str, Any]:
+    return {
+        "name": space.name,
+        "dims": len(space.dims),
+        "descriptions": survey.descriptions(space),
+        "summary": space.summary,
+    }
+
+
+def _list(found: list[dict[str, Any]]) -> list[str]:
+    rows: list[tuple[str, ...]] = [("space", "dims", "descriptions", "summary")]
+    rows += [(line["name"], str(line["dims"]), _number(line["descriptions"]), line["summary"]) for line in found]
+    return columns(rows, left=(0, 3))
+
+
+def _number(count: int | None) -> str:
+    return "infinite" if count is None else format_big(count)
+
+
+def format_big(count: int) -> str:
+    """A whole number of any size with thousands separated."""
+    return f"{count:,}"
+
+
+def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: int, draws: int) -> dict[str, Any]:
+    """Everything that is known of a space, as plain values. Raises SpecError where it makes no network."""
+    active = survey.conditions(space)
+    smallest, largest = survey.extremes(space, input_shape, classes)
+    limited = budget.slug != "unlimited"
+    found = survey.share(space, budget, input_shape, classes, draws) if limited else None
+    return {
+        "name": space.name,
+        "summary": space.summary,
+        "input": list(input_shape),
+        "classes": classes,
+        "dims": [{"name": name, **_dim(dim), "active": active[name]} for name, dim in space.dims.items()],
+        "descriptions": survey.descriptions(space),
+        "architectures": survey.distinct(space, input_shape, classes),
+        "recipes": survey.recipes(space),
+        "smallest": _network(smallest, budget.size_dtype),
+        "largest": _network(largest, budget.size_dtype),
+        "share": {**asdict(found), "share": found.share} if found else None,
+    }
+
+
+def _dim(dim: Dim) -> dict[str, Any]:
+    if isinstance(dim, Choice):
+        return {"choice": list(dim.options)}
+    plain: dict[str, Any] = {"int" if isinstance(dim, Int) else "float": [dim.low, dim.high]}
+    if isinstance(dim, Int) and dim.step != 1:
+        plain["step"] = dim.step
+    return plain | ({"log": True} if dim.log else {})
+
+
+def _network(arch: Arch, dtype: str) -> dict[str, Any]:
+    cost = arch.cost
+    return {
+        "arch": arch.id,
+        "summary": arch.summary,
+        "params": cost.params,
+        "size_bytes": cost.size_bytes(dtype),
+        "macs": cost.macs,
+        "peak_activation_bytes": cost.peak_activation_bytes(dtype),
+    }
+
+
+def _text(facts: dict[str, Any], budget: Budget) -> list[str]:
+    by = "x".join(map(str, facts["input"]))
+    rows: list[tuple[str, ...]] = [("dim", "range", "exists where")]
+    rows += [(dim["name"], _range(dim), dim["active"]) for dim in facts["dims"]]
+    lines = [f"{facts['name']}: {facts['summary']}", f"for {by} images, {facts['classes']} classes", ""]
+    lines += [*columns(rows, left=(0, 1, 2)), "", *_counts(facts), ""]
+    lines += [_extreme(which, facts[which], budget.size_dtype) for which in ("smallest", "largest")]
+    if facts["share"]:
+        lines += ["", _share(facts["share"], budget)]
+    return lines
+
+
+def _range(dim: dict[str, Any]) -> str:
+    if "choice" in dim:
+        return ", ".join(map(str, dim["choice"]))
+    low, high = dim.get("int") or dim["float"]
+    step = f" step {dim['step']}" if "step" in dim else ""
+    return f"{low} .. {high}{step}" + (" log" if dim.get("log") else "")
+
+
+def _counts(facts: dict[str, Any]) -> list[str]:
+    """The two exact numbers, and what each counts."""
+    lines = [f"descriptions   {_number(facts['descriptions'])}  (different answers to the dims)"]
+    if facts["architectures"] is not None:
+        lines.append(
+            f"architectures  {format_big(facts['architectures'])}  (different layers that make a network here)"
+        )
+    elif facts["descriptions"] is not None:
+        lines.append("architectures  at most as many: too many layer sequences to tell equal ones apart exactly")
+    else:
+        lines.append("architectures  infinite or not countable: a float dim")
+    if facts["recipes"] != 1:
+        lines.append(f"recipes        {_number(facts['recipes'])}  (searched values of [train])")
+    return lines
+
+
+def _extreme(which: str, network: dict[str, Any], dtype: str) -> str:
+    return (
+        f"{which:8}  {format_count(network['params']):>12} params  {format_bytes(network['size_bytes']):>9} ({dtype})"
+        f"  {format_short(network['macs']):>5} MACs  {network['summary']}"
+    )
+
+
+def _share(share: dict[str, Any], budget: Budget) -> str:
+    broken = f"; {share['broken']:,} made no network" if share["broken"] else ""
+    return (
+        f"{100 * share['share']:.1f}% of draws are {budget.words}"
+        f" ({share['inside']:,} of {share['draws']:,} uniform draws{broken})"
+    )
