@@ -19,7 +19,8 @@ def benchmark():
 
 
 def test_it_trains(benchmark, capsys):
-    benchmark.main("--budget 3000 --samplers pareto,random --seeds 1 --trials 2 --epochs 1".split())
+    options = "--budget 20000 --samplers pareto,random --seeds 1 --trials 2 --epochs 1"
+    benchmark.main(options.split())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["seed 0 pareto", "seed 0 random"]
     for line in lines[2:]:
