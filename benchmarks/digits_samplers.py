@@ -35,6 +35,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=60.0, help="start no further seed after these")
     return parser.parse_args(arguments)
 
 
@@ -85,14 +86,17 @@ def line(name: str, results: Sequence[Result], budget: float, seconds: float) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Seed by seed, so that an interrupted comparison is a fair one of fewer seeds; then a line a sampler."""
+    """Seed by seed, so that a comparison cut short is a fair one of fewer seeds; then a line a sampler."""
     options = parse(arguments)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names = options.samplers.split(",")
     found: dict[str, list[Result]] = {name: [] for name in names}
     seconds = dict.fromkeys(names, 0.0)
+    end = time.perf_counter() + 60 * options.minutes
     for seed, name in itertools.product(range(options.seeds), names):
         start = time.perf_counter()
+        if name == names[0] and found[name] and start > end:
+            break
         found[name].append(searched(name, seed, options))
         seconds[name] += time.perf_counter() - start
         volume = hypervolume(found[name][-1], options.budget)
