@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import ArchsearchError, Infeasible, InputError, SpaceExhausted, StopTraining
@@ -34,3 +36,14 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"archsearch.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """`archsearch.search` is the function, also once the import system wants to put its submodule there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "search" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -25,6 +25,7 @@ MAX_BLOCKS = 1000
 """More blocks than this are refused: no network of this kind is that deep, and a typo is."""
 MAX_COST = 2**53
 """Figures from here on are refused: floats cannot tell them apart, and no machine could hold the network."""
+FEW_STAGES = 16
 DOWNS = ("stride", "max", "avg")
 _STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
 _TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
@@ -125,7 +126,15 @@ class Arch:
     @cached_property
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
-        return cost.joined([(name, found) for name, _, found in self.unroll()], self.input_shape)
+        found = cost.joined([(name, found) for name, _, found in self.unroll()], self.input_shape)
+        return found._replace(chars=found.chars + self.spill) if self.spill else found
+
+    @cached_property
+    def spill(self) -> int:
+        """Bytes of a weights file's metadata beyond the room kept in its size: a description of dozens of stages."""
+        if len(self.stages) <= FEW_STAGES:
+            return 0
+        return max(0, len(json.dumps(self.to_toml())) - cost.METADATA_BYTES // 2)
 
     @cached_property
     def id(self) -> str:
@@ -255,7 +264,8 @@ def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
 
 def _stage_dict(stage: Stage) -> dict[str, Any]:
     down = {"down": stage.down} if stage.down != "stride" else {}
-    aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if stage.aux else {}
+    has_aux = stage.aux or stage.aux_weight != Stage.__dataclass_fields__["aux_weight"].default
+    aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if has_aux else {}
     return {
         "block": stage.block, "width": stage.width, "depth": stage.depth, "stride": stage.stride,
         **down, **dict(stage.dims), **aux,

@@ -66,7 +66,8 @@ class Budget:
         element_bytes(self.size_dtype)
         for name in ("max_params", "max_size", "max_macs", "max_activation"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < float("inf")):
                 raise InputError(f"{name} = {value!r}: must be a number above zero")
 
     def check(self, cost: Cost) -> Verdict:
@@ -136,5 +137,5 @@ def plain(limit: float) -> str:
 def _short(value: float) -> str:
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size and (value / size * 1000).is_integer():
-            return f"{value / size:g}{suffix}"
+            return f"{value / size:.15g}{suffix}"
     return plain(value)

@@ -44,7 +44,8 @@ METADATA_BYTES = 8192
 """Room kept in a weights file for its metadata: architecture, recipe, normalisation, class names."""
 SCALE_SUFFIX = "_scale"
 """At int8 the tensor `weight` comes with `weight_scale`, one fp32 value an output channel."""
-_ENTRY = len('"":{"dtype":"BF16","shape":[],"data_offsets":[,]},')
+_ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
+_CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
 
 
 class Tensor(NamedTuple):
@@ -95,7 +96,7 @@ class Cost(NamedTuple):
     matrices: int = 0  # tensors that int8 quantises: kernels and weight matrices
     matrix_elements: int = 0
     matrix_rows: int = 0  # their output channels, one scale each
-    matrix_chars: int = 0  # characters of their names
+    matrix_chars: int = 0  # characters of their names and numbers of rows
     tensors: int = 0
     counters: int = 0
     chars: int = 0  # characters of all names and shapes
@@ -108,16 +109,21 @@ class Cost(NamedTuple):
         """
         width = element_bytes(dtype)
         others = self.params + self.buffers - self.matrix_elements - self.counters
+        vectors = self.tensors - self.matrices - self.counters
+        chars = self.chars
+        # Entries (how many, characters of the dtype, bytes of data), in the order in which the file has them.
+        regions = [(self.counters, 3, 8 * self.counters)]
         if dtype == "int8":
-            data = self.matrix_elements + 4 * (self.matrix_rows + others) + 8 * self.counters
+            regions.append((vectors + self.matrices, 3, 4 * (others + self.matrix_rows)))
+            regions.append((self.matrices, 2, self.matrix_elements))
+            chars += self.matrix_chars + self.matrices * len(SCALE_SUFFIX)
         else:
-            data = width * (self.matrix_elements + others) + 8 * self.counters
-        entry = _ENTRY + 2 * len(str(data))
-        header = self.tensors * entry + self.chars
-        if dtype == "int8":
-            scale = entry + len(SCALE_SUFFIX) + len(str(self.matrix_rows))
-            header += self.matrices * scale + self.matrix_chars
-        return data + header + METADATA_BYTES + 16
+            regions.append((vectors + self.matrices, len(_CODES[dtype]), width * (others + self.matrix_elements)))
+        end = 0
+        for entries, code, data in regions:
+            end += data
+            chars += entries * (_ENTRY + code + 2 * len(str(end)))
+        return end + chars + METADATA_BYTES + 16
 
     def peak_activation_bytes(self, dtype: str = "fp32") -> int:
         """The largest sum of live tensors for one image, in bytes at `dtype`."""
@@ -179,7 +185,14 @@ def _branches(expr: Combinator, shape: Shape) -> Cost:
     if len(expr.parts) < 2:
         raise SpecError(f"{expr.kind} needs at least two branches")
     costs = [measure(part, shape) for part in expr.parts]
-    size = prod(shape)
+    named = [(str(i), cost) for i, cost in enumerate(costs)]
+    out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
+    peaks = _concat_peaks if isinstance(expr, Concat) else _fold_peaks
+    return _sum(named, out, *peaks(costs, prod(shape), prod(out)), False)
+
+
+def _concat_peaks(costs: list[Cost], size: int, out: int) -> tuple[int, int]:
+    """Peak without and with the input held, where all outputs wait for one joining operation."""
     aliased = any(cost.view for cost in costs)
     waiting = peak = held = 0
     for i, cost in enumerate(costs):
@@ -187,10 +200,23 @@ def _branches(expr: Combinator, shape: Shape) -> Cost:
         peak = max(peak, waiting + (cost.peak_held if needed_later else cost.peak))
         held = max(held, waiting + cost.peak_held)
         waiting += 0 if cost.view else prod(cost.out)
-    out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
-    join = waiting + prod(out)
-    named = [(str(i), cost) for i, cost in enumerate(costs)]
-    return _sum(named, out, max(peak, join + size * aliased), max(held, join + size), False)
+    join = waiting + out
+    return max(peak, join + size * aliased), max(held, join + size)
+
+
+def _fold_peaks(costs: list[Cost], size: int, out: int) -> tuple[int, int]:
+    """Peak without and with the input held, where every output joins a running total as soon as it is there."""
+    first, *rest = costs
+    peak = held = first.peak_held
+    waiting = 0 if first.view else out
+    aliased = first.view
+    for i, cost in enumerate(rest, 1):
+        needed_later = aliased or cost.view or i + 1 < len(costs)
+        join = waiting + (0 if cost.view else prod(cost.out)) + out
+        peak = max(peak, waiting + (cost.peak_held if needed_later else cost.peak), join + size * needed_later)
+        held = max(held, waiting + cost.peak_held, join + size)
+        waiting, aliased = out, False
+    return peak, held
 
 
 def layers(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Iterator[Layer]:
@@ -299,7 +325,7 @@ def of_tensors(tensors: Iterable[Tensor], out: Shape, macs: int, peak: int, view
             matrices += 1
             elements += count
             rows += dims[0]
-            matrix_chars += len(name)
+            matrix_chars += len(name) + len(str(dims[0]))
     return Cost(
         out, params, buffers, macs, peak, 0, peak, view,
         matrices, elements, rows, matrix_chars, entries, counters, chars,

@@ -51,6 +51,7 @@ class Choice:
 
 Dim = Int | Float | Choice
 _KEYS = {"int": ("int", "step", "log"), "float": ("float", "log"), "choice": ("choice",)}
+DIM_KINDS = frozenset(_KEYS)
 
 
 def parse_dim(spec: object) -> Dim | Value:

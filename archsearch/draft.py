@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,26 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from archsearch.arch import Arch
 from archsearch.blocks import Value
+from archsearch.budget import Verdict
 from archsearch.dims import Choice, Dim, Int
-from archsearch.errors import InputError
-from archsearch.space import Ask, uniform
+from archsearch.errors import Infeasible, InputError, SpecError
+from archsearch.layers import Shape
+from archsearch.rungs import CURVE, SIZE
+from archsearch.sampler import ParetoSampler
+from archsearch.space import Ask, SearchSpace, uniform
+from archsearch.storage import Record
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+PARETO = "pareto"
+STOCK: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=10),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=10),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+SAMPLERS = (PARETO, *STOCK)
+_NO_NETWORK = 1e3
+Judge = Callable[[Arch], Verdict | None]
 
 
 def distribution(dim: Dim) -> BaseDistribution:
@@ -65,19 +75,32 @@ class Draft:
         sampler: a name of `SAMPLERS`.
         seed: two drafts with one seed and one history draw the same.
         history: finished trials of the study that goes on.
+        space: what is searched, for images of `shape` in `classes` classes.
+        judge: the verdict on a candidate, None if it makes no network; asked by the sampler `pareto`, which
+            never proposes what is over budget.
 
     Raises:
         InputError: an unknown sampler.
     """
 
-    def __init__(self, sampler: str, seed: int, history: list[FrozenTrial]) -> None:
+    def __init__(
+        self,
+        sampler: str,
+        seed: int,
+        history: list[FrozenTrial],
+        space: SearchSpace,
+        shape: Shape,
+        classes: int,
+        judge: Judge,
+    ) -> None:
         if sampler not in SAMPLERS:
             raise InputError(f"unknown sampler {sampler!r}: use one of {', '.join(SAMPLERS)}")
+        self.judges = sampler == PARETO
+        """Whether the sampler takes every verdict itself, before it proposes."""
         start = _seed(seed, len(history))
         self._random = random.Random(start)
-        self._study = optuna.create_study(
-            directions=["maximize", "minimize"], sampler=SAMPLERS[sampler](start), storage=None
-        )
+        made = _Sizes(space, shape, classes, judge).sampler(seed) if self.judges else STOCK[sampler](start)
+        self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
         self._study.add_trials(history)
 
     def ask(self) -> tuple[Draw, Ask]:
@@ -109,21 +132,69 @@ class Draft:
         if draw.trial is not None:
             self._study.tell(draw.trial, state=TrialState.FAIL)
 
-    def finish(self, draw: Draw, accuracy: float, params: int) -> None:
-        """The draw was trained to the end."""
-        values = [accuracy, float(params)]
-        if draw.trial is not None:
-            draw.trial.set_constraint("budget", -1e-9)
-            self._study.tell(draw.trial, values)
-        else:
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    values=values,
-                    params=draw.params,
-                    distributions=draw.distributions,
-                    constraints={"budget": -1e-9},
-                )
-            )
+    def finish(self, draw: Draw, record: Record) -> None:
+        """The draw was trained, to the end or to a rung."""
+        done = optuna.trial.create_trial(
+            state=TrialState.COMPLETE if record.state == "complete" else TrialState.PRUNED,
+            values=record.values,
+            params=draw.params,
+            distributions=draw.distributions,
+            user_attrs={CURVE: record.curve, SIZE: record.params},
+            constraints={"budget": -1e-9},
+        )
+        if draw.trial is None:
+            self._study.add_trial(done)
+            return
+        for name, value in done.user_attrs.items():
+            draw.trial.set_user_attr(name, value)
+        draw.trial.set_constraint("budget", -1e-9)
+        self._study.tell(draw.trial, record.values, state=done.state)
+
+
+class _Sizes:
+    """What the sampler `pareto` asks about parameters before it proposes any: cost, identity, active dims."""
+
+    def __init__(self, space: SearchSpace, shape: Shape, classes: int, judge: Judge) -> None:
+        self.space, self.shape, self.classes, self.judge = space, shape, classes, judge
+
+    def sampler(self, seed: int) -> ParetoSampler:
+        """The sampler over every dim of the space; a space without dims has one candidate."""
+        distributions = {name: distribution(dim) for name, dim in self.space.dims.items()}
+        only = distributions or {"": CategoricalDistribution((0,))}
+        return ParetoSampler(only, self.cost, seed=seed, key=self.key, active=self.active)
+
+    def arch(self, params: Mapping[str, Any]) -> Arch:
+        """The candidate of complete parameters."""
+        return self.space.draw(lambda name, dim: params[name], self.shape, self.classes)
+
+    def cost(self, params: Mapping[str, Any]) -> float:
+        """Parameters of the candidate. Raises Infeasible over any limit, and where there is no network."""
+        arch = self.arch(params)
+        verdict = self.judge(arch)
+        if verdict is None:
+            raise Infeasible(_NO_NETWORK, "no network")
+        if not verdict.ok:
+            raise Infeasible(verdict.excess)
+        return arch.cost.params
+
+    def key(self, params: Mapping[str, Any]) -> Hashable:
+        """The candidate's id; the parameters where they make no network."""
+        try:
+            return self.arch(params).id
+        except SpecError:
+            return tuple(params.items())
+
+    def active(self, params: Mapping[str, Any]) -> set[str]:
+        """The dims that `draw` asks for."""
+        asked: set[str] = set()
+
+        def ask(name: str, dim: Dim) -> Value:
+            asked.add(name)
+            answer: Value = params[name]
+            return answer
+
+        self.space.draw(ask, self.shape, self.classes)
+        return asked
 
 
 def _suggest(trial: Any, name: str, dim: Dim) -> Value:

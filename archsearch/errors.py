@@ -18,6 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SHOWN, LONG = 20, 400
+"""Of many problems a message has the first, and of a long one the beginning."""
+
 
 class ArchsearchError(Exception):
     """Base of all errors raised on purpose."""
@@ -33,17 +36,15 @@ class SpecError(InputError):
     `problems` holds every fault found, one line each; the message joins the first of them, shortened.
     """
 
-    SHOWN, LENGTH = 20, 400
-
     def __init__(self, problems: str | Sequence[str], where: str = "") -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         self.where = where
         prefix = f"{where}: " if where else ""
-        shown = [
-            text if len(text) <= self.LENGTH else f"{text[: self.LENGTH]} ..." for text in self.problems[: self.SHOWN]
-        ]
+        # Keys of a file may hold line breaks and terminal codes, and be as long as the file; the message is one line.
+        shown = [text if len(text) <= LONG else f"{text[:LONG]} ..." for text in self.problems[:SHOWN]]
         more = len(self.problems) - len(shown)
-        super().__init__(prefix + "; ".join([*shown, f"and {more:,} more"] if more else shown))
+        message = prefix + "; ".join([*shown, f"and {more:,} more"] if more else shown)
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class DataError(InputError):

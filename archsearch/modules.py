@@ -116,6 +116,7 @@ def build_expr(expr: Expr, shape: Shape) -> nn.Module:
     if isinstance(expr, Aux):
         return AuxHead(build_expr(expr.parts[0], shape), expr.weight)
     if isinstance(expr, Combinator) and type(expr) in _JOINS:
+        measure(expr, shape)
         return _JOINS[type(expr)](build_expr(part, shape) for part in expr.parts)
     raise SpecError(f"{expr!r} is no expression over layer specs")
 

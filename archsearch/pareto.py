@@ -28,8 +28,8 @@ def dominated_by(values: ArrayLike) -> NDArray[np.bool_]:
         (n, n) bool: entry [i, j] says that j dominates i (nowhere worse, somewhere better).
     """
     points = _points(values)
-    no_worse = np.all(points[None, :, :] <= points[:, None, :], axis=-1)
-    better = np.any(points[None, :, :] < points[:, None, :], axis=-1)
+    no_worse = (points[None, :, :] <= points[:, None, :]).all(-1)
+    better = (points[None, :, :] < points[:, None, :]).any(-1)
     return np.asarray(no_worse & better)
 
 
@@ -91,7 +91,7 @@ def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
     if points.shape[1] != 2 or corner.shape != (2,):
         raise ValueError(f"hypervolume needs two objectives, not {points.shape[1]}")
     inside = points[(points < corner).all(1)]
-    best = inside[front(inside)] if len(inside) else inside
-    best = best[np.argsort(best[:, 0])]
-    widths = np.append(best[1:, 0], corner[0]) - best[:, 0]
-    return float((widths * (corner[1] - best[:, 1])).sum())
+    inside = inside[np.argsort(inside[:, 0])]
+    widths = np.diff(inside[:, 0], append=corner[0])
+    heights = corner[1] - np.minimum.accumulate(inside[:, 1])
+    return float((widths * heights).sum())

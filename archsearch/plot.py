@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from archsearch.budget import Budget
+from archsearch.cost import element_bytes
 from archsearch.files import write_with
 from archsearch.storage import Record
 from archsearch.tables import front
-from archsearch.units import format_short
+from archsearch.units import format_bytes, format_short
 
-INK, FRONT, REJECTED = "#3b4252", "#d1495b", "#8d99ae"
+INK, FRONT, REJECTED, REFERENCE = "#3b4252", "#d1495b", "#8d99ae", "#2e86ab"
 
 
-def plot(path: Path, history: Sequence[Record], max_params: float | None, title: str) -> Path:
-    """Draw the study's candidates into a PNG, whole. Raises OSError."""
+def plot(path: Path, history: Sequence[Record], budget: Budget, title: str) -> Path:
+    """Draw the study's candidates into a PNG, whole.
+
+    A limit on bytes is drawn where a network of nothing but parameters would break it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=110, layout="constrained")
@@ -30,17 +38,31 @@ def plot(path: Path, history: Sequence[Record], max_params: float | None, title:
     if best:
         axes.step([r.params for r in best], _percent(best), where="post", color=FRONT, lw=1.8, zorder=3)
         axes.scatter([r.params for r in best], _percent(best), s=42, color=FRONT, zorder=4, label="Pareto front")
-    if max_params is not None:
-        right = max_params * 2
-        axes.axvline(max_params, color=REJECTED, ls="--", lw=1.2)
-        axes.axvspan(
-            max_params, right, color=REJECTED, alpha=0.22, lw=0, label=f"rejected: {format_short(max_params)}+"
-        )
+    for record in (r for r in measured if r.state == "reference"):
+        height = 100 * (record.val_accuracy or 0.0)
+        axes.scatter(record.params, height, s=60, marker="*", color=REFERENCE, zorder=5)
+        axes.annotate(record.reason, (record.params, height), fontsize=8, xytext=(4, -10), textcoords="offset points")
+    lines = _budget_lines(budget)
+    for at, label in lines:
+        axes.axvline(at, color=REJECTED, ls="--", lw=1.2, label=label)
+    if lines:
+        edge, right = min(at for at, _ in lines), 2 * max(at for at, _ in lines)
+        axes.axvspan(edge, right, color=REJECTED, alpha=0.22, lw=0, label="rejected")
         axes.set_xlim(right=right)
     axes.set(xlabel="parameters", ylabel="validation accuracy (%)", title=title)
     axes.grid(which="major", alpha=0.25)
     axes.legend(loc="lower right")
     return write_with(path, lambda temporary: figure.savefig(temporary))
+
+
+def _budget_lines(budget: Budget) -> list[tuple[float, str]]:
+    lines = []
+    if budget.max_params is not None:
+        lines.append((budget.max_params, f"{format_short(budget.max_params)} parameters"))
+    if budget.max_size is not None:
+        at = budget.max_size / element_bytes(budget.size_dtype)
+        lines.append((at, f"{format_bytes(budget.max_size)} at {budget.size_dtype}"))
+    return lines
 
 
 def _percent(rows: Sequence[Record]) -> list[float]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from archsearch import tables
 from archsearch.arch import Arch
+from archsearch.budget import Budget
 from archsearch.files import write_text, write_with
 from archsearch.plot import plot
 from archsearch.search import Candidate, Counts, Observer
@@ -21,6 +22,7 @@ from archsearch.tables import Reject
 
 _PACKAGES = ("archsearch", "torch", "torchvision", "optuna", "numpy")
 _REJECTS_EVERY = 500
+_NO_BUDGET = Budget()
 
 
 class RunFolder(Observer):
@@ -30,7 +32,8 @@ class RunFolder(Observer):
         folder: OUT/STUDY.
         about: plain values for `run.json`.
         save: `save(path, arch, record)` writes the weights of the network that was just trained; None: no weights.
-        max_params: the budget line of the picture.
+        budget: its lines are in the picture.
+        references: networks that were trained beside the search, for `trials.csv` and the picture.
     """
 
     def __init__(
@@ -38,9 +41,11 @@ class RunFolder(Observer):
         folder: Path,
         about: Mapping[str, Any],
         save: Callable[[Path, Arch, Record], None] | None = None,
-        max_params: float | None = None,
+        budget: Budget = _NO_BUDGET,
+        references: Sequence[Record] = (),
     ) -> None:
-        self.folder, self.about, self.save, self.max_params = folder, about, save, max_params
+        self.folder, self.about, self.save, self.budget = folder, about, save, budget
+        self.references = references
         self.rejects = read_rejects(folder)
         self._written = -1
 
@@ -72,7 +77,7 @@ class RunFolder(Observer):
         self._write_about(counts)
 
     def _write(self, history: Sequence[Record], counts: Counts) -> None:
-        write_tables(self.folder, history, self.max_params)
+        write_tables(self.folder, [*self.references, *history], self.budget)
         self._write_rejects()
         self._write_about(counts)
 
@@ -92,11 +97,11 @@ class RunFolder(Observer):
                 path.unlink()
 
 
-def write_tables(folder: Path, history: Sequence[Record], max_params: float | None) -> None:
-    """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole. Raises OSError."""
+def write_tables(folder: Path, history: Sequence[Record], budget: Budget) -> None:
+    """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole; references may be in `history`. Raises OSError."""
     write_csv(folder / "pareto.csv", tables.front_table(history))
     write_csv(folder / "trials.csv", tables.trials_table(history))
-    plot(folder / "pareto.png", history, max_params, folder.name)
+    plot(folder / "pareto.png", history, budget, folder.name)
 
 
 def write_csv(path: Path, frame: Any) -> None:
@@ -137,7 +142,10 @@ def environment() -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        here = Path(__file__).parent
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,9 @@ from archsearch.budget import Budget, Verdict
 from archsearch.draft import Draft, Draw
 from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining, TrainingFailed
 from archsearch.layers import Shape
+from archsearch.rungs import Rungs, goes_on
 from archsearch.space import SearchSpace
-from archsearch.storage import Record, add_record, name_metrics, records
+from archsearch.storage import Record, add_record, add_reference, name_metrics, records, stored_references
 from archsearch.tables import Reject
 from archsearch.units import format_bytes, format_count
 
@@ -43,10 +44,11 @@ class Candidate:
 
 @dataclass
 class Counts:
-    """What became of the draws: checked = over_budget + duplicates + trained + failed (+ one in training).
+    """What became of the candidates whose cost was taken.
 
-    `over_budget` counts distinct candidates over the budget, or without a network; `duplicates` every draw
-    of a candidate that was drawn before.
+    `over_budget` counts distinct ones over the budget, or without a network; `duplicates` every draw of one that
+    was drawn before. With a stock sampler checked = over_budget + duplicates + trained + failed (+ one in
+    training); the sampler `pareto` also checks candidates that fit but promise less.
     """
 
     checked: int = 0
@@ -110,7 +112,8 @@ def search(
     budget: Budget | None = None,
     trials: int = 24,
     seed: int = 0,
-    sampler: str = "tpe",
+    sampler: str = "pareto",
+    rungs: Rungs | None = None,
     timeout: float | None = None,
     study: optuna.Study | None = None,
     counts: Counts | None = None,
@@ -124,6 +127,8 @@ def search(
             epoch, which may raise StopTraining. It raises TrainingFailed for a candidate that cannot be trained.
         input_shape: (channels, height, width) of the images.
         trials: how many candidates are to be trained in all, those of the study's history included.
+        sampler: pareto, tpe, nsga2 or random.
+        rungs: who goes on after which epoch; None: every training runs to its end.
         timeout: seconds after which no further candidate is started.
         study: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
         counts: counts of the history, to go on from.
@@ -136,51 +141,147 @@ def search(
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
-    run = _Search(
-        space,
-        tuple(input_shape),
-        classes,
-        budget or Budget(),
-        seed,
-        sampler,
-        study,
-        counts,
-        rejected,
-        observers,
-    )
+    study = study or _memory_study()
+    run = _Search(space, tuple(input_shape), classes, budget or Budget(), seed, study, rungs, observers)
+    run.start(sampler, counts, rejected)
     return run(evaluate, trials, timeout)
 
 
+def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed: int) -> Record:
+    """Evaluate one architecture and put down what came of it; its trial number is still open.
+
+    `report` is called with every (epoch, accuracy) and may raise StopTraining.
+    """
+    curve: list[list[float]] = []
+    clock = time.monotonic()
+
+    def note(epoch: int, accuracy: float) -> None:
+        curve.append([epoch, accuracy])
+        report(epoch, accuracy)
+
+    accuracy: float | None
+    try:
+        accuracy, state, reason = evaluate(arch, note), "complete", ""
+    except StopTraining as stop:
+        accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
+    except TrainingFailed as failure:
+        accuracy, state, reason = None, "failed", str(failure)
+    return Record(
+        arch=arch.id,
+        val_accuracy=accuracy,
+        params=arch.cost.params,
+        size_bytes=arch.cost.size_bytes(budget.size_dtype),
+        macs=arch.cost.macs,
+        peak_activation_bytes=arch.cost.peak_activation_bytes(budget.size_dtype),
+        epochs=int(curve[-1][0]) if curve else 0,
+        train_seconds=round(time.monotonic() - clock, 3),
+        trial=-1,
+        seed=seed,
+        summary=arch.summary,
+        state=state,
+        reason=reason,
+        curve=curve,
+    )
+
+
+def train_references(
+    references: Mapping[str, Arch],
+    study: optuna.Study,
+    evaluate: Evaluate,
+    budget: Budget,
+    seed: int,
+    done: Callable[[Record], None],
+) -> list[Record]:
+    """Train named networks of the literature beside a search; kept with the study, never among its trials.
+
+    What is over the budget is left out; what an earlier run has trained is not trained again.
+
+    Returns:
+        Every reference of the study, with state `reference` and its name as the reason.
+    """
+    for name, arch in references.items():
+        known = {record.reason for record in stored_references(study)}
+        if name not in known and budget.check(arch.cost).ok:
+            record = measure(arch, evaluate, lambda epoch, accuracy: None, budget, seed)
+            if record.state == "complete":
+                record = replace(record, state="reference", reason=name)
+                add_reference(study, record)
+            done(record)
+    return stored_references(study)
+
+
+def check_feasible(space: SearchSpace, input_shape: Shape, classes: int, budget: Budget) -> None:
+    """Refuse a budget that no candidate can meet, before anything is drawn.
+
+    Raises:
+        NothingFeasible: one of the limits is below the smallest candidate; the message names its size.
+        SpecError: no candidate of the space makes a network for `input_shape`.
+    """
+    lowest = [(limit, limit.smallest(space, input_shape, classes)) for limit in _limits(budget)]
+    for limit, value in lowest:
+        if value >= limit.limit:
+            raise NothingFeasible(_refusal(space, [(limit, value)]))
+    if not lowest:
+        space.smallest(lambda arch: arch.cost.params, input_shape, classes)
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """One limit of a budget: how to take its value of an architecture and how to say it."""
+
+    limit: float
+    value: Callable[[Arch], float]
+    words: Callable[[float], str]
+
+    def smallest(self, space: SearchSpace, shape: Shape, classes: int) -> float:
+        return space.smallest(self.value, shape, classes)[1]
+
+
+def _limits(budget: Budget) -> list[_Limit]:
+    dtype = budget.size_dtype
+    every = [
+        (budget.max_params, lambda arch: arch.cost.params, lambda v: f"{format_count(v)} parameters"),
+        (budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
+        (budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
+        (
+            budget.max_activation,
+            lambda arch: arch.cost.peak_activation_bytes(dtype),
+            lambda v: f"{format_bytes(v)} of activations",
+        ),
+    ]
+    return [_Limit(limit, value, words) for limit, value, words in every if limit is not None]
+
+
+def _refusal(space: SearchSpace, lowest: Sequence[tuple[_Limit, float]]) -> str:
+    """One line: nothing fits, and how small this space gets."""
+    found = [
+        f"its smallest candidate has {one.words(v)}, the limit is under {one.words(one.limit)}" for one, v in lowest
+    ]
+    joint = "not all limits at once: " if len(found) > 1 else ""
+    return f"no candidate of space {space.name!r} fits the budget: {joint}{'; '.join(found)}"
+
+
+@dataclass
 class _Search:
-    def __init__(
-        self,
-        space: SearchSpace,
-        input_shape: Shape,
-        classes: int,
-        budget: Budget,
-        seed: int,
-        sampler: str,
-        study: optuna.Study | None,
-        counts: Counts | None,
-        rejected: Iterable[str],
-        observers: Sequence[Observer],
-    ) -> None:
-        self.space, self.shape, self.classes, self.budget, self.seed = (
-            space,
-            input_shape,
-            classes,
-            budget,
-            seed,
-        )
-        self.study = study or _memory_study()
+    space: SearchSpace
+    shape: Shape
+    classes: int
+    budget: Budget
+    seed: int
+    study: optuna.Study
+    rungs: Rungs | None
+    observers: Sequence[Observer]
+
+    def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
+        """Take the study's history in."""
         self.history = records(self.study)
-        self.counts = counts or Counts(trained=_trained(self.history), checked=len(self.history))
-        self.observers = observers
+        self.counts = _up_to_date(counts or Counts(), self.history)
         self.seen = {record.arch for record in self.history} | set(rejected)
-        self.draft = Draft(sampler, seed, [t for t in self.study.get_trials() if t.state.is_finished()])
+        finished = [trial for trial in self.study.get_trials() if trial.state.is_finished()]
+        self.draft = Draft(sampler, self.seed, finished, self.space, self.shape, self.classes, self._judge)
 
     def __call__(self, evaluate: Evaluate, trials: int, timeout: float | None) -> Result:
-        self._check_space()
+        check_feasible(self.space, self.shape, self.classes, self.budget)
         self._tell(lambda observer: observer.started(self.history, self.counts))
         try:
             reason = self._loop(evaluate, trials, timeout)
@@ -211,46 +312,64 @@ class _Search:
         for i in range(_SAMPLER_DRAWS + _RANDOM_DRAWS):
             if time.monotonic() >= deadline:
                 return None
-            draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
+            try:
+                draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
+            except NothingFeasible:
+                raise self._nothing() from None
             candidate = self._consider(self.space.draw(ask, self.shape, self.classes), draw)
             if candidate:
                 return candidate
         if not self.counts.trained and not self.counts.failed:
-            raise NothingFeasible(self._closest())
+            raise self._nothing()
         raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
         """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
-        self.counts.checked += 1
-        try:
-            verdict = self.budget.check(arch.cost)
-            broke, known = verdict.broke, arch.id
-        except SpecError as error:
-            verdict, broke, known = None, f"no network: {error}", repr(arch)
-        new = known not in self.seen
-        self.seen.add(known)
-        if broke and new:
-            self._reject(arch, draw, verdict, broke)
-            return None
-        if not new or verdict is None:
-            self.counts.duplicates += 1
+        new = self._identity(arch) not in self.seen
+        verdict = self.budget.check(arch.cost) if self.draft.judges else self._judge(arch)
+        if verdict is None or not verdict.ok:
+            self.counts.duplicates += not new
             self._refuse(arch, draw, verdict)
+            return None
+        self.seen.add(arch.id)
+        if not new:
+            self.counts.duplicates += 1
+            self.draft.drop(draw)
             self._tell(lambda observer: observer.checked(self.counts, None))
             return None
         return Candidate(arch, verdict, draw)
 
-    def _reject(self, arch: Arch, draw: Draw, verdict: Verdict | None, broke: str) -> None:
-        self.counts.over_budget += 1
-        for name in ("no network",) if verdict is None else (check.name for check in verdict.limits if not check.ok):
-            self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
-        self._refuse(arch, draw, verdict)
-        keep = self.counts.over_budget <= _KEPT_REJECTS
-        reject = self._row(arch, verdict, broke) if keep else None
-        self._tell(lambda observer: observer.checked(self.counts, reject))
+    def _judge(self, arch: Arch) -> Verdict | None:
+        """Count a candidate as checked and, the first time it is over budget, as rejected."""
+        self.counts.checked += 1
+        try:
+            verdict = self.budget.check(arch.cost)
+        except SpecError as error:
+            return self._reject(arch, None, f"no network: {error}")
+        return verdict if verdict.ok else self._reject(arch, verdict, verdict.broke)
+
+    def _reject(self, arch: Arch, verdict: Verdict | None, broke: str) -> Verdict | None:
+        known = self._identity(arch)
+        if known not in self.seen:
+            self.seen.add(known)
+            self.counts.over_budget += 1
+            names = ["no network"] if verdict is None else [c.name for c in verdict.limits if not c.ok]
+            for name in names:
+                self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
+            keep = self.counts.over_budget <= _KEPT_REJECTS
+            reject = self._row(arch, verdict, broke) if keep else None
+            self._tell(lambda observer: observer.checked(self.counts, reject))
+        return verdict
+
+    def _identity(self, arch: Arch) -> str:
+        try:
+            return arch.id
+        except SpecError:
+            return repr(arch)
 
     def _refuse(self, arch: Arch, draw: Draw, verdict: Verdict | None) -> None:
-        """Teach the sampler what is over budget; a duplicate inside it teaches nothing."""
-        if verdict is None or verdict.ok:
+        """Teach the sampler what is over budget; what makes no network teaches it nothing."""
+        if verdict is None:
             self.draft.drop(draw)
         else:
             self.draft.reject(draw, arch.cost.params, verdict.excess)
@@ -262,90 +381,43 @@ class _Search:
 
     def _train(self, candidate: Candidate, evaluate: Evaluate) -> Record:
         self._tell(lambda observer: observer.training(candidate))
-        started, clock = datetime.now(), time.monotonic()
-        curve: list[list[float]] = []
+        started = datetime.now()
 
         def report(epoch: int, accuracy: float) -> None:
-            curve.append([epoch, accuracy])
             self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+            if self.rungs and not self._goes_on(self.rungs, epoch, accuracy, candidate.arch.cost.params):
+                raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
 
-        accuracy: float | None
         try:
-            accuracy, state, reason = evaluate(candidate.arch, report), "complete", ""
-        except StopTraining as stop:
-            accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
-        except TrainingFailed as failure:
-            accuracy, state, reason = None, "failed", str(failure)
-        record = self._record(candidate, accuracy, state, reason, curve, time.monotonic() - clock)
+            record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
+        except BaseException:
+            self.counts.checked -= 1  # without an end it is no candidate: a resumed search may draw it again
+            raise
         self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
         return self._commit(candidate, record, started)
+
+    def _goes_on(self, rungs: Rungs, epoch: int, accuracy: float, size: int) -> bool:
+        if epoch not in rungs.at:
+            return True
+        peers = [(value, record.params) for record in self.history for at, value in record.curve if at == epoch]
+        return goes_on(accuracy, size, peers, rungs.reduction)
 
     def _commit(self, candidate: Candidate, record: Record, started: datetime) -> Record:
         draw = candidate.draw
         record = add_record(self.study, record, draw.params, draw.distributions, candidate.verdict, started)
-        if record.state == "complete" and record.val_accuracy is not None:
-            self.draft.finish(draw, record.val_accuracy, record.params)
-        else:
+        if record.state == "failed":
             self.draft.drop(draw)
+        else:
+            self.draft.finish(draw, record)
         self.history = [*self.history, record]
         self.counts.trained += record.state != "failed"
         self.counts.failed += record.state == "failed"
         self._tell(lambda observer: observer.finished(record, self.history, self.counts))
         return record
 
-    def _record(
-        self,
-        candidate: Candidate,
-        accuracy: float | None,
-        state: str,
-        reason: str,
-        curve: list[list[float]],
-        seconds: float,
-    ) -> Record:
-        arch, cost, dtype = candidate.arch, candidate.arch.cost, self.budget.size_dtype
-        return Record(
-            arch.id, accuracy, cost.params, cost.size_bytes(dtype), cost.macs, cost.peak_activation_bytes(dtype),
-            int(curve[-1][0]) if curve else 0, round(seconds, 3), -1, self.seed, arch.summary, state, reason, curve,
-        )  # fmt: skip
-
-    def _check_space(self) -> None:
-        """Refuse a budget that no candidate can meet, before anything is drawn."""
-        for name, limit, value, _ in self._limits():
-            _, lowest = self.space.smallest(value, self.shape, self.classes)
-            if lowest >= limit:
-                raise NothingFeasible(self._closest(only=name))
-        if not self._limits():
-            self.space.smallest(lambda arch: arch.cost.params, self.shape, self.classes)
-
-    def _limits(self) -> list[tuple[str, float, Callable[[Arch], float], Callable[[float], str]]]:
-        budget, dtype = self.budget, self.budget.size_dtype
-        every: list[tuple[str, float | None, Callable[[Arch], float], Callable[[float], str]]] = [
-            (
-                "params",
-                budget.max_params,
-                lambda arch: arch.cost.params,
-                lambda v: f"{format_count(v)} parameters",
-            ),
-            ("size_bytes", budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
-            ("macs", budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
-            (
-                "peak_activation_bytes",
-                budget.max_activation,
-                lambda arch: arch.cost.peak_activation_bytes(dtype),
-                lambda v: f"{format_bytes(v)} of activations",
-            ),
-        ]
-        return [(name, limit, value, words) for name, limit, value, words in every if limit is not None]
-
-    def _closest(self, only: str = "") -> str:
-        """One line: nothing fits, and how small this space gets."""
-        found = []
-        for name, limit, value, words in self._limits():
-            if not only or name == only:
-                _, lowest = self.space.smallest(value, self.shape, self.classes)
-                found.append(f"its smallest candidate has {words(lowest)}, the limit is under {words(limit)}")
-        both = "" if only or len(found) < 2 else "not all limits at once: "
-        return f"no candidate of space {self.space.name!r} fits the budget: {both}{'; '.join(found)}"
+    def _nothing(self) -> NothingFeasible:
+        lowest = [(one, one.smallest(self.space, self.shape, self.classes)) for one in _limits(self.budget)]
+        return NothingFeasible(_refusal(self.space, lowest))
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         for observer in self.observers:
@@ -354,6 +426,13 @@ class _Search:
 
 def _trained(history: Sequence[Record]) -> int:
     return sum(record.state in ("complete", "stopped") for record in history)
+
+
+def _up_to_date(counts: Counts, history: Sequence[Record]) -> Counts:
+    """Counts of an earlier run that hold for its study, which a kill may have left one candidate ahead."""
+    trained = _trained(history)
+    late = len(history) - counts.trained - counts.failed
+    return replace(counts, checked=counts.checked + late, trained=trained, failed=len(history) - trained)
 
 
 def _memory_study() -> optuna.Study:

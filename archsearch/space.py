@@ -18,6 +18,7 @@ Every dim has one dotted name for the whole study: `stage1.width`, `stage1.nin.p
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from typing import Any, Protocol
 from archsearch.arch import ABOUT, DOWNS, Arch, Part, Stage
 from archsearch.blocks import Value, lookup, names, unknown
 from archsearch.blocks.registry import a_type, is_a
-from archsearch.dims import Choice, Dim, Float, Int, parse_dim
+from archsearch.dims import DIM_KINDS, Choice, Dim, Float, Int, parse_dim
 from archsearch.errors import SpecError
 from archsearch.files import shipped_folder
 from archsearch.layers import Shape
@@ -152,16 +153,10 @@ class SearchSpace:
             except SpecError:
                 return float("inf")
 
-        best = min(_starts(self.dims), key=score)
+        dims = self.dims
+        starts = sorted(_starts(dims), key=score)[:5]
+        best = min((_descend(start, dims, list(dims), score) for start in starts), key=score)
         lowest = score(best)
-        improved = True
-        while improved:
-            improved = False
-            for name, dim in self.dims.items():
-                for option in _ends(dim):
-                    trial = {**best, name: option}
-                    if (found := score(trial)) < lowest:
-                        best, lowest, improved = trial, found, True
         if lowest == float("inf"):
             raise SpecError(f"no candidate makes a network for images of shape {input_shape}", self.source)
         return self.draw(lambda name, dim: best[name], input_shape, classes), lowest
@@ -189,11 +184,32 @@ def uniform(rng: random.Random, dim: Dim) -> Value:
 
 
 def _log_uniform(rng: random.Random, low: float, high: float) -> float:
-    return float(low * (high / low) ** rng.random())
+    # In logarithms, since high / low may overflow; rounding must not leave the range.
+    return min(high, max(low, math.exp(rng.uniform(math.log(low), math.log(high)))))
 
 
 def _ends(dim: Dim) -> tuple[Value, ...]:
     return dim.options if isinstance(dim, Choice) else (dim.low, dim.high)
+
+
+def _descend(
+    best: dict[str, Value], dims: Mapping[str, Dim], open_dims: list[str], score: Callable[[dict[str, Value]], float]
+) -> dict[str, Value]:
+    """Coordinate descent over the ends of some dims; a block or type is judged with its own dims at their best."""
+    lowest = score(best)
+    improved = True
+    while improved:
+        improved = False
+        moves = [(name, option) for name in open_dims for option in _ends(dims[name])]
+        for name, option in moves:
+            trial = {**best, name: option}
+            label, _, key = name.partition(".")
+            if key in ("block", "type"):
+                inner = [other for other in dims if other.startswith(f"{label}.{option}.")]
+                trial = _descend(trial, dims, inner, score)
+            if (found := score(trial)) < lowest:
+                best, lowest, improved = trial, found, True
+    return best
 
 
 def _starts(dims: Mapping[str, Dim]) -> Iterator[dict[str, Value]]:
@@ -238,6 +254,8 @@ def parse_space(text: str, name: str, where: str = "") -> SearchSpace:
     if "input" in data:
         arch = Arch.from_dict(data, where)
         pinned = dict(arch.recipe)
+        if problems := [problem for name, value in pinned.items() for problem in _recipe(name, value)]:
+            raise SpecError([f"recipe: {problem}" for problem in problems], where)
         data = {key: value for key, value in data.items() if key not in ("input", "classes", "recipe", ABOUT)}
     reader = _Reader()
     space = reader.space(data, name, where, pinned)
@@ -279,16 +297,33 @@ class _Reader:
             return Slot(label, kind, "", {}, {})
         key = "block" if kind == "block" else "type"
         known = names(kind)
-        nested = {name: dict(sub) for name, sub in table.items() if name in known and isinstance(sub, Mapping)}
+        table = {name: sub for name, sub in table.items() if not self.stray(label, kind, name, sub)}
+        nested = {
+            name: dict(sub)
+            for name, sub in table.items()
+            if name in known and isinstance(sub, Mapping) and not DIM_KINDS & sub.keys()
+        }
         flat = {name: sub for name, sub in table.items() if name not in nested}
         fields = {name: dim for name, spec in flat.items() if (dim := self.dim(f"{label}.{name}", spec)) is not None}
         inner = {chosen: self.table(f"{label}.{chosen}", sub) for chosen, sub in nested.items()}
-        if key not in flat:
-            self.problems.append(f"{label}: {key!r} is missing")
+        needed = (key, "width") if kind == "block" else (key,)
+        self.problems += [f"{label}: {name!r} is missing" for name in needed if name not in flat]
+        readable = key in fields
         slot = Slot(label, kind, fields.pop(key, ""), fields, inner)
-        if key in flat:
+        if readable:
             self.check_slot(slot)
         return slot
+
+    def stray(self, label: str, kind: str, name: str, sub: object) -> bool:
+        """Whether this is a nested table for a type that does not exist; notes the problem."""
+        if not isinstance(sub, Mapping) or DIM_KINDS & sub.keys():
+            return False
+        known = names(kind)
+        dims = {dim for entry in known for dim in lookup(kind, entry).dims}
+        if name in (*known, *dims, *_STAGE_TYPES, "block", "type"):
+            return False
+        self.problems.append(f"{label}.{name}: there is no {kind} {unknown(name, known)}")
+        return True
 
     def table(self, label: str, table: Mapping[str, object]) -> dict[str, Dim | Value]:
         pairs = ((name, self.dim(f"{label}.{name}", spec)) for name, spec in table.items())
@@ -328,8 +363,6 @@ class _Reader:
         return True
 
     def check_stage(self, slot: Slot) -> None:
-        if "width" not in slot.fields:
-            self.problems.append(f"{slot.label}: 'width' is missing")
         for name, lowest in (("width", 1), ("depth", 0), ("stride", 1)):
             low = min(
                 (v for v in _bounds(slot.fields.get(name, lowest)) if isinstance(v, int | float)),

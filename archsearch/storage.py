@@ -24,9 +24,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.budget import Verdict
 from archsearch.errors import StudyError
+from archsearch.rungs import SIZE
 
 METRICS = ["val_accuracy", "params"]
 _CONFIG = "archsearch"
+_REFERENCES = "references"
 _STATES = {
     "complete": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
@@ -55,6 +57,13 @@ class Record:
     state: str = "complete"
     reason: str = ""
     curve: list[list[float]] = field(default_factory=list)
+
+    @property
+    def values(self) -> list[float] | None:
+        """The study's objectives (val_accuracy, params); None unless it was trained to the end."""
+        if self.state != "complete" or self.val_accuracy is None:
+            return None
+        return [self.val_accuracy, float(self.params)]
 
 
 def sqlite_url(path: Path) -> str:
@@ -153,9 +162,10 @@ def add_record(
 ) -> Record:
     """Add one finished candidate in one transaction; returns it with its trial number."""
     attrs = {name: value for name, value in asdict(record).items() if name != "trial"}
+    attrs[SIZE] = record.params
     trial = optuna.trial.create_trial(
         state=_STATES[record.state],
-        values=_values(record),
+        values=record.values,
         params=dict(params),
         distributions=dict(distributions),
         user_attrs=attrs,
@@ -169,12 +179,6 @@ def add_record(
     return records(study)[-1]
 
 
-def _values(record: Record) -> list[float] | None:
-    if record.state != "complete" or record.val_accuracy is None:
-        return None
-    return [record.val_accuracy, float(record.params)]
-
-
 def records(study: optuna.Study) -> list[Record]:
     """Every finished candidate of a study, in the order in which they finished."""
     states = tuple(_STATES.values())
@@ -185,6 +189,17 @@ def _record(trial: FrozenTrial) -> Record:
     names = {item.name for item in fields(Record)}
     found = {name: value for name, value in trial.user_attrs.items() if name in names}
     return Record(**found, trial=trial.number)
+
+
+def add_reference(study: optuna.Study, record: Record) -> None:
+    """Keep a reference network's record with the study, outside its trials."""
+    rows = [asdict(row) for row in (*stored_references(study), record)]
+    study.set_user_attr(_REFERENCES, json.dumps(rows))
+
+
+def stored_references(study: optuna.Study) -> list[Record]:
+    """The reference networks that were trained beside the study's trials."""
+    return [Record(**row) for row in json.loads(study.user_attrs.get(_REFERENCES, "[]"))]
 
 
 def study_names(storage: RDBStorage) -> list[str]:

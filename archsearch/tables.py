@@ -51,7 +51,9 @@ def front_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def trials_table(records: Sequence[Record]) -> pd.DataFrame:
     """Every finished candidate with the columns of `trials.csv`."""
-    return _frame(records, TRIAL_COLUMNS)
+    frame = _frame(records, TRIAL_COLUMNS)
+    outside = frame["state"] == "reference"
+    return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
 
 
 def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from archsearch.errors import SpecError
 MAX_BYTES = 200_000
 MAX_DOTS, MAX_DEPTH, MAX_ENTRIES, MAX_VALUES = 50, 10, 1000, 10_000
 _TOO_LARGE = f"the file: larger than {MAX_BYTES // 1000} kB, no architecture or space file"
-WHOLE = 2**53
-"""Whole numbers from here on are refused: floats, and so samplers and plots, cannot tell them apart."""
+WHOLE = 2**63
+"""TOML knows 64 bits; the parser takes whatever it gets."""
 
 
 def read_text(path: Path) -> str:
@@ -37,13 +37,15 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     for number, line in enumerate(text.splitlines(), 1):
         # A dotted key takes the parser the square of its length.
         if line.count(".") > MAX_DOTS:
-            raise SpecError(f"line {number}: more than {MAX_DOTS} dots", where)
+            raise SpecError(f"no valid TOML: nested too deep: line {number} has more than {MAX_DOTS} dots", where)
     try:
         data = tomllib.loads(text)
     except RecursionError:
         raise SpecError("no valid TOML: nested too deep", where) from None
-    except ValueError as error:  # TOMLDecodeError, and what Python says of a number of 5,000 digits
+    except tomllib.TOMLDecodeError as error:
         raise SpecError(f"no valid TOML: {error}", where) from None
+    except ValueError:  # Python's own limit on the digits of a number
+        raise SpecError("no valid TOML: a whole number beyond 64 bits", where) from None
     problems = _Bounds().check(data)
     if problems:
         raise SpecError(problems, where)
@@ -67,8 +69,8 @@ class _Bounds:
             self.problems = self.problems or [f"the file: more than {MAX_VALUES:,} values"]
         elif isinstance(value, dict | list):
             self.inside(key, value, depth)
-        elif isinstance(value, int) and abs(value) >= WHOLE:
-            self.problems.append(f"{key}: a whole number beyond 2^53")
+        elif isinstance(value, int) and not -WHOLE <= value < WHOLE:
+            self.problems.append(f"{key}: a whole number beyond 64 bits")
         elif isinstance(value, float) and not math.isfinite(value):
             self.problems.append(f"{key} = {value}: no finite number")
 

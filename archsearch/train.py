@@ -259,7 +259,11 @@ class Trainer:
             recipe = self.recipe.with_values(arch.recipe)
         except SpecError as error:
             raise TrainingFailed(str(error)) from None
-        self.module = fit(arch, self.data, recipe, self._seed(arch), note)
+        try:
+            self.module = fit(arch, self.data, recipe, self._seed(arch), note)
+        except RuntimeError as error:
+            # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
+            raise TrainingFailed(str(error).splitlines()[0]) from error
         return last
 
     def _seed(self, arch: Arch) -> int:

@@ -61,9 +61,9 @@ def format_count(value: float) -> str:
 
 
 def format_short(value: float) -> str:
-    """Three significant digits and a suffix: 4.9M, 78.0k, 512."""
+    """Three significant digits and a suffix: 4.9M, 78k, 512."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
+        if abs(value) >= limit * 0.9995:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.0f}"
 

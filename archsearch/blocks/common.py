@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from archsearch.errors import SpecError
 from archsearch.layers import Act, AdaptivePool, Conv, Dropout, Expr, Norm, Seq, Subsample, mul, seq
 
+MAX_RATIO = 100
 SKIPS = ("project", "pad")
 
 
@@ -78,7 +77,7 @@ def dropped(p: float) -> list[Expr]:
 
 
 def scaled(width: int, ratio: float) -> int:
-    """`width` times `ratio`, at least 1 channel. Raises SpecError: the ratio is not in (0, 100]."""
-    if not (math.isfinite(ratio) and 0 < ratio <= 100):
-        raise SpecError(f"ratio {ratio!r}: must be above 0 and at most 100")
+    """`width` times `ratio`, at least 1 channel. Raises SpecError: a ratio that is not above zero and finite."""
+    if not 0 < ratio <= MAX_RATIO:
+        raise SpecError(f"ratio = {ratio!r}: must be above zero and at most {MAX_RATIO}")
     return max(1, round(width * ratio))

@@ -74,13 +74,13 @@ def googlenet(
 ) -> Expr:
     """GoogLeNet's auxiliary classifier (Szegedy et al. 2014), as torchvision has it.
 
-    Average pooling to `size` x `size`, a 1x1 convolution to `width` channels, a hidden layer, dropout.
+    Average pooling to `size` x `size`, a 1x1 convolution to `width` channels, a hidden layer (0 for none), dropout.
     """
     return seq(
         AdaptivePool(size),
         conv(width, 1, act=act, norm=norm, eps=eps),
         Flatten(),
-        *_hidden(hidden, dropped(dropout), False, act, False),
+        *(_hidden(hidden, dropped(dropout), False, act, False) if hidden else dropped(dropout)),
         Linear(classes),
     )
 

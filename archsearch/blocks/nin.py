@@ -44,6 +44,6 @@ def resnin(
 def _mlpconv(width: int, stride: int, kernel: int, points: int, act: str, norm: bool) -> Seq:
     """The mlpconv up to its last activation."""
     if not 1 <= points <= MAX_POINTS:
-        raise SpecError(f"points = {points}: an mlpconv has 1 to {MAX_POINTS} convolutions of 1x1")
+        raise SpecError(f"points = {points}: an mlpconv has 1 to {MAX_POINTS} 1x1 convolutions")
     hidden = [conv(width, 1, act=act, norm=norm) for _ in range(points - 1)]
     return seq(conv(width, kernel, stride, act=act, norm=norm), *hidden, conv(width, 1, act="", norm=norm))

@@ -39,8 +39,8 @@ def plain(
     return seq(layers, *gated(width, se, act), *dropped(dropout))
 
 
-@block("pool")
-def pool(
+@block("pooling")
+def pooling(
     c_in: int,
     width: int,
     stride: int,

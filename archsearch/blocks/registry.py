@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -147,12 +148,16 @@ def unknown(name: object, known: Iterable[str]) -> str:
 
 
 def is_a(value: object, wanted: type) -> bool:
-    """Whether a TOML value is of a dim's type; a whole number is a float, a boolean is no number."""
+    """Whether a TOML value is of a dim's type: a whole number is a float; a boolean, NaN or inf is no number."""
     if wanted is bool or isinstance(value, bool):
         return wanted is bool and isinstance(value, bool)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     return isinstance(value, (int, float) if wanted is float else wanted)
 
 
 def a_type(wanted: type) -> str:
     """A type in words, for messages."""
-    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}.get(wanted, str(wanted))
+    return {int: "a whole number", float: "a finite number", str: "a string", bool: "true or false"}.get(
+        wanted, str(wanted)
+    )

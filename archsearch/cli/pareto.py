@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from archsearch.budget import Budget
 from archsearch.cli.options import out_option, study_folder
 
 
@@ -16,11 +17,11 @@ def pareto(study: str, out: Path) -> None:
     """Write the tables and plots of STUDY (its folder, or its name in OUT) again, and print the front."""
     from archsearch.cli.live import Lines
     from archsearch.report import write_tables
-    from archsearch.storage import open_existing, records
+    from archsearch.storage import open_existing, records, stored_references
     from archsearch.tables import front
 
     folder = study_folder(study, out)
     opened, config = open_existing(folder)
     history = records(opened)
-    write_tables(folder, history, config["budget"]["max_params"])
+    write_tables(folder, [*stored_references(opened), *history], Budget(**config["budget"]))
     Lines(0, 0).table(front(history))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch import references
 from archsearch.budget import Budget
 from archsearch.cli.options import SECONDS, limits, out_option
 from archsearch.errors import StudyError
@@ -54,10 +55,17 @@ EPOCHS, DIGITS_EPOCHS = 20, 6
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["tpe", "nsga2", "random"]),
-    default="tpe",
+    type=click.Choice(["pareto", "tpe", "nsga2", "random"]),
+    default="pareto",
     show_default=True,
-    help="How Optuna proposes candidates.",
+    help="Who proposes candidates: ours, which knows every size, or one of Optuna's.",
+)
+@click.option(
+    "--rungs/--no-rungs", default=True, show_default=True, help="Stop trainings that are weak for their size."
+)
+@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a fifth of --epochs]")
+@click.option(
+    "--reduction", type=click.FloatRange(1, min_open=True), default=4.0, show_default=True, help="One in N goes on."
 )
 @click.option(
     "--seed",
@@ -72,6 +80,11 @@ EPOCHS, DIGITS_EPOCHS = 20, 6
 @click.option("--study", help="Name of the study.  [default: dataset-space-limits]")
 @click.option("--storage", help="Optuna storage URL.  [default: SQLite at OUT/STUDY/study.db]")
 @out_option
+@click.option(
+    "--references",
+    is_flag=True,
+    help="First train the textbook's networks that fit dataset and budget, to compare with; not in --trials.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an existing study, to --trials in total.")
 def run(**options: Any) -> int:
     """Search, reject, train, and write the Pareto front of accuracy against size.
@@ -89,6 +102,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     import optuna
 
     from archsearch.data import load_dataset
+    from archsearch.search import check_feasible
     from archsearch.storage import faults
     from archsearch.train import TrainingData, resolve_device
 
@@ -97,6 +111,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
     name = options["study"] or default_name(options["dataset"], space.name, budget)
     folder = options["out"] / name
+    check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
     folder.mkdir(parents=True, exist_ok=True)
     url = options["storage"] or sqlite_url_of(folder)
     recipe = space.recipe(Recipe(epochs=EPOCHS))
@@ -128,12 +143,14 @@ def _search(
     config: Mapping[str, Any],
 ) -> int:
     from archsearch.cli.live import live_view
+    from archsearch.curves import DashboardCurves
     from archsearch.report import RunFolder, environment, read_counts
-    from archsearch.search import search
+    from archsearch.search import search, train_references
     from archsearch.train import Trainer
 
     trainer = Trainer(data, recipe, options["seed"])
     view = live_view(options["trials"], recipe.epochs)
+    shape, classes = data.dataset.input_shape, len(data.dataset.classes)
     view.head(f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {data.device}")
     if data.dataset.name == "digits":
         view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
@@ -144,29 +161,44 @@ def _search(
         **environment(),
         "settled_recipe": data.settle(recipe).to_dict(),
     }
+    textbook = references.fitting(shape, classes) if options["references"] else {}
+    trained = train_references(
+        textbook, study, trainer, budget, options["seed"], lambda record: view.head(view.describe(record))
+    )
     files = RunFolder(
         folder,
         about,
         lambda path, arch, record: trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search"),
-        budget.max_params,
+        budget,
+        trained,
     )
     with view:
         result = search(
             space,
             evaluate=trainer,
-            input_shape=data.dataset.input_shape,
-            classes=len(data.dataset.classes),
+            input_shape=shape,
+            classes=classes,
             budget=budget,
             trials=options["trials"],
             seed=options["seed"],
             sampler=options["sampler"],
+            rungs=rungs_of(recipe.epochs, options),
             timeout=options["timeout"],
             study=study,
             counts=read_counts(folder) if options["resume"] else None,
             rejected=[reject.arch for reject in files.rejects],
-            observers=[files, view],
+            observers=[files, view, DashboardCurves(study)],
         )
     return _close(result, folder, view)
+
+
+def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
+    """The rungs that the options ask for, None for none."""
+    from archsearch.rungs import Rungs
+
+    if not options["rungs"]:
+        return None
+    return Rungs(epochs, options["grace"] or max(1, epochs // 5), options["reduction"])
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:

@@ -1,0 +1,122 @@
+"""Which trainings go on: asynchronous successive halving for accuracy against size.
+
+At each rung (after `grace` epochs, then `reduction` times as many, and so on) a training is compared with all
+that were there before it, on the accuracy so far and the exact size. It goes on if it is among the best
+1 / `reduction` by non-dominated rank: a small network is never stopped for being beaten by a large one. Where
+the places do not suffice for a whole rank, the one that stands most alone goes first. Nobody waits for anybody.
+
+Sources: ASHA, Li et al. 2020 (the stopping variant); for several objectives, Schmucker et al. 2021; the order
+within a rank, crowding distance, Deb et al. 2002 (NSGA-II).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from optuna import Study
+from optuna.trial import FrozenTrial
+
+from archsearch import pareto
+
+CURVE = "curve"
+"""User attribute of a trial: its measurements so far, a list of [epoch, accuracy]."""
+SIZE = "size"
+"""User attribute of a trial: its exact size, set before the first measurement."""
+
+
+def rung_epochs(epochs: int, grace: int, reduction: float) -> tuple[int, ...]:
+    """Epochs after which it is decided who goes on: grace, grace * reduction, ... below `epochs`.
+
+    Raises:
+        ValueError: grace below 1, or reduction not above 1.
+    """
+    if grace < 1:
+        raise ValueError(f"grace={grace}: give at least one epoch")
+    if not reduction > 1:
+        raise ValueError(f"reduction={reduction}: give a factor above 1")
+    rungs: list[int] = []
+    at = float(grace)
+    while round(at) < epochs:
+        if round(at) not in rungs:
+            rungs.append(round(at))
+        at *= reduction
+    return tuple(rungs)
+
+
+def goes_on(accuracy: float, size: float, peers: ArrayLike, reduction: float) -> bool:
+    """Whether a training passes a rung.
+
+    Args:
+        accuracy: so far, higher is better.
+        size: exact, lower is better.
+        peers: (n, 2), accuracy at this rung and size of the others that got here.
+        reduction: one in that many goes on.
+
+    Returns:
+        True if fewer than the quota, `max(1, (n + 1) / reduction)`, are ahead of it: those of a better rank, and
+        of its own those that stand more alone. The smallest and the most accurate of the front always go on.
+    """
+    others = np.asarray(peers, dtype=np.float64).reshape(-1, 2)
+    points = np.vstack([others, [accuracy, size]]) * (-1.0, 1.0)
+    rank = pareto.ranks(points)
+    alone = _solitude(points[rank == rank[-1]])
+    ahead = (rank < rank[-1]).sum() + (alone > alone[-1] + 1e-9).sum()
+    return bool(ahead + 1 <= max(1.0, len(points) / reduction))
+
+
+def _solitude(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Crowding distance of points of one rank over (accuracy, log size): infinite at both ends."""
+    scaled = np.column_stack([points[:, 0], np.log(np.maximum(points[:, 1], 1e-9))])
+    order = np.lexsort((scaled[:, 0], scaled[:, 1]))
+    span = np.ptp(scaled, axis=0)
+    ranked = scaled[order] / np.where(span > 0, span, 1.0)
+    alone = np.full(len(points), np.inf)
+    alone[order[1:-1]] = np.abs(ranked[2:] - ranked[:-2]).sum(1)
+    return alone
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """The rungs of a study whose trials keep their curve and size in user attributes.
+
+    Args:
+        epochs: of a full training.
+        grace: no training is stopped before that many epochs.
+        reduction: at each rung one in that many goes on, and each rung is that many times as high.
+    """
+
+    epochs: int
+    grace: int
+    reduction: float = 4.0
+
+    def __post_init__(self) -> None:
+        rung_epochs(self.epochs, self.grace, self.reduction)
+
+    @property
+    def at(self) -> tuple[int, ...]:
+        """The epochs at which somebody may be stopped, rising."""
+        return rung_epochs(self.epochs, self.grace, self.reduction)
+
+    def goes_on(self, study: Study, number: int, epoch: int, accuracy: float, size: float) -> bool:
+        """Whether trial `number` trains on after `epoch`, where it has `accuracy` (higher is better).
+
+        True between rungs. Reads the other trials' user attributes `curve` and `size`; the caller writes
+        the trial's own before it asks, so that others see it.
+        """
+        if epoch not in self.at:
+            return True
+        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != number]
+        return goes_on(accuracy, size, peers_at(trials, epoch), self.reduction)
+
+
+def peers_at(trials: Sequence[FrozenTrial], epoch: int) -> list[tuple[float, float]]:
+    """(accuracy, size) of every trial that was measured after `epoch`, whatever became of it."""
+    found = []
+    for trial in trials:
+        measured = dict(map(tuple, trial.user_attrs.get(CURVE, [])))
+        if epoch in measured and SIZE in trial.user_attrs:
+            found.append((float(measured[epoch]), float(trial.user_attrs[SIZE])))
+    return found

@@ -1,0 +1,264 @@
+"""What to train next, given what was trained. Knows nothing of Optuna's storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from optuna.trial import TrialState
+
+from archsearch.errors import SpaceExhausted
+from archsearch.sampler.dims import Array, Mask
+from archsearch.sampler.fidelity import extrapolate
+from archsearch.sampler.gain import expected_gain, staircase
+from archsearch.sampler.history import Record
+from archsearch.sampler.pool import Candidate, Pool, log_size
+from archsearch.sampler.space import Params
+
+if TYPE_CHECKING:
+    from archsearch.sampler.surrogate import Belief, Surrogate
+
+SCREEN = 1_000
+FRONT_MUTANTS = 200
+SPREAD_MUTANTS = 100
+CLIMBS, CLIMBERS, CLIMB_MUTANTS = 2, 8, 96
+REFERENCE_QUANTILE = 0.1
+MARGIN = 1.0
+GROWTH = 1.15
+COMPLETIONS = 300
+
+
+@dataclass(frozen=True)
+class Known:
+    """Networks with an accuracy, measured, extrapolated or believed.
+
+    `doubt`: standard deviation of each accuracy beyond the noise that all share; `counts`: whether the
+    network is on the books as one that can be delivered.
+    """
+
+    params: list[Params]
+    log_size: Array
+    accuracy: Array
+    doubt: Array
+    counts: Mask
+
+
+class Engine:
+    """Proposes one candidate at a time.
+
+    Args:
+        pool: the candidates that fit.
+        key: what makes two networks equal.
+        start: that many trials are spread over log size before the surrogate takes over.
+        use_stopped: whether the surrogate learns from stopped trials.
+    """
+
+    def __init__(self, pool: Pool, key: Callable[[Params], Hashable], start: int, use_stopped: bool) -> None:
+        self.pool = pool
+        self.key = key
+        self.start = start
+        self.use_stopped = use_stopped
+        self._beliefs: dict[int, Belief] = {}
+        self._keys: WeakKeyDictionary[Candidate, Hashable] = WeakKeyDictionary()
+
+    def propose(self, records: Sequence[Record], taken: set[Hashable], rng: np.random.Generator) -> Candidate:
+        """The candidate with the largest expected gain that is not taken.
+
+        Args:
+            records: of all trials, running ones included.
+            taken: keys that must not be proposed.
+            rng: the only source of chance.
+
+        Raises:
+            NothingFeasible: nothing fits the budget.
+            SpaceExhausted: all that fits is taken.
+        """
+        self.pool.prepare(rng)
+        known = self._known(records)
+        if len(known.accuracy) < self.start:
+            ranked = self._stratified(len(records), records, rng)
+        else:
+            ranked = self._by_gain(known, records, rng)
+        return self._first_free(ranked, taken, rng)
+
+    def _first_free(self, ranked: Sequence[Candidate], taken: set[Hashable], rng: np.random.Generator) -> Candidate:
+        efforts = (lambda: self.pool.spread(rng, 10 * SPREAD_MUTANTS), lambda: self.pool.exhaust(rng))
+        for effort in (*efforts, None):
+            for candidate in ranked:
+                if self._key_of(candidate) not in taken:
+                    return candidate
+            if effort is not None:
+                effort()
+                ranked = [self.pool.members[i] for i in rng.permutation(len(self.pool.members))]
+        raise SpaceExhausted(f"every candidate found inside the budget has been proposed ({len(taken)})")
+
+    def complete(self, fixed: Params, taken: set[Hashable], rng: np.random.Generator) -> Params:
+        """Parameters around values that somebody fixed: free and inside the budget if such are soon found."""
+        space, best = self.pool.space, None
+        for params in self._completions(fixed, rng):
+            if self.pool.meet(params)[1] is not None:
+                best = params
+                if self.key(dict(params)) not in taken:
+                    return params
+        return best or space.settled({**space.draw(rng), **fixed})
+
+    def _completions(self, fixed: Params, rng: np.random.Generator) -> Iterable[Params]:
+        space, only = self.pool.space, self.pool.only
+        if only is None:
+            return (space.settled({**space.draw(rng), **fixed}) for _ in range(COMPLETIONS))
+        agree = [params for params in only if all(params[name] == value for name, value in fixed.items())]
+        return [agree[i] for i in rng.permutation(len(agree))]
+
+    def _key_of(self, candidate: Candidate) -> Hashable:
+        if candidate not in self._keys:
+            self._keys[candidate] = self.key(dict(candidate.params))
+        return self._keys[candidate]
+
+    # ---- the start
+
+    def _stratified(self, turn: int, records: Sequence[Record], rng: np.random.Generator) -> list[Candidate]:
+        """Members by closeness to this turn's log size; turns halve the range again and again."""
+        self.pool.spread(rng, 2 * SPREAD_MUTANTS)
+        sizes = np.array([member.log_size for member in self.pool.members])
+        target = sizes.min() + _van_der_corput(turn + 1) * np.ptp(sizes)
+        near = np.argsort(np.abs(sizes - target))[: max(10, len(sizes) // 20)]
+        far = self._far_from(records, [self.pool.members[i] for i in near])
+        order = [*near[np.argsort(-far, kind="stable")], *np.argsort(np.abs(sizes - target))]
+        return [self.pool.members[i] for i in order]
+
+    def _far_from(self, records: Sequence[Record], members: list[Candidate]) -> Array:
+        """Distance of each member to the nearest record."""
+        if not records:
+            return np.zeros(len(members))
+        mine = self.pool.space.encode([m.params for m in members])[0]
+        other = self.pool.space.encode([r.params for r in records])[0]
+        return np.asarray(((mine[:, None] - other[None]) ** 2).sum(-1).min(1))
+
+    # ---- the search
+
+    def _known(self, records: Sequence[Record]) -> Known:
+        rows = [(r, r.accuracy, 0.0, True) for r in records if r.accuracy is not None]
+        if self.use_stopped:
+            rows += [(r, y, doubt, False) for r, y, doubt in extrapolate(records)]
+        rows = [row for row in rows if row[0].log_size is not None]
+        return Known(
+            params=[r.params for r, *_ in rows],
+            log_size=np.array([r.log_size for r, *_ in rows], dtype=float),
+            accuracy=np.array([y for _, y, _, _ in rows], dtype=float),
+            doubt=np.array([doubt for *_, doubt, _ in rows], dtype=float),
+            counts=np.array([done for *_, done in rows], dtype=bool),
+        )
+
+    def _by_gain(self, known: Known, records: Sequence[Record], rng: np.random.Generator) -> list[Candidate]:
+        model, known = self._believe(known, records)
+        level = model.typical(self._inputs(known.params, known.log_size))
+        fits = known.counts & (known.log_size < self._limit())
+        corner = self._corner(level[fits] if fits.any() else level)
+        steps = staircase(known.log_size[fits], level[fits], corner)
+        best = _leaders(known, level, fits, steps)
+        ranked = self._screen(best, rng)
+        gains = self._gains(model, ranked, steps)
+        for _ in range(CLIMBS):
+            tops = [ranked[i] for i in np.argsort(-gains)[:CLIMBERS]]
+            fresh = self.pool.mutate(rng, tops, CLIMB_MUTANTS) if not self.pool.listed else []
+            if fresh:
+                ranked, gains = [*ranked, *fresh], np.append(gains, self._gains(model, fresh, steps))
+        return [ranked[i] for i in np.argsort(-gains, kind="stable")]
+
+    def _screen(self, best: list[Candidate], rng: np.random.Generator) -> list[Candidate]:
+        pool = self.pool
+        pool.trim(rng)
+        fresh: list[Candidate] = []
+        if not pool.listed:
+            pool.draw(rng, SPREAD_MUTANTS)
+            pool.spread(rng, SPREAD_MUTANTS)
+            fresh = pool.mutate(rng, best, FRONT_MUTANTS) if best else []
+        if len(pool.members) <= SCREEN:
+            return list(pool.members)
+        return [*fresh, *(pool.members[i] for i in sorted(set(pool.evenly(rng, SCREEN))))]
+
+    def _believe(self, known: Known, records: Sequence[Record]) -> tuple[Surrogate, Known]:
+        """The surrogate, and what is known with running trials taken at their prediction."""
+        model = self._model(known)
+        running = [r for r in records if r.state == TrialState.RUNNING and r.log_size is not None]
+        if not running:
+            return model, known
+        sizes = np.array([r.log_size for r in running], dtype=float)
+        params = [r.params for r in running]
+        level = model.typical(self._inputs(params, sizes))
+        more = Known(
+            params=[*known.params, *params],
+            log_size=np.append(known.log_size, sizes),
+            accuracy=np.append(known.accuracy, level),
+            doubt=np.append(known.doubt, np.zeros(len(level))),
+            counts=np.append(known.counts, np.ones(len(level), dtype=bool)),
+        )
+        return self._model(more), more
+
+    def _model(self, known: Known) -> Surrogate:
+        from archsearch.sampler.surrogate import Surrogate
+
+        belief = self._belief(known)
+        inputs = self._inputs(known.params, known.log_size)
+        return Surrogate(inputs, known.accuracy, known.doubt, belief, self._shape())
+
+    def _belief(self, known: Known) -> Belief:
+        """Hyperparameters, learnt anew only when the data has grown by a seventh."""
+        from archsearch.sampler.surrogate import learn
+
+        size = self.start
+        while int(size * GROWTH) + 1 <= len(known.accuracy):
+            size = int(size * GROWTH) + 1
+        if size not in self._beliefs:
+            inputs = self._inputs(known.params[:size], known.log_size[:size])
+            self._beliefs[size] = learn(inputs, known.accuracy[:size], self._shape())
+        return self._beliefs[size]
+
+    def _shape(self) -> tuple[int, int]:
+        return len(self.pool.space.dims), self.pool.space.columns
+
+    def _inputs(self, params: Sequence[Params], log_sizes: Array) -> Array:
+        columns, shared = self.pool.space.encode(params)
+        low, high = self._span()
+        return np.hstack([columns, shared, ((log_sizes - low) / (high - low))[:, None]])
+
+    def _span(self) -> tuple[float, float]:
+        low = log_size(self.pool.smallest[0])
+        high = self._limit()
+        return low, high if high > low else low + 1.0
+
+    def _limit(self) -> float:
+        if np.isfinite(self.pool.max_cost):
+            return log_size(self.pool.max_cost)
+        return max(member.log_size for member in self.pool.members) + 1e-9
+
+    def _gains(self, model: Surrogate, some: Sequence[Candidate], steps: tuple[Array, Array]) -> Array:
+        sizes = np.array([one.log_size for one in some])
+        mean, std = model.predict(self._inputs([one.params for one in some], sizes))
+        return expected_gain(sizes, mean, std, model.ceiling, steps)
+
+    def _corner(self, level: Array) -> tuple[float, float]:
+        """The reference: a size far enough over the limit that accuracy near it counts; a poor accuracy."""
+        low, high = self._span()
+        return high + MARGIN * (high - low), float(np.quantile(level, REFERENCE_QUANTILE))
+
+
+def _leaders(known: Known, level: Array, fits: Mask, steps: tuple[Array, Array]) -> list[Candidate]:
+    """The believed front."""
+    edges = set(steps[0][1:-1])
+    return [
+        Candidate(known.params[i], float(known.log_size[i]))
+        for i in np.flatnonzero(fits)
+        if known.log_size[i] in edges and level[i] in steps[1]
+    ]
+
+
+def _van_der_corput(index: int) -> float:
+    """1/2, 1/4, 3/4, 1/8, 5/8 ... in base 2."""
+    value, base = 0.0, 0.5
+    while index:
+        value, base, index = value + base * (index & 1), base / 2, index >> 1
+    return value

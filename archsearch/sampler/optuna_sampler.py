@@ -1,0 +1,154 @@
+"""The search engine as an Optuna sampler."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from archsearch.errors import NothingFeasible, SpaceExhausted
+from archsearch.sampler.engine import Engine
+from archsearch.sampler.history import PROPOSAL, History, Record, decode, encode
+from archsearch.sampler.pool import Pool
+from archsearch.sampler.space import Params, Space
+
+RACES = 20
+
+
+class ParetoSampler(BaseSampler):
+    """Proposes, each time, the untried network inside the budget with the largest expected gain of the front.
+
+    The study's first objective is accuracy (either direction), a second one, if there is any, is ignored:
+    `cost` knows it. The whole proposal is written into the trial when it is asked for, so that workers that
+    share a storage see it before its parameters are suggested; a dim that is never suggested is inactive.
+
+    Args:
+        distributions: every dim that may be suggested, by name.
+        cost: exact and cheap size of complete parameters; positive. May raise `archsearch.Infeasible`.
+        max_cost: proposals cost strictly less.
+        seed: with the trial's number the only source of chance; None for a random one.
+        key: equal keys are one network; by default the parameters themselves.
+        active: names the dims that matter for given parameters; the others are held at a fixed value.
+            Optional: without it an inactive dim only blurs the surrogate a little.
+        start: trials spread over log size before the surrogate takes over.
+        use_stopped: whether stopped trials (state PRUNED, user attribute `curve`) teach the surrogate.
+        candidates: complete parameters; only these are proposed. By default whatever `distributions` allow.
+
+    Raises:
+        ValueError: no distributions, one of an unknown class, or a limit that nothing can meet.
+    """
+
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        cost: Callable[[Params], float],
+        max_cost: float = math.inf,
+        seed: int | None = 0,
+        key: Callable[[Params], Hashable] | None = None,
+        *,
+        active: Callable[[Params], Collection[str]] | None = None,
+        start: int = 10,
+        use_stopped: bool = True,
+        candidates: Iterable[Params] | None = None,
+    ) -> None:
+        if not distributions:
+            raise ValueError("distributions is empty: name at least one dim to search over")
+        if not max_cost > 0:
+            raise ValueError(f"max_cost={max_cost} lets nothing through: give a positive limit")
+        if start < 2:
+            raise ValueError(f"start={start} is too few to learn from: give at least 2")
+        self._distributions = dict(distributions)
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        key = key or _values
+        self._space = Space(self._distributions, active)
+        only = None if candidates is None else [self._space.settled(one) for one in candidates]
+        self._engine = Engine(Pool(self._space, cost, max_cost, only), key, start, use_stopped)
+        self._lock = threading.Lock()
+        self._history = History(self._distributions, self._space, cost, key)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Propose, claim and write down the trial's whole assignment.
+
+        Raises:
+            NothingFeasible: nothing fits the budget; names the smallest cost found.
+            SpaceExhausted: everything that fits was proposed before.
+            In both cases the trial is closed as failed.
+        """
+        fixed = trial.system_attrs.get("fixed_params", {})
+        if PROPOSAL in trial.system_attrs or self._distributions.keys() <= fixed.keys():
+            return
+        try:
+            self._claim(study, trial, fixed)
+        except (NothingFeasible, SpaceExhausted):
+            study.tell(trial.number, state=TrialState.FAIL)
+            raise
+
+    def infer_relative_search_space(self, _study: Study, _trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All dims: they are proposed together."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The proposal that `before_trial` wrote."""
+        attributes = study._storage.get_trial_system_attrs(trial._trial_id)
+        return decode(attributes.get(PROPOSAL, {}), search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Never samples.
+
+        Raises:
+            ValueError: always: the dim is none of the sampler's, or has another distribution there.
+        """
+        known = self._distributions.get(param_name)
+        problem = f"it knows {known}" if known else f"it knows {', '.join(self._distributions)}"
+        raise ValueError(
+            f"trial {trial.number} of {study.study_name!r} asked ParetoSampler for {param_name!r} from "
+            f"{param_distribution}, but {problem}: give it every dim when it is made"
+        )
+
+    def _claim(self, study: Study, trial: FrozenTrial, fixed: dict[str, Any]) -> None:
+        """Propose until no other trial holds the same network.
+
+        Every worker writes first and reads then, so of two that race to one network at least one sees the
+        other and yields.
+        """
+        others = self._others(study, trial)
+        for attempt in range(RACES):
+            rng = np.random.default_rng([self._seed, trial.number, attempt])
+            taken = {record.key for record in others}
+            params = self._propose(others, taken, fixed, rng)
+            free = {name: value for name, value in params.items() if name not in fixed}
+            stored = encode(free, self._distributions)
+            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, stored)
+            others = self._others(study, trial)
+            if fixed or self._engine.key(dict(params)) not in {record.key for record in others}:
+                return
+        raise SpaceExhausted(f"lost {RACES} races for a candidate in a row: too many workers for this space")
+
+    def _propose(
+        self, others: list[Record], taken: set[Hashable], fixed: dict[str, Any], rng: np.random.Generator
+    ) -> Params:
+        with self._lock:
+            if fixed:
+                return self._engine.complete(fixed, taken, rng)
+            return self._engine.propose(others, taken, rng).params
+
+    def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
+        trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
+        sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
+        return self._history.read(trials, sign)
+
+
+def _values(params: Params) -> Hashable:
+    return tuple(params.values())

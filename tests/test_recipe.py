@@ -1,0 +1,72 @@
+"""Recipes as data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import few
+
+from archsearch.errors import SpecError
+from archsearch.recipe import FIELDS, OPTIMISERS, Recipe, check_values
+
+BAD = [
+    ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -1.0),
+    ("momentum", 1.0), ("momentum", -0.1), ("weight_decay", -1e-9), ("warmup", 1.0), ("label_smoothing", 1.0),
+    ("crop", -2), ("flip", 2), ("cutout", -1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_values_out_of_range_are_named_with_the_rule(name: str, value: Any) -> None:
+    for make in (lambda: Recipe(**{name: value}), lambda: Recipe().with_values({name: value})):
+        with pytest.raises(SpecError, match=f"{name} = {value!r}: must be ") as caught:
+            make()
+        assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if kind is float])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), True, "0.1", None])
+def test_what_is_no_finite_number_is_refused(name: str, value: Any) -> None:
+    assert check_values({name: value}) == [f"{name} = {value!r}: must be a finite number"]
+    with pytest.raises(SpecError, match=f"{name} = .*: must be a finite number"):
+        Recipe().with_values({name: value})
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FIELDS.items() if kind is int])
+@pytest.mark.parametrize("value", [1.0, True, "1"])
+def test_what_is_no_whole_number_is_refused(name: str, value: Any) -> None:
+    assert check_values({name: value}) == [f"{name} = {value!r}: must be a whole number"]
+
+
+def test_all_faults_come_at_once() -> None:
+    with pytest.raises(SpecError, match=r"epochs = 0.*lr = -1") as caught:
+        Recipe(epochs=0, lr=-1, flip=7)
+    assert len(caught.value.problems) == 3
+    assert check_values({"lrr": 1, "epochs": 1.5}) == [
+        "no recipe key 'lrr' (did you mean 'lr'?)", "epochs = 1.5: must be a whole number",
+    ]  # fmt: skip
+
+
+@few(100)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "epochs": st.integers(1, 1000),
+            "batch_size": st.just(-1) | st.integers(2, 4096),
+            "optimiser": st.sampled_from(OPTIMISERS),
+            "lr": st.floats(1e-6, 10) | st.integers(1, 3),
+            "momentum": st.floats(0, 0.99),
+            "warmup": st.floats(0, 0.99),
+            "flip": st.sampled_from([-1, 0, 1]),
+        },
+    )
+)
+def test_valid_values_replace_the_defaults_and_nothing_else(values: dict[str, Any]) -> None:
+    recipe = Recipe().with_values(values)
+    assert recipe.to_dict() == {**Recipe().to_dict(), **values}
+    assert Recipe(**json.loads(recipe.to_json())) == recipe
