@@ -25,12 +25,13 @@ def reference(mine, peers, reduction):
     while True:
         now = [p for p in left if not any(beats(q, p) for q in left)]
         if mine in now:
-            return ahead + 1 + more_alone(mine, now) <= max(1, (len(peers) + 1) / reduction)
+            quota = max(1, (len(peers) + 1) / reduction)
+            return ahead + 1 + more_alone(mine, now, far_ends=quota >= 2) <= quota
         ahead += len(now)
         left = [p for p in left if p not in now]
 
 
-def more_alone(mine, front):
+def more_alone(mine, front, far_ends):
     """How many of a front (smallest first) have a wider gap around them than its last entry."""
     ordered = sorted(range(len(front)), key=lambda i: (front[i][1], -front[i][0]))
     spans = [max(c) - min(c) or 1 for c in zip(*((a, math.log(s)) for a, s in front), strict=True)]
@@ -40,7 +41,16 @@ def more_alone(mine, front):
         gap = abs(a - b) / spans[0] + abs(math.log(s / t)) / spans[1]
         gaps[left] += gap * (1 + (left == ordered[0]))
         gaps[right] += gap * (1 + (right == ordered[-1]))
+    if far_ends:
+        gaps[ordered[0]] = gaps[ordered[-1]] = math.inf
     return sum(gap > gaps[-1] + 1e-9 for gap in gaps)
+
+
+@given(RESULT, st.lists(RESULT, min_size=3, max_size=15))
+def test_the_ends_of_the_front_go_on_once_there_are_two_places(mine, peers):
+    best = all(a < mine[0] for a, s in peers)
+    smallest = all(s > mine[1] for a, s in peers)
+    assert goes_on(*mine, peers, 2.0) or not (best or smallest)
 
 
 @given(RESULT, st.lists(RESULT, max_size=15), st.sampled_from([1.5, 2.0, 3.0, 4.0]))
