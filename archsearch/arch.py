@@ -291,7 +291,8 @@ def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
 
 def _stage_dict(stage: Stage) -> dict[str, Any]:
     down = {"down": stage.down} if stage.down != "stride" else {}
-    aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if stage.aux else {}
+    has_aux = stage.aux or stage.aux_weight != Stage.__dataclass_fields__["aux_weight"].default
+    aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if has_aux else {}
     return {
         "block": stage.block, "width": stage.width, "depth": stage.depth, "stride": stage.stride,
         **down, **dict(stage.dims), **aux,

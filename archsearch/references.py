@@ -14,6 +14,7 @@ from archsearch.arch import ABOUT, Arch, parse_toml, read_text
 from archsearch.blocks import unknown
 from archsearch.errors import SpecError
 from archsearch.files import shipped_folder
+from archsearch.layers import Shape
 
 PREFIX = "ref:"
 _KEYS: dict[str, type] = {"title": str, "source": str, "published": int, "published_training": int, "note": str}
@@ -54,6 +55,25 @@ def load(name: str) -> Reference:
     where = str(files[name])
     data = parse_toml(read_text(files[name]), where)
     return Reference(name, Arch.from_dict(data, where), **_about(data.get(ABOUT, {}), where))
+
+
+def fitting(input_shape: Shape, classes: int) -> dict[str, Arch]:
+    """The references that make a network for other images and classes, by name.
+
+    Left out: what was made for images of more than four times the side (ImageNet's networks would see a
+    single pixel for most of their depth), and what counts its kernels down to a size that these images lack.
+    """
+    near = {name: arch for name in names() if (arch := load(name).arch).input_shape[1] <= 4 * input_shape[1]}
+    adapted = {name: arch.adapted(input_shape, classes) for name, arch in near.items()}
+    return {name: arch for name, arch in adapted.items() if _makes_network(arch)}
+
+
+def _makes_network(arch: Arch) -> bool:
+    try:
+        arch.parts()
+    except SpecError:
+        return False
+    return True
 
 
 def _files() -> dict[str, Path]:

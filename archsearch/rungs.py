@@ -2,10 +2,11 @@
 
 At each rung (after `grace` epochs, then `reduction` times as many, and so on) a training is compared with all
 that were there before it, on the accuracy so far and the exact size. It goes on if it is among the best
-1 / `reduction` by non-dominated rank, and always if nothing dominates it: a small network is never stopped
-for being beaten by a large one. Nobody waits for anybody.
+1 / `reduction` by non-dominated rank: a small network is never stopped for being beaten by a large one. Where
+the places do not suffice for a whole rank, the one that stands most alone goes first. Nobody waits for anybody.
 
-Sources: ASHA, Li et al. 2020 (the stopping variant); for several objectives, Schmucker et al. 2021.
+Sources: ASHA, Li et al. 2020 (the stopping variant); for several objectives, Schmucker et al. 2021; the order
+within a rank, crowding distance, Deb et al. 2002 (NSGA-II).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from optuna import Study
 from optuna.trial import FrozenTrial
 
@@ -55,13 +56,26 @@ def goes_on(accuracy: float, size: float, peers: ArrayLike, reduction: float) ->
         reduction: one in that many goes on.
 
     Returns:
-        True if nothing dominates it, or if those of a better rank and of its own fill at most the quota,
-        `(n + 1) / reduction`.
+        True if fewer than the quota, `max(1, (n + 1) / reduction)`, are ahead of it: those of a better rank, and
+        of its own those that stand more alone. The smallest and the most accurate of the front always go on.
     """
     others = np.asarray(peers, dtype=np.float64).reshape(-1, 2)
     points = np.vstack([others, [accuracy, size]]) * (-1.0, 1.0)
     rank = pareto.ranks(points)
-    return bool(rank[-1] == 0 or (rank <= rank[-1]).sum() <= len(points) / reduction)
+    alone = _solitude(points[rank == rank[-1]])
+    ahead = (rank < rank[-1]).sum() + (alone > alone[-1] + 1e-9).sum()
+    return bool(ahead + 1 <= max(1.0, len(points) / reduction))
+
+
+def _solitude(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Crowding distance of points of one rank over (accuracy, log size): infinite at both ends."""
+    scaled = np.column_stack([points[:, 0], np.log(np.maximum(points[:, 1], 1e-9))])
+    order = np.lexsort((scaled[:, 0], scaled[:, 1]))
+    span = np.ptp(scaled, axis=0)
+    ranked = scaled[order] / np.where(span > 0, span, 1.0)
+    alone = np.full(len(points), np.inf)
+    alone[order[1:-1]] = np.abs(ranked[2:] - ranked[:-2]).sum(1)
+    return alone
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Nothing in such a file is code, and nothing is unpickled.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,10 +55,14 @@ def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> 
         OSError: the file cannot be written.
     """
     metadata = _metadata(arch, dict(info))
-    return write_with(
-        path,
-        lambda temporary: safetensors.torch.save_file(deployed_state(module), temporary, metadata=metadata),
-    )
+    return write_with(path, lambda temporary: _save_file(deployed_state(module), temporary, metadata))
+
+
+def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    try:
+        safetensors.torch.save_file(state, path, metadata=metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(errno.EIO, str(error)) from None
 
 
 def _metadata(arch: Arch, info: dict[str, Any]) -> dict[str, str]:
@@ -99,7 +104,10 @@ def load(path: str | Path) -> nn.Sequential:
     Raises:
         InputError: as `read`, or tensors that do not fit the architecture.
     """
-    module = build(read(path).arch)
+    arch = read(path).arch
+    if arch.cost.params > Path(path).stat().st_size:  # before anything of that size is allocated
+        raise SpecError(f"too short for the {arch.cost.params:,} parameters of its architecture", str(path))
+    module = build(arch)
     state = safetensors.torch.load_file(path)
     wanted = deployed_state(module)
     problems = [f"{name} is missing" for name in wanted.keys() - state.keys()]

@@ -7,15 +7,14 @@ known by name; for any other name the columns with the options below.
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import optuna
 
 from archsearch.errors import InputError
-from archsearch.replay import SAMPLERS, Columns, Replay, Table, replay
+from archsearch.replay import SAMPLERS, Columns, Table, replay
+from archsearch.replay.figures import lines, plot, shares
 
 KNOWN = {
     "nas_bench_macro_cifar10": Columns(
@@ -40,9 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trainings", default="20,50,100,200")
-    parser.add_argument(
-        "--rungs", type=float, default=0.0, help="reduction factor at the early accuracy; 0: none"
-    )
+    parser.add_argument("--rungs", type=float, default=0.0, help="reduction factor at the early accuracy; 0: none")
     parser.add_argument("--forget-stopped", action="store_true", help="the surrogate ignores stopped trials")
     parser.add_argument("--ordered", action="store_true", help="treat codes in the table as ordered numbers")
     parser.add_argument("--plot", type=Path, help="write a plot here")
@@ -76,58 +73,6 @@ def columns_of(options: argparse.Namespace) -> Columns:
     )
 
 
-def shares(runs: Sequence[Replay], table: Table, budget: float, counts: Sequence[int]) -> np.ndarray:
-    """(runs, counts): per cent of the table's own hypervolume after the epochs of so many trainings."""
-    whole = table.hypervolume(np.flatnonzero(table.size < budget), budget)
-    got = [[table.hypervolume(run.rows_after(n * table.epochs), budget) for n in counts] for run in runs]
-    return 100 * np.array(got) / whole
-
-
-def best(runs: Sequence[Replay], table: Table, counts: Sequence[int]) -> np.ndarray:
-    """(runs, counts): best final accuracy."""
-    rows = [[run.rows_after(n * table.epochs) for n in counts] for run in runs]
-    return np.array([[table.final[index].max() if index else np.nan for index in run] for run in rows])
-
-
-def figure(name: str, values: np.ndarray, counts: Sequence[int]) -> None:
-    """One line for each count: mean and deviation over runs."""
-    for count, column in zip(counts, values.T, strict=True):
-        print(f"{name}@{count}: {np.mean(column):.2f} ± {np.std(column, ddof=1):.2f}")
-
-
-def report(name: str, runs: Sequence[Replay], table: Table, budget: float, counts: Sequence[int]) -> None:
-    """All figures of one sampler."""
-    figure(f"{name} hypervolume %", shares(runs, table, budget, counts), counts)
-    figure(f"{name} best accuracy", best(runs, table, counts), counts)
-    seconds = list(itertools.chain.from_iterable(run.seconds for run in runs))
-    print(f"{name} wasted, over budget: {np.mean([run.over_budget for run in runs]):.1f} a run")
-    print(f"{name} wasted, duplicates: {np.mean([run.duplicates for run in runs]):.1f} a run")
-    print(f"{name} stopped at the rung: {np.mean([run.stopped for run in runs]):.1f} a run")
-    print(
-        f"{name} seconds a proposal: median {np.median(seconds):.3f}, longest {max(seconds):.3f}", flush=True
-    )
-
-
-def plot(found: dict[str, np.ndarray], title: str, path: Path) -> None:
-    """Mean share of the hypervolume against trainings, with a band of one deviation."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, values in found.items():
-        at, mean, spread = np.arange(1, values.shape[1] + 1), values.mean(0), values.std(0)
-        axes.plot(at, mean, label=name)
-        axes.fill_between(at, mean - spread, mean + spread, alpha=0.15)
-    axes.set(xlabel="full trainings' worth of epochs", ylabel="share of the hypervolume, %", title=title)
-    axes.set_ylim(40, 101)
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Replay, print, plot."""
     options = parse(arguments)
@@ -142,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             replay(table, options.budget, name, max(counts), seed, options.rungs, **extra)
             for seed in range(options.seeds)
         ]
-        report(name, runs, table, options.budget, counts)
+        for line in lines(name, runs, table, options.budget, counts):
+            print(line, flush=True)
         found[name] = shares(runs, table, options.budget, range(1, max(counts) + 1))
     if options.plot:
         plot(found, f"{options.table.name}, below {options.budget:g}", options.plot)

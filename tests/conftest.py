@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -140,6 +141,7 @@ def command(work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         words = [str(arg) for arg in args]
         monkeypatch.setattr(sys, "argv", ["archsearch", *words])
         status = _run(words)
+        gc.collect()  # closes databases, as the end of a process does
         captured = capfd.readouterr()
         return Answer(status, captured.out, captured.err)
 

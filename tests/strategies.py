@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from typing import Any
 from unittest.mock import patch
 
+import tomli_w
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -34,9 +38,9 @@ from archsearch.layers import (
     seq,
 )
 from archsearch.modules import AuxHead, Cat, Product, Sum, build, build_expr
-from archsearch.space import load_space
+from archsearch.space import load_space, shipped
 
-SPACES = ("nin", "resnet", "resnin")
+SPACES = tuple(shipped())
 SMALL = ((3, 16, 16), (1, 8, 8))
 SPATIAL = (Conv, Pool, AdaptivePool)
 
@@ -217,3 +221,64 @@ def macs_by_hooks(module: nn.Module, shape: Shape) -> int:
     for handle in handles:
         handle.remove()
     return total
+
+
+# broken files
+
+
+NASTY: list[object] = [
+    0, -1, 1, 2, 7, 10**9, 10**15, 2**63 - 1, -(2**63), 10**30, 10**5000, True, False, 0.5, -0.0, 1e308, float("nan"),
+    float("inf"), "", "basic", "nin", "1", "x" * 300, "line\nbreak\x1b[31m", [], [1], [1, 8, 8], [[[[]]]], ["a", 1], {},
+    {"int": [1, 4]}, {"int": [1, 10**9]}, {"int": [0, 10**15], "log": True}, {"float": [0.1, 2.0]}, {"int": [4, 1]},
+    {"choice": []}, {"choice": ["basic", "nin"]}, {"choice": [1, 1]}, {"choice": [float("nan"), 1e300]},
+    {"a": {"b": {}}}, {"points": 3}, {"choice": [{"int": [1, 2]}]},
+]  # fmt: skip
+TYPOS = ("stgae", "widht", "block", "width", "depth", "kernel", "type", "choice", "int", "nin", "lr", "a\nb", "")
+
+
+@st.composite
+def mutated(draw: st.DrawFn, text: str) -> str:
+    """A TOML file after one to four changes of values, keys or characters."""
+    data = tomllib.loads(text)
+    for _ in range(draw(st.integers(0, 3))):
+        _mutate(draw, data)
+    text = tomli_w.dumps(_dumpable(data))
+    for _ in range(draw(st.integers(0, 1)) or not text):
+        at, length = draw(st.integers(0, len(text))), draw(st.integers(0, 12))
+        text = text[:at] + draw(st.text("[]{}=\"'.,\n#xX-+0123456789einf\x00", max_size=6)) + text[at + length :]
+    return text
+
+
+def _mutate(draw: st.DrawFn, node: Any) -> None:
+    """Change one entry of nested dicts and lists in place."""
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        if not keys:
+            return
+        key = draw(st.sampled_from(keys))
+        inner = node[key]
+        if not isinstance(inner, dict | list) or not inner or draw(st.integers(0, 3)) == 0:
+            break
+        node = inner
+    action = draw(st.sampled_from(["replace", "replace", "drop", "rename", "nest", "twice"]))
+    if action == "drop":
+        del node[key]
+    elif action == "rename" and isinstance(node, dict):
+        node[draw(st.sampled_from(TYPOS))] = node.pop(key)
+    elif action == "nest":
+        for _ in range(draw(st.sampled_from([1, 3, 50]))):
+            inner = {"a": inner}
+        node[key] = inner
+    elif action == "twice":
+        node[key] = [inner, deepcopy(inner)]
+    else:
+        node[key] = deepcopy(draw(st.sampled_from(NASTY)))
+
+
+def _dumpable(value: Any) -> Any:
+    """Numbers that Python will not print in decimal are given as text: the parser never sees them otherwise."""
+    if isinstance(value, dict):
+        return {key: _dumpable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_dumpable(inner) for inner in value]
+    return "9" * 5000 if isinstance(value, int) and abs(value) > 10**4000 else value

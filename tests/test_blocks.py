@@ -1,4 +1,4 @@
-"""The registry, and the contract that everything registered must keep: counted, built and run alike."""
+"""The registry and its oldest families; the contract over everything registered stands in test_contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from archsearch.layers import Conv, Custom, Expr, Linear, Shape, add, seq
 from archsearch.modules import build
 
 SHAPE = (6, 8, 8)
-KINDS = ("stem", "block", "head")
 
 
 @pytest.fixture
@@ -44,50 +43,6 @@ def check_contract(expr: Expr, shape: Shape, out: Shape | None = None) -> None:
     output.square().sum().backward()
     assert output.shape == (4, *cost.out)
     assert images.grad is not None
-
-
-# everything registered
-
-
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("width", [4, 6, 9])
-@pytest.mark.parametrize("name", names("block"))
-def test_every_block_keeps_the_contract(name: str, width: int, stride: int) -> None:
-    side = -(-8 // stride)
-    check_contract(expand("block", name, (6, width, stride), ()), SHAPE, (width, side, side))
-
-
-@pytest.mark.parametrize("name", names("head"))
-@pytest.mark.parametrize("classes", [1, 10])
-def test_every_head_gives_one_logit_a_class(name: str, classes: int) -> None:
-    check_contract(expand("head", name, (SHAPE, classes), ()), SHAPE, (classes,))
-
-
-@pytest.mark.parametrize("name", names("stem"))
-def test_every_stem_reads_an_image(name: str) -> None:
-    check_contract(expand("stem", name, (3,), ()), (3, 16, 16))
-
-
-ARGS: dict[str, tuple[Any, ...]] = {"stem": (6,), "block": (6, 8, 2), "head": (SHAPE, 10)}
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "dim"),
-    [(kind, name, dim) for kind in KINDS for name in names(kind) for dim in lookup(kind, name).dims],
-)
-def test_every_dim_has_a_default_of_its_type_and_changes_the_network(kind: str, name: str, dim: str) -> None:
-    wanted, default = lookup(kind, name).dims[dim]
-    assert is_a(default, wanted)
-    other: Any = {bool: not default, int: 2 * int(default) + 1 if wanted is int else 0, float: 0.5, str: "silu"}[wanted]
-    values = (
-        (("hidden", 4), (dim, other))
-        if (kind, name, dim) in {("head", "nin", "act"), ("head", "nin", "norm")}
-        else ((dim, other),)
-    )
-    base = expand(kind, name, ARGS[kind], values[:-1])
-    changed = expand(kind, name, ARGS[kind], values)
-    assert changed != base
-    check_contract(changed, SHAPE)
 
 
 # single blocks
@@ -225,7 +180,7 @@ def test_expansion_is_cached_and_kinds_are_apart() -> None:
     [
         ("block", "resnln", "did you mean 'resnin'"),
         ("stem", "cnov", "did you mean 'conv'"),
-        ("head", "zzz", "there are linear, nin"),
+        ("head", "zzz", "there are .*linear.*nin"),
     ],
 )
 def test_an_unknown_name_comes_with_the_nearest_one(kind: str, name: str, hint: str) -> None:

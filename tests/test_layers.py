@@ -35,7 +35,7 @@ from archsearch.layers import (
 trees = expressions((3, 6, 6))
 
 
-@few(50)
+@few(30)
 @given(trees, trees, trees)
 def test_seq_is_associative(a: Expr, b: Expr, c: Expr) -> None:
     assert seq(seq(a, b), c) == seq(a, seq(b, c)) == seq(a, b, c)
@@ -43,20 +43,20 @@ def test_seq_is_associative(a: Expr, b: Expr, c: Expr) -> None:
     assert canonical(seq(seq(a, b), c)) == canonical(seq(a, seq(b, c))) == canonical(Seq((a, Seq((b, Seq((c,)))))))
 
 
-@few(50)
+@few(30)
 @given(trees)
 def test_the_empty_sequence_is_neutral(a: Expr) -> None:
     assert seq(a, seq()) == seq(seq(), a) == seq(a)
     assert canonical(Seq((Seq(()), a))) == canonical(a)
 
 
-@few(50)
+@few(30)
 @given(trees, trees)
 def test_expressions_are_equal_where_their_canonical_lists_are(a: Expr, b: Expr) -> None:
     assert (seq(a) == seq(b)) == (json.dumps(canonical(a)) == json.dumps(canonical(b)))
 
 
-@few(50)
+@few(30)
 @given(trees)
 def test_canonical_lists_are_json_and_hold_every_leaf(a: Expr) -> None:
     text = json.dumps(canonical(a))
@@ -141,7 +141,7 @@ def test_a_custom_leaf_must_bring_cost_and_build() -> None:
             method((3, 8, 8))
 
 
-@few(50)
+@few(30)
 @given(st.lists(trees, min_size=2, max_size=3))
 def test_joins_keep_the_order_of_their_branches(parts: list[Expr]) -> None:
     assert concat(*parts).parts == tuple(parts)

@@ -10,13 +10,16 @@ import optuna
 import pandas as pd
 import pytest
 
+from archsearch.budget import Budget
+from archsearch.cli import main
 from archsearch.errors import DataError, InputError
 from archsearch.replay import SAMPLERS, Columns, Table, replay
+from archsearch.search import search
+from archsearch.space import load_space
+from archsearch.storage import create_study, open_storage, sqlite_url
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-COLUMNS = Columns(
-    dims=("arch",), accuracy=("a1", "a2"), key="canon", early="early", early_epochs=2, epochs=10
-)
+COLUMNS = Columns(dims=("arch",), accuracy=("a1", "a2"), key="canon", early="early", early_epochs=2, epochs=10)
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,104 @@ def test_the_benchmark_prints_a_line_a_figure_and_plots(path, benchmark, capsys,
 def test_an_unknown_table_needs_its_columns(path, benchmark):
     with pytest.raises(InputError, match="name its columns with --dims"):
         benchmark.main([str(path), "--budget", "300"])
+
+
+# ---- tables that hold a part of their space
+
+
+@pytest.fixture(scope="module")
+def sparse(path, tmp_path_factory):
+    file = tmp_path_factory.mktemp("tables") / "sparse.csv"
+    pd.read_csv(path, dtype={"arch": str}).sample(25, random_state=0).to_csv(file, index=False)
+    return file
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_space_is_what_was_measured(sparse, sampler):
+    table = Table.read(sparse, COLUMNS)
+    assert not table.whole
+    done = replay(table, 1e9, sampler, 8, seed=1)
+    keys = [table.keys[row] for row in done.rows]
+    assert len(keys) == len(set(keys)) == 8
+    assert done.over_budget == 0
+    assert sampler != "pareto" or done.duplicates == 0
+
+
+def test_nearest_is_itself_or_one_change_away(sparse):
+    table = Table.read(sparse, COLUMNS)
+    assert [table.nearest(table.params(row)) for row in range(25)] == list(range(25))
+    missing = {**table.params(0), "arch3": next(v for v in "012" if v != table.params(0)["arch3"])}
+    near = table.params(table.nearest(missing))
+    assert table.row(missing) is None
+    assert sum(near[name] != missing[name] for name in missing) == 1
+
+
+@pytest.fixture(scope="module")
+def study_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "s"
+    folder.mkdir()
+    config = {"budget": {"max_params": 100_000}, "recipe": {"epochs": 4}}
+    study = create_study(open_storage(sqlite_url(folder / "study.db")), "s", config)
+
+    def evaluate(arch, report):
+        accuracy = 1 - 1 / np.log(arch.cost.params)
+        for number in range(1, 5):
+            report(number, accuracy * number / 4)
+        return accuracy
+
+    search(
+        load_space("resnin"), evaluate=evaluate, input_shape=(1, 8, 8), classes=10,
+        budget=Budget(max_params=100_000), trials=12, study=study,
+    )  # fmt: skip
+    return folder
+
+
+def test_a_study_is_a_table(study_folder):
+    study = optuna.load_study(study_name="s", storage=sqlite_url(study_folder / "study.db"))
+    table = Table.of_study(study, early_epochs=2)
+    assert len(set(table.keys)) == 12
+    assert table.epochs == 4
+    assert table.early == pytest.approx(table.final / 2)
+    assert table.size.max() < 100_000
+    with pytest.raises(DataError, match="no complete trial measured after epoch 9"):
+        Table.of_study(study, early_epochs=9)
+
+
+def test_the_command_replays_a_study(study_folder, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["replay", str(study_folder), "--seeds", "2", "--samplers", "pareto,random", "--rungs", "3"])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("pareto hypervolume %@5: ")
+    assert "pareto wasted, duplicates: 0.0 a run" in lines
+    assert any(line.startswith("random best accuracy@10: 0.9") for line in lines)
+
+
+def test_the_command_replays_a_file(path, tmp_path, capsys):
+    columns = "--dims arch --accuracy a1,a2 --key canon --early early --early-epochs 2 --epochs 10"
+    plot = tmp_path / "replay.png"
+    options = f"--budget 300 --seeds 2 --samplers random --trainings 6,3 --rungs 2 --plot {plot}"
+    with pytest.raises(SystemExit) as end:
+        main(["replay", str(path), *options.split(), *columns.split()])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("random hypervolume %@3: ")
+    assert plot.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("TABLE", "needs --dims"),
+        ("TABLE --dims arch --rungs 2", "needs --early"),
+        ("TABLE --dims arch --samplers magic", "no sampler 'magic'"),
+        ("TABLE --dims arch --accuracy a1 --trainings 5,x", "--trainings 5,x"),
+        ("TABLE --dims arch --accuracy a1 --budget 1", "no network of the table is below 1"),
+        ("nowhere.csv --dims arch", "no table at nowhere.csv"),
+        ("nowhere", "there is no study 'nowhere'"),
+    ],
+)
+def test_the_command_names_what_is_wrong(path, words, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["replay", *words.replace("TABLE", str(path)).split()])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err

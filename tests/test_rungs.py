@@ -1,29 +1,43 @@
 """Who goes on, against a straightforward reference."""
 
+import math
+
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from archsearch import pareto
 from archsearch.rungs import CURVE, SIZE, Rungs, goes_on, rung_epochs
 
 RESULT = st.tuples(st.integers(0, 8).map(lambda x: x / 8), st.integers(1, 8).map(float))
 
 
 def reference(mine, peers, reduction):
-    """Peel fronts off until mine is on one; it may stay if all that was peeled fits the quota."""
+    """Peel fronts off until mine is on one; its places go to those with the widest gap between neighbours."""
 
     def beats(a, b):
         return a[0] >= b[0] and a[1] <= b[1] and a != b
 
-    left, peeled, first = [*peers, mine], 0, True
+    left, ahead = [*peers, mine], 0
     while True:
         now = [p for p in left if not any(beats(q, p) for q in left)]
-        peeled += len(now)
         if mine in now:
-            return first or peeled <= (len(peers) + 1) / reduction
-        left, first = [p for p in left if p not in now], False
+            return ahead + 1 + more_alone(mine, now) <= max(1, (len(peers) + 1) / reduction)
+        ahead += len(now)
+        left = [p for p in left if p not in now]
+
+
+def more_alone(mine, front):
+    """How many of a front (smallest first) have a wider gap around them than its last entry."""
+    ordered = sorted(range(len(front)), key=lambda i: (front[i][1], -front[i][0]))
+    spans = [max(c) - min(c) or 1 for c in zip(*((a, math.log(s)) for a, s in front), strict=True)]
+    gaps = [math.inf] * len(front)
+    for before, i, after in zip(ordered, ordered[1:], ordered[2:], strict=False):
+        (a, s), (b, t) = front[before], front[after]
+        gaps[i] = abs(a - b) / spans[0] + abs(math.log(s / t)) / spans[1]
+    return sum(gap > gaps[-1] + 1e-9 for gap in gaps)
 
 
 @given(RESULT, st.lists(RESULT, max_size=15), st.sampled_from([1.5, 2.0, 3.0, 4.0]))
@@ -32,9 +46,23 @@ def test_goes_on_like_the_reference(mine, peers, reduction):
 
 
 @given(RESULT, st.lists(RESULT, max_size=15))
-def test_what_nothing_dominates_is_never_stopped(mine, peers):
-    dominated = any(a >= mine[0] and s <= mine[1] and (a, s) != mine for a, s in peers)
-    assert dominated or goes_on(*mine, peers, 1000.0)
+def test_the_ends_of_the_front_are_never_stopped(mine, peers):
+    best = all(a < mine[0] for a, s in peers)
+    smallest = all(s > mine[1] for a, s in peers)
+    assert goes_on(*mine, peers, 1000.0) or not (best or smallest)
+
+
+@given(RESULT, st.lists(RESULT, max_size=15), st.floats(0.1, 1), st.floats(8.5, 1e6))
+def test_a_larger_network_never_lowers_the_rank(mine, peers, accuracy, size):
+    others = [*peers, (accuracy, size)]
+    ranks = [pareto.ranks([(-a, s) for a, s in (*some, mine)])[-1] for some in (peers, others)]
+    assert ranks[0] == ranks[1]
+
+
+def test_at_most_a_share_of_a_crowded_front_goes_on():
+    front = [(i / 100, 1000.0 + i) for i in range(40)]
+    passed = sum(goes_on(*front[i], front[:i] + front[i + 1 :], 4.0) for i in range(40))
+    assert 2 <= passed <= 12
 
 
 def test_a_small_network_is_not_stopped_by_large_better_ones():

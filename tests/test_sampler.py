@@ -141,9 +141,7 @@ def test_every_proposal_fits_and_is_new():
 
 def test_it_learns():
     def shortfall(params):
-        return (
-            1 / math.log(size(params) + 10) + 0.3 * (params["op"] != "sep") + abs(params["kernel"] - 5) / 20
-        )
+        return 1 / math.log(size(params) + 10) + 0.3 * (params["op"] != "sep") + abs(params["kernel"] - 5) / 20
 
     study = study_with(ParetoSampler(DIMS, size, 1e5, seed=0))
     for _ in range(35):
@@ -264,6 +262,19 @@ def test_one_in_ten_thousand_within_a_second():
     trial = study.ask(dims)
     assert time.process_time() - start < 1.0
     assert cost(trial.params) < limit
+
+
+def test_only_given_candidates_are_proposed():
+    rng, space = np.random.default_rng(0), Space(DIMS)
+    some = [space.draw(rng) for _ in range(30)]
+    fit = [params for params in some if size(params) < 50_000]
+    study = study_with(ParetoSampler(DIMS, size, 50_000, start=4, candidates=some))
+    study.enqueue_trial({"op": fit[3]["op"]})
+    run(study, len(fit))
+    assert len(fit) > 5
+    assert all(trial.params in fit for trial in study.trials)
+    assert study.trials[0].params["op"] == fit[3]["op"]
+    assert len(set(identities(study))) == len(fit)
 
 
 # ---- workers

@@ -17,6 +17,7 @@ _COMMANDS = {
     "spaces": "List the search spaces, or describe one.",
     "pareto": "Write a study's tables and plots again.",
     "show": "One candidate of a study: layers, cost, learning curve.",
+    "replay": "Replay searches on networks that were trained before: a CSV file or a study.",
     "dashboard": "Open a study in the Optuna dashboard.",
 }
 NO, BAD_INPUT, INTERRUPTED = 1, 2, 130

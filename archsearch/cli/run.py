@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch import references
 from archsearch.budget import Budget
 from archsearch.cli.options import SECONDS, limits, out_option
 from archsearch.errors import StudyError
@@ -79,6 +80,11 @@ EPOCHS, DIGITS_EPOCHS = 20, 6
 @click.option("--study", help="Name of the study.  [default: dataset-space-limits]")
 @click.option("--storage", help="Optuna storage URL.  [default: SQLite at OUT/STUDY/study.db]")
 @out_option
+@click.option(
+    "--references",
+    is_flag=True,
+    help="First train the textbook's networks that fit dataset and budget, to compare with; not in --trials.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an existing study, to --trials in total.")
 def run(**options: Any) -> int:
     """Search, reject, train, and write the Pareto front of accuracy against size.
@@ -139,11 +145,12 @@ def _search(
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
     from archsearch.report import RunFolder, environment, read_counts
-    from archsearch.search import search
+    from archsearch.search import search, train_references
     from archsearch.train import Trainer
 
     trainer = Trainer(data, recipe, options["seed"])
     view = live_view(options["trials"], recipe.epochs)
+    shape, classes = data.dataset.input_shape, len(data.dataset.classes)
     view.head(f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {data.device}")
     if data.dataset.name == "digits":
         view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
@@ -154,18 +161,23 @@ def _search(
         **environment(),
         "settled_recipe": data.settle(recipe).to_dict(),
     }
+    textbook = references.fitting(shape, classes) if options["references"] else {}
+    trained = train_references(
+        textbook, study, trainer, budget, options["seed"], lambda record: view.head(view.describe(record))
+    )
     files = RunFolder(
         folder,
         about,
         lambda path, arch, record: trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search"),
         budget,
+        trained,
     )
     with view:
         result = search(
             space,
             evaluate=trainer,
-            input_shape=data.dataset.input_shape,
-            classes=len(data.dataset.classes),
+            input_shape=shape,
+            classes=classes,
             budget=budget,
             trials=options["trials"],
             seed=options["seed"],

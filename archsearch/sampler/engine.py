@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -98,13 +98,19 @@ class Engine:
     def complete(self, fixed: Params, taken: set[Hashable], rng: np.random.Generator) -> Params:
         """Parameters around values that somebody fixed: free and inside the budget if such are soon found."""
         space, best = self.pool.space, None
-        for _ in range(COMPLETIONS):
-            params = space.settled({**space.draw(rng), **fixed})
+        for params in self._completions(fixed, rng):
             if self.pool.meet(params)[1] is not None:
                 best = params
                 if self.key(dict(params)) not in taken:
                     return params
         return best or space.settled({**space.draw(rng), **fixed})
+
+    def _completions(self, fixed: Params, rng: np.random.Generator) -> Iterable[Params]:
+        space, only = self.pool.space, self.pool.only
+        if only is None:
+            return (space.settled({**space.draw(rng), **fixed}) for _ in range(COMPLETIONS))
+        agree = [params for params in only if all(params[name] == value for name, value in fixed.items())]
+        return [agree[i] for i in rng.permutation(len(agree))]
 
     def _key_of(self, candidate: Candidate) -> Hashable:
         if candidate not in self._keys:

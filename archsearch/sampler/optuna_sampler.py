@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class ParetoSampler(BaseSampler):
             Optional: without it an inactive dim only blurs the surrogate a little.
         start: trials spread over log size before the surrogate takes over.
         use_stopped: whether stopped trials (state PRUNED, user attribute `curve`) teach the surrogate.
+        candidates: complete parameters; only these are proposed. By default whatever `distributions` allow.
 
     Raises:
         ValueError: no distributions, one of an unknown class, or a limit that nothing can meet.
@@ -56,6 +57,7 @@ class ParetoSampler(BaseSampler):
         active: Callable[[Params], Collection[str]] | None = None,
         start: int = 10,
         use_stopped: bool = True,
+        candidates: Iterable[Params] | None = None,
     ) -> None:
         if not distributions:
             raise ValueError("distributions is empty: name at least one dim to search over")
@@ -67,7 +69,8 @@ class ParetoSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         key = key or _values
         self._space = Space(self._distributions, active)
-        self._engine = Engine(Pool(self._space, cost, max_cost), key, start, use_stopped)
+        only = None if candidates is None else [self._space.settled(one) for one in candidates]
+        self._engine = Engine(Pool(self._space, cost, max_cost, only), key, start, use_stopped)
         self._lock = threading.Lock()
         self._history = History(self._distributions, self._space, cost, key)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,15 +41,20 @@ class Pool:
         space: what may be varied.
         cost: exact size of settled parameters; may raise `Infeasible`. Called once for each assignment.
         max_cost: sizes must lie strictly below.
+        only: settled parameters; nothing else is a candidate. None: the whole space.
     """
 
     space: Space
     cost: Cost
     max_cost: float
+    only: Sequence[Params] | None = None
     members: list[Candidate] = field(default_factory=list)
     smallest: tuple[float, Params | None] = (math.inf, None)
     listed: bool = False
     _met: dict[tuple[Any, ...], tuple[float, Candidate | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._allowed = None if self.only is None else {tuple(params.values()) for params in self.only}
 
     def meet(self, params: Params) -> tuple[float, Candidate | None]:
         """By how much settled parameters are over the budget (0: they fit), and the candidate if they fit."""
@@ -62,6 +67,8 @@ class Pool:
         return self._met[identity]
 
     def _measure(self, params: Params) -> tuple[float, Candidate | None]:
+        if self._allowed is not None and tuple(params.values()) not in self._allowed:
+            return 1.0, None
         try:
             size = float(self.cost(dict(params)))
         except Infeasible as no:
@@ -78,9 +85,9 @@ class Pool:
         Raises:
             NothingFeasible: no assignment fits, as far as a long search can tell.
         """
-        if self.members:
+        if self.members and (self.only is None or self.listed):
             return
-        if self.space.cardinality() <= LIST_UP_TO:
+        if self.only is not None or self.space.cardinality() <= LIST_UP_TO:
             self._list()
         else:
             self.draw(rng, DRAWS)
@@ -102,7 +109,7 @@ class Pool:
             self._repair_until(1, LAST_STEPS, rng)
 
     def _list(self) -> None:
-        for params in self.space.all():
+        for params in self.space.all() if self.only is None else self.only:
             self.meet(params)
         self.listed = True
 
