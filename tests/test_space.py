@@ -335,7 +335,7 @@ def test_spaces_that_are_not_there(name: str, words: str, tmp_path: Path, monkey
         ("points = { int = [1, 2] }", "points = []", ["stage1.nin.points: [] is neither"]),
         ("points = { int = [1, 2] }", '"a\\nb" = []', ["stage1.nin.a\\nb: [] is neither"]),
         ("points = { int = [1, 2] }", f"points{'.a' * 60} = 1", ["nested too deep"]),
-        ("ratio = { float = [0.1, 1.0] }", "ratio = { choice = [nan, 0.5] }", ["stage2.ratio.choice1 = nan", "no finite number"]),
+        ("ratio = { float = [0.1, 1.0] }", "ratio = { choice = [nan, 0.5] }", ["choice1 = nan: no finite number"]),
         ("ratio = { float = [0.1, 1.0] }", "ratio = { float = [0.1, inf] }", ["stage2.ratio", "finite"]),
         ("ratio = { float = [0.1, 1.0] }", "kernel = {}", ["stage2.kernel: a dim has exactly one of"]),
         ('type = "linear"', "", ["head: 'type' is missing"]),
