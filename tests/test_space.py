@@ -310,7 +310,7 @@ def test_spaces_that_are_not_there(name: str, words: str, tmp_path: Path, monkey
         (WIDTH, "width = { float = [8, 24] }", ["stage1.width = 8.0"]),
         (WIDTH, "width = true", ["stage1.width = True"]),
         (WIDTH, "width = nan", ["stage1.width: nan is no finite number"]),
-        (WIDTH, f"width = {10**30}", ["stage.1.width: a whole number beyond 64 bits"]),
+        (WIDTH, f"width = {10**30}", ["stage1.width: a whole number beyond 64 bits"]),
         ("width = { int = [8, 64], log = true }", "width = { int = [0, 64], log = true }", ["low must be above zero"]),
         ("depth = { int = [1, 2] }", "depth = { int = [-1, 2] }", ["stage1.depth = -1: must be at least 0"]),
         ("depth = { int = [1, 2] }", "depth = -1", ["stage1.depth = -1"]),
