@@ -116,7 +116,8 @@ def read_rejects(folder: Path) -> list[Reject]:
     path = folder / "rejected.csv"
     if not path.exists():
         return []
-    frame = pd.read_csv(path, dtype={"arch": str}, keep_default_na=False, na_values={"params": [""], "macs": [""]})
+    empty = {name: [""] for name in ("params", "size_bytes", "macs")}
+    frame = pd.read_csv(path, dtype={"arch": str}, keep_default_na=False, na_values=empty)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return [Reject(**{str(name): _whole(value) for name, value in row.items()}) for row in rows]
 

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 
 from archsearch import pareto
 
+ENDS = 2
 CURVE = "curve"
 """User attribute of a trial: its measurements so far, a list of [epoch, accuracy]."""
 SIZE = "size"
@@ -57,24 +58,33 @@ def goes_on(accuracy: float, size: float, peers: ArrayLike, reduction: float) ->
 
     Returns:
         True if fewer than the quota, `max(1, (n + 1) / reduction)`, are ahead of it: those of a better rank, and
-        of its own those that stand more alone. The smallest and the most accurate of the front always go on.
+        of its own those that stand more alone. The first at a rung always goes on; so do, once the quota is 2,
+        the smallest and the most accurate of the front.
     """
     others = np.asarray(peers, dtype=np.float64).reshape(-1, 2)
     points = np.vstack([others, [accuracy, size]]) * (-1.0, 1.0)
     rank = pareto.ranks(points)
-    alone = _solitude(points[rank == rank[-1]])
+    quota = max(1.0, len(points) / reduction)
+    alone = _solitude(points[rank == rank[-1]], far_ends=quota >= ENDS)
     ahead = (rank < rank[-1]).sum() + (alone > alone[-1] + 1e-9).sum()
-    return bool(ahead + 1 <= max(1.0, len(points) / reduction))
+    return bool(ahead + 1 <= quota)
 
 
-def _solitude(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Crowding distance of points of one rank over (accuracy, log size): infinite at both ends."""
+def _solitude(points: NDArray[np.float64], far_ends: bool) -> NDArray[np.float64]:
+    """Crowding distance of points of one rank over (accuracy, log size).
+
+    At the ends infinite, as in NSGA-II, or twice the only gap: while there are no places for both ends,
+    nearly all of the first trainings would go on, each being the smallest or the most accurate so far.
+    """
     scaled = np.column_stack([points[:, 0], np.log(np.maximum(points[:, 1], 1e-9))])
     order = np.lexsort((scaled[:, 0], scaled[:, 1]))
     span = np.ptp(scaled, axis=0)
-    ranked = scaled[order] / np.where(span > 0, span, 1.0)
-    alone = np.full(len(points), np.inf)
-    alone[order[1:-1]] = np.abs(ranked[2:] - ranked[:-2]).sum(1)
+    gaps = np.abs(np.diff(scaled[order] / np.where(span > 0, span, 1.0), axis=0)).sum(1)
+    alone = np.zeros(len(points))
+    if len(gaps):
+        alone[order] = np.append(gaps[0], gaps) + np.append(gaps, gaps[-1])
+    if far_ends:
+        alone[order[[0, -1]]] = np.inf
     return alone
 
 
