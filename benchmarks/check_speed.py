@@ -9,7 +9,8 @@
 2. Draw, count and verdict over the default space, fresh candidates only: the first 5,000 after every cache was
    emptied, and the next 20,000.
 
-Times are CPU seconds of this one thread, so that other programs on the machine do not count; medians of rounds.
+Times are CPU seconds of this one thread, so that other programs on the machine hardly count; a ratio is
+the median over rounds in which every way is timed once.
 Exit status 1 where a target is missed.
 """
 
@@ -23,7 +24,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -45,6 +45,7 @@ LARGE = Arch(
     Part("linear"),
 )
 PARAMS = 4_903_242
+ROUNDS = 12
 TARGETS = {"torchinfo": 1000, "meta device": 50, "candidates a second": 5000}
 
 
@@ -54,8 +55,13 @@ def forget() -> None:
     registry.forget()
 
 
+def again() -> Arch:
+    """A new object, in which nothing is remembered."""
+    return Arch(LARGE.input_shape, LARGE.classes, LARGE.stem, LARGE.stages, LARGE.head)
+
+
 def formula() -> Cost:
-    return replace(LARGE).cost  # a new object: nothing is remembered in it
+    return again().cost
 
 
 def cold() -> Cost:
@@ -65,22 +71,19 @@ def cold() -> Cost:
 
 def on_meta() -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(replace(LARGE)).parameters())
+        return sum(parameter.numel() for parameter in build(again()).parameters())
 
 
-def seconds(work: Callable[[], object], calls: int, rounds: int = 7) -> float:
-    """The median over rounds of the time of one call."""
-    work()
-    times = []
-    for _ in range(rounds):
-        start = time.process_time()
-        for _ in range(calls):
-            work()
-        times.append((time.process_time() - start) / calls)
-    return statistics.median(times)
+def seconds(work: Callable[[], object], calls: int) -> float:
+    """The time of one call."""
+    start = time.process_time()
+    for _ in range(calls):
+        work()
+    return (time.process_time() - start) / calls
 
 
-def counting() -> dict[str, float]:
+def counting() -> dict[str, list[float]]:
+    """The time of one count by every way, round by round: whatever slows one round slows all ways in it."""
     module = build(LARGE).eval()
     assert formula().params == on_meta() == PARAMS
 
@@ -88,13 +91,15 @@ def counting() -> dict[str, float]:
         return int(torchinfo.summary(network, input_size=(1, 3, 32, 32), verbose=0).total_params)
 
     assert info(module) == PARAMS
-    return {
-        "formula, warm": seconds(formula, 500),
-        "formula, cold": seconds(cold, 100),
-        "meta device": seconds(on_meta, 5),
-        "torchinfo, module exists": seconds(lambda: info(module), 2),
-        "torchinfo, with building": seconds(lambda: info(build(replace(LARGE))), 2),
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "formula, warm": (formula, 1000),
+        "formula, cold": (cold, 40),
+        "meta device": (on_meta, 4),
+        "torchinfo, module exists": (lambda: info(module), 2),
+        "torchinfo, with building": (lambda: info(build(again())), 1),
     }
+    rounds = [{name: seconds(*way) for name, way in ways.items()} for _ in range(ROUNDS)]
+    return {name: [times[name] for times in rounds[1:]] for name in ways}
 
 
 def candidates() -> dict[str, float]:
@@ -112,14 +117,19 @@ def candidates() -> dict[str, float]:
     return {"first 5,000 after a cold start": first, "afterwards": statistics.median(rate(4000) for _ in range(5))}
 
 
+def over(slow: list[float], fast: list[float]) -> float:
+    """The median ratio of two ways, round by round."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     as_json = parser.parse_args().json
     torch.set_num_threads(1)
     rates, times = candidates(), counting()
-    warm, frozen = times["formula, warm"], times["formula, cold"]
-    ratios = {name: (spent / warm, spent / frozen) for name, spent in times.items() if "formula" not in name}
+    formulas = (times["formula, warm"], times["formula, cold"])
+    ratios = {name: [over(spent, by) for by in formulas] for name, spent in times.items() if "formula" not in name}
     met = {
         "torchinfo": ratios["torchinfo, module exists"][0] >= TARGETS["torchinfo"],
         "meta device": ratios["meta device"][0] >= TARGETS["meta device"],
@@ -132,7 +142,7 @@ def main() -> int:
     print(f"{'':28}{'a count':>12}{'x warm':>10}{'x cold':>10}")
     for name, spent in times.items():
         by = "".join(f"{ratio:10,.0f}" for ratio in ratios.get(name, ()))
-        print(f"{name:28}{spent * 1e6:9,.0f} us{by}")
+        print(f"{name:28}{statistics.median(spent) * 1e6:9,.0f} us{by}")
     print(f"\ndraw + count + verdict, space {DEFAULT_SPACE}, fresh candidates")
     for name, rate in rates.items():
         print(f"{name:32}{rate:8,.0f} a second")
