@@ -67,13 +67,14 @@ class Record:
 
 
 def sqlite_url(path: Path) -> str:
-    """The storage URL of a SQLite file."""
-    return f"sqlite:///{path.absolute()}"
+    """The storage URL of a SQLite file, whatever characters its folders have."""
+    return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def hide_password(text: str) -> str:
     """A URL, or a text with URLs, without their passwords."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    in_front = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1***", in_front, flags=re.IGNORECASE)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ WHOLE = 2**63
 def read_text(path: Path) -> str:
     """A description file's text. Raises SpecError with the path: missing, no plain file, not UTF-8, over 200 kB."""
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a device or pipe has no end
+        if path.exists() and not path.is_file():
             raise SpecError("cannot be read: no plain file", str(path))
         if path.stat().st_size > MAX_BYTES:
             raise SpecError(_TOO_LARGE, str(path))
@@ -70,6 +71,8 @@ class _Bounds:
             self.inside(key, value, depth)
         elif isinstance(value, int) and not -WHOLE <= value < WHOLE:
             self.problems.append(f"{key}: a whole number beyond 64 bits")
+        elif isinstance(value, float) and not math.isfinite(value):
+            self.problems.append(f"{key} = {value}: no finite number")
 
     def inside(self, key: str, value: dict[str, Any] | list[Any], depth: int) -> None:
         if len(value) > MAX_ENTRIES:

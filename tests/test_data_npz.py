@@ -33,9 +33,7 @@ def npz(folder: Path, values: dict[str, np.ndarray], name: str = "set.npz") -> P
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64, ">i8"])
-@pytest.mark.parametrize(
-    ("size", "shape"), [((4, 5), (1, 4, 5)), ((4, 5, 1), (1, 4, 5)), ((4, 5, 3), (3, 4, 5))]
-)
+@pytest.mark.parametrize(("size", "shape"), [((4, 5), (1, 4, 5)), ((4, 5, 1), (1, 4, 5)), ((4, 5, 3), (3, 4, 5))])
 def test_npz(tmp_path: Path, size: tuple[int, ...], shape: tuple[int, ...], dtype: object) -> None:
     values = arrays(size=size)
     values |= {name: values[name].astype(dtype)[:, None] for name in ("train_labels", "test_labels")}

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -14,9 +16,13 @@ from torch import nn
 
 from archsearch import references
 from archsearch.arch import Arch
-from archsearch.errors import SpecError
+from archsearch.budget import Budget
+from archsearch.errors import SpecError, TrainingFailed
 from archsearch.modules import AuxHead, build
+from archsearch.report import write_tables
+from archsearch.search import Report, train_references
 from archsearch.space import load_space
+from archsearch.storage import Record
 
 ROOT = Path(__file__).parent.parent
 PARAMS = {
@@ -223,3 +229,46 @@ def test_the_table_in_the_docs_is_generated() -> None:
     found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert found.stdout == (ROOT / "docs" / "references.md").read_text()
     assert "differs" not in found.stdout
+
+
+def test_what_fits_small_images_is_adapted_and_the_rest_left_out() -> None:
+    found = references.fitting((1, 8, 8), 7)
+    assert {"mlp", "resnet-course-small", "resnet-course-large", "resnet20"} <= found.keys()
+    assert not {"lenet5", "alexnet", "vgg16", "resnet18", "googlenet"} & found.keys()
+    assert all((arch.input_shape, arch.classes, arch.cost.out) == ((1, 8, 8), 7, (7,)) for arch in found.values())
+
+
+def test_references_are_trained_once_inside_the_budget_and_outside_the_trials(tmp_path: Path) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    budget, trained = Budget(max_params=100_000), []
+
+    def evaluate(arch: Arch, report: Report) -> float:
+        trained.append(arch.cost.params)
+        report(1, 0.5)
+        return 0.75
+
+    fitting = references.fitting((1, 8, 8), 10)
+    rows = train_references(fitting, study, evaluate, budget, 0, lambda record: None)
+    inside = {name for name, arch in fitting.items() if arch.cost.params < 100_000}
+    assert {row.reason for row in rows} == inside
+    assert {row.state for row in rows} == {"reference"}
+    assert sorted(trained) == sorted(fitting[name].cost.params for name in inside)
+    assert train_references(fitting, study, evaluate, budget, 0, lambda record: None) == rows
+    assert len(trained) == len(inside)
+    assert study.trials == []
+    write_tables(tmp_path, rows, budget)
+    table = pd.read_csv(tmp_path / "trials.csv")
+    assert set(table.state) == {"reference"}
+    assert table.trial.isna().all()
+    assert pd.read_csv(tmp_path / "pareto.csv").empty
+
+
+def test_a_reference_that_fails_is_not_kept() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    seen: list[Record] = []
+
+    def evaluate(arch: Arch, report: Report) -> float:
+        raise TrainingFailed("no luck")
+
+    assert train_references({"mlp": references.load("mlp").arch}, study, evaluate, Budget(), 0, seen.append) == []
+    assert [(record.state, record.reason) for record in seen] == [("failed", "no luck")]

@@ -19,7 +19,7 @@ from archsearch import Arch, Budget, SearchSpace, StopTraining, search
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.search import Candidate, Counts, Observer, Result
 from archsearch.space import parse_space
-from archsearch.storage import Record, add_record, records
+from archsearch.storage import Record, records
 from archsearch.tables import Reject
 
 SHAPE, CLASSES = (1, 8, 8), 10

@@ -268,12 +268,18 @@ def test_an_architecture_file_is_a_space_of_one(tmp_path: Path) -> None:
         assert space.draw(Record(0), arch.input_shape, arch.classes) == Arch.from_toml(text)
 
 
-@pytest.mark.parametrize("recipe", ["lrr = 1", "lr = 0", "lr = nan", 'epochs = "many"'])
-def test_an_architecture_file_with_a_wrong_recipe_is_no_space(recipe: str) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ("lrr = 1", "recipe: no recipe key 'lrr'"),
+        ("lr = 0", "recipe: lr = 0"),
+        ("lr = nan", "recipe.lr = nan: no finite number"),
+        ('epochs = "many"', "recipe: epochs = 'many'"),
+    ],
+)
+def test_an_architecture_file_with_a_wrong_recipe_is_no_space(recipe: str, words: str) -> None:
     arch = next(draws("nin", 1))
-    assert f"recipe: {'no recipe key' if 'lrr' in recipe else recipe[:2]}" in error_of(
-        f"{arch.to_toml()}[recipe]\n{recipe}"
-    )
+    assert words in error_of(f"{arch.to_toml()}[recipe]\n{recipe}")
 
 
 @pytest.mark.parametrize(
@@ -309,7 +315,7 @@ def test_spaces_that_are_not_there(name: str, words: str, tmp_path: Path, monkey
         (WIDTH, 'width = "8"', ["stage1.width = '8'", "takes a whole number"]),
         (WIDTH, "width = { float = [8, 24] }", ["stage1.width = 8.0"]),
         (WIDTH, "width = true", ["stage1.width = True"]),
-        (WIDTH, "width = nan", ["stage1.width: nan is no finite number"]),
+        (WIDTH, "width = nan", ["stage1.width = nan: no finite number"]),
         (WIDTH, f"width = {10**30}", ["stage1.width: a whole number beyond 64 bits"]),
         ("width = { int = [8, 64], log = true }", "width = { int = [0, 64], log = true }", ["low must be above zero"]),
         ("depth = { int = [1, 2] }", "depth = { int = [-1, 2] }", ["stage1.depth = -1: must be at least 0"]),
@@ -329,7 +335,7 @@ def test_spaces_that_are_not_there(name: str, words: str, tmp_path: Path, monkey
         ("points = { int = [1, 2] }", "points = []", ["stage1.nin.points: [] is neither"]),
         ("points = { int = [1, 2] }", '"a\\nb" = []', ["stage1.nin.a\\nb: [] is neither"]),
         ("points = { int = [1, 2] }", f"points{'.a' * 60} = 1", ["nested too deep"]),
-        ("ratio = { float = [0.1, 1.0] }", "ratio = { choice = [nan, 0.5] }", ["stage2.ratio = nan", "finite"]),
+        ("ratio = { float = [0.1, 1.0] }", "ratio = { choice = [nan, 0.5] }", ["choice1 = nan: no finite number"]),
         ("ratio = { float = [0.1, 1.0] }", "ratio = { float = [0.1, inf] }", ["stage2.ratio", "finite"]),
         ("ratio = { float = [0.1, 1.0] }", "kernel = {}", ["stage2.kernel: a dim has exactly one of"]),
         ('type = "linear"', "", ["head: 'type' is missing"]),

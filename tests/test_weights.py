@@ -152,7 +152,7 @@ def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, str
         (lambda state, meta: meta.update(arch=ARCH.to_toml().replace("depth = 2", "depth = 1")), "is unknown"),
         (lambda state, meta: meta.update(arch=ARCH.to_toml().replace("depth = 2", "depth = 3")), "is missing"),
         (lambda state, meta: meta.update(arch=FIVE), "shape (4, 12), not (5, 12)"),
-        (lambda state, meta: meta.update(arch=ARCH.to_toml().replace("width = 12", f"width = {10**12}")), "too short"),
+        (lambda state, meta: meta.update(arch=ARCH.to_toml().replace("width = 12", f"width = {10**12}")), "than 2^53"),
         (lambda state, meta: meta.update(info="{"), "its metadata 'info' is no JSON object"),
         (lambda state, meta: meta.update(info="[1]"), "its metadata 'info' is no JSON object"),
         (lambda state, meta: meta.update(info="[" * 100_000), "its metadata 'info' is no JSON object"),

@@ -63,9 +63,9 @@ EPOCHS, DIGITS_EPOCHS = 20, 6
 @click.option(
     "--rungs/--no-rungs", default=True, show_default=True, help="Stop trainings that are weak for their size."
 )
-@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a fifth of --epochs]")
+@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a third of --epochs]")
 @click.option(
-    "--reduction", type=click.FloatRange(1, min_open=True), default=4.0, show_default=True, help="One in N goes on."
+    "--reduction", type=click.FloatRange(1, min_open=True), default=2.0, show_default=True, help="One in N goes on."
 )
 @click.option(
     "--seed",
@@ -198,7 +198,7 @@ def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
 
     if not options["rungs"]:
         return None
-    return Rungs(epochs, options["grace"] or max(1, epochs // 5), options["reduction"])
+    return Rungs(epochs, options["grace"] or max(1, epochs // 3), options["reduction"])
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:

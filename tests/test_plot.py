@@ -1,0 +1,103 @@
+"""The Pareto picture: what is drawn, read from the figure itself."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from archsearch.budget import Budget
+from archsearch.plot import plot
+from archsearch.storage import Record
+
+LIMIT = 1000.0
+
+
+def row(trial: int, accuracy: float | None, params: int, state: str = "complete") -> Record:
+    return Record(f"{trial:012x}", accuracy, params, 4 * params, 10 * params, 64, 3, 0.5, trial, 0, "s", state)
+
+
+ROWS = [row(0, 0.9, 300), row(1, 0.8, 100), row(2, 0.85, 400), row(3, 0.7, 90, "stopped"), row(4, None, 80, "failed"),
+        row(5, 0.95, 900)]  # fmt: skip
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """`drawn(rows, budget)` is the picture's axes."""
+    kept: list[Figure] = []
+    saved = Figure.savefig
+
+    def keep(self: Figure, *args: Any, **options: Any) -> None:
+        kept.append(self)
+        saved(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+
+    def draw(rows: list[Record], budget: Budget) -> Axes:
+        plot(tmp_path / "p.png", rows, budget, "a study")
+        return kept[-1].axes[0]
+
+    return draw
+
+
+def stairs(axes: Axes) -> Any:
+    return [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+
+
+def test_a_log_size_axis_and_named_axes(drawn: Any) -> None:
+    axes = drawn(ROWS, Budget(max_params=LIMIT))
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    assert "parameters" in axes.get_xlabel()
+    assert "accuracy" in axes.get_ylabel()
+    assert axes.get_title() == "a study"
+
+
+def test_the_front_is_a_staircase(drawn: Any) -> None:
+    (line,) = stairs(drawn(ROWS, Budget(max_params=LIMIT)))
+    assert list(line.get_xdata()) == [100, 300, 900]
+    assert list(line.get_ydata()) == pytest.approx([80, 90, 95])
+
+
+def test_the_budget_is_a_line_and_what_it_rejects_is_shaded(drawn: Any) -> None:
+    axes = drawn(ROWS, Budget(max_params=LIMIT))
+    assert [LIMIT, LIMIT] in [list(line.get_xdata()) for line in axes.lines]
+    (shade,) = axes.patches
+    left, right = shade.get_extents().transformed(axes.transData.inverted()).intervalx
+    assert left == pytest.approx(LIMIT)
+    assert right >= axes.get_xlim()[1] * 0.99
+    assert axes.get_xlim()[0] < 80
+
+
+def test_both_budgets_have_a_line(drawn: Any) -> None:
+    axes = drawn(ROWS, Budget(max_params=LIMIT, max_size=2400))
+    upright = {line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1}
+    assert LIMIT in upright
+    assert len(upright) == 2
+
+
+def test_every_measured_candidate_is_a_point(drawn: Any) -> None:
+    axes = drawn(ROWS, Budget())
+    points = {tuple(map(float, point)) for part in axes.collections for point in part.get_offsets()}
+    assert {round(x) for x, _ in points} == {90, 100, 300, 400, 900}
+    words = {text.get_text() for text in axes.get_legend().get_texts()}
+    assert {"trained", "stopped early", "Pareto front"} <= words
+    assert not axes.patches
+
+
+@pytest.mark.parametrize("rows", [[], [row(0, None, 5, "failed")], [row(0, 0.5, 7)]])
+@pytest.mark.parametrize("budget", [Budget(), Budget(max_params=10), Budget(max_size=1e6)])
+def test_few_candidates_make_a_picture_without_a_warning(tmp_path: Path, rows: list[Record], budget: Budget) -> None:
+    path = plot(tmp_path / "p.png", rows, budget, "t")
+    content = path.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])
+    assert content.startswith(b"\x89PNG")
+    assert width > height > 300
+
+
+def test_the_same_candidates_make_the_same_file(tmp_path: Path) -> None:
+    one, two = (plot(tmp_path / name, ROWS, Budget(max_params=LIMIT), "t").read_bytes() for name in ("a.png", "b.png"))
+    assert one == two

@@ -1,0 +1,91 @@
+"""Finished candidates as tables: columns, order, types, and the front."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archsearch.report import write_csv
+from archsearch.storage import Record
+from archsearch.tables import Reject, front, front_table, rejects_table, trials_table
+
+BASE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
+        "trial", "seed", "summary"]  # fmt: skip
+
+
+def row(trial: int, accuracy: float | None, params: int, state: str = "complete") -> Record:
+    return Record(f"{trial:012x}", accuracy, params, 4 * params, 10 * params, 64, 3, 0.5, trial, 0, "s", state)
+
+
+def test_the_front_is_sorted_by_size_and_holds_no_beaten_one() -> None:
+    rows = [row(0, 0.9, 300), row(1, 0.8, 100), row(2, 0.85, 400), row(3, 0.8, 120), row(4, 0.95, 500)]
+    assert [r.trial for r in front(rows)] == [1, 0, 4]
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "reference"])
+def test_only_complete_ones_are_on_the_front(state: str) -> None:
+    rows = [row(0, 0.5, 300), row(1, None if state == "failed" else 0.9, 100, state)]
+    assert [r.trial for r in front(rows)] == [0]
+
+
+def test_an_accuracy_of_nothing_is_one() -> None:
+    assert [r.trial for r in front([row(0, 0.0, 10), row(1, 0.1, 20)])] == [0, 1]
+
+
+points = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 9)), max_size=25)
+
+
+@given(points)
+def test_the_front_is_what_the_definition_says(points: list[tuple[int, int]]) -> None:
+    rows = [row(i, accuracy / 8, params) for i, (accuracy, params) in enumerate(points)]
+    best = {
+        (r.val_accuracy, r.params)
+        for r in rows
+        if not any(
+            o.params <= r.params and o.val_accuracy >= r.val_accuracy  # type: ignore[operator]
+            and (o.params, o.val_accuracy) != (r.params, r.val_accuracy)
+            for o in rows
+        )
+    }  # fmt: skip
+    found = front(rows)
+    assert {(r.val_accuracy, r.params) for r in found} == best
+    assert [r.params for r in found] == sorted(r.params for r in found)
+
+
+def test_columns_and_types() -> None:
+    rows = [row(0, 0.9, 300), row(1, None, 100, "failed")]
+    assert list(front_table(rows).columns) == BASE
+    trials = trials_table(rows)
+    assert list(trials.columns) == [*BASE, "state", "reason"]
+    assert list(trials.state) == ["complete", "failed"]
+    assert list(trials.params) == [300, 100]
+    assert trials.val_accuracy[0] == 0.9
+    assert math.isnan(trials.val_accuracy[1])
+
+
+def test_empty_tables_have_their_columns(tmp_path: Path) -> None:
+    for name, frame in (("a", front_table([])), ("b", trials_table([])), ("c", rejects_table([]))):
+        write_csv(tmp_path / name, frame)
+        assert list(pd.read_csv(tmp_path / name).columns) == list(frame.columns)
+        assert len(frame) == 0
+
+
+def test_accuracies_are_written_to_the_last_digit(tmp_path: Path) -> None:
+    accuracy = 1 / 3
+    write_csv(tmp_path / "t.csv", trials_table([row(0, accuracy, 7), row(1, None, 8, "failed")]))
+    first, second = [line.split(",")[1] for line in (tmp_path / "t.csv").read_text().splitlines()[1:]]
+    assert float(first) == accuracy
+    assert second == ""
+
+
+def test_whole_numbers_stay_whole_beside_empty_ones(tmp_path: Path) -> None:
+    rejects = [Reject("0" * 12, 10**10, 4, 5, "params>=1"), Reject("", None, None, None, "no network: too small")]
+    write_csv(tmp_path / "r.csv", rejects_table(rejects))
+    assert (tmp_path / "r.csv").read_text() == (
+        "arch,params,size_bytes,macs,broke\n000000000000,10000000000,4,5,params>=1\n,,,,no network: too small\n"
+    )

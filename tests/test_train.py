@@ -1,0 +1,287 @@
+"""Training: that it learns, repeats itself, and keeps its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from archsearch import Arch, InputError, build, load, train
+from archsearch.arch import Part, Stage
+from archsearch.blocks import registry
+from archsearch.data import Dataset, load_dataset
+from archsearch.errors import TrainingFailed
+from archsearch.layers import AdaptivePool, Aux, Conv, Expr, Flatten, Linear, Norm, seq
+from archsearch.modules import AuxHead
+from archsearch.recipe import Recipe
+from archsearch.train import Trainer, TrainingData, fit, make_optimiser, one_cycle, resolve_device
+
+CPU = torch.device("cpu")
+SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), (Stage("basic", 16, stride=2),), Part("linear"))
+
+
+def untouchable() -> tuple[torch.Tensor, torch.Tensor]:
+    raise AssertionError("the test split was read")
+
+
+@pytest.fixture(scope="module")
+def digits() -> TrainingData:
+    """Digits, with a test split that nothing may read."""
+    return TrainingData.of(replace(load_dataset("digits"), read_test=untouchable), 0, CPU)
+
+
+def toy(count: int = 40, side: int = 8, channels: int = 1, *, flip: bool = False) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
+    return Dataset("toy", ("a", "b"), images, torch.arange(count) % 2, None, flip, untouchable)
+
+
+def trained(data: TrainingData, seed: int = 0, arch: Arch = SMALL, **recipe: object) -> tuple[nn.Module, list[float]]:
+    curve: list[float] = []
+    module = fit(arch, data, Recipe(**{"epochs": 2, **recipe}), seed, lambda epoch, value: curve.append(value))
+    return module, curve
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def mean_loss(module: nn.Module, data: TrainingData) -> float:
+    module.eval()
+    with torch.no_grad():
+        return float(functional.cross_entropy(module(data.validation.images).float(), data.validation.labels))
+
+
+def test_a_small_network_learns_digits(digits: TrainingData) -> None:
+    torch.manual_seed(0)
+    before = mean_loss(build(SMALL), digits)
+    module, curve = trained(digits, epochs=3)
+    assert len(curve) == 3
+    assert curve[1] > 0.3
+    assert curve[-1] > 0.7
+    assert mean_loss(module, digits) < 0.7 * before
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(digits: TrainingData) -> None:
+    (one, first), (two, second), (other, _) = (trained(digits, seed, epochs=1) for seed in (1, 1, 2))
+    assert first == second
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_what_was_drawn_before_changes_nothing(digits: TrainingData) -> None:
+    one, _ = trained(digits, 1, epochs=1)
+    torch.rand(17)
+    two, _ = trained(digits, 1, epochs=1)
+    assert same(one, two)
+
+
+def test_only_kernels_and_matrices_are_decayed() -> None:
+    module = build(SMALL)
+    decayed, free = make_optimiser(module, Recipe(weight_decay=0.01), 64).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0.0)
+    norms = {id(p) for part in module.modules() if isinstance(part, nn.BatchNorm2d) for p in part.parameters()}
+    biases = {id(p) for name, p in module.named_parameters() if name.endswith("bias")}
+    assert {id(p) for p in free["params"]} == norms | biases
+    assert len(decayed["params"]) + len(free["params"]) == len(list(module.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_optimisers(digits: TrainingData, name: str, kind: type[torch.optim.Optimizer]) -> None:
+    optimiser = make_optimiser(build(SMALL), Recipe(optimiser=name, lr=0.4), 64)
+    assert type(optimiser) is kind
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1)  # linear in the batch, 0.4 at 256
+    if name == "sgd":
+        assert optimiser.param_groups[0]["nesterov"]
+        assert optimiser.param_groups[0]["momentum"] == 0.9
+    else:
+        assert trained(digits, optimiser=name, lr=0.02)[1][-1] > 0.4
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 0.2), (7, 0.5), (30, 0.0), (1, 0.2), (1000, 0.001)])
+def test_one_cycle_rises_to_one_and_falls_to_nothing(steps: int, warmup: float) -> None:
+    factor = one_cycle(steps, warmup)
+    values = [factor(step) for step in range(steps + 1)]
+    assert values[-1] == 0
+    assert all(0 < value <= 1 for value in values[:-1])
+    assert max(values) > 1 - 1 / (1 + warmup * steps) - 1e-9 if warmup else values[0] == 1
+    top = values.index(max(values))
+    assert values[:top] == sorted(values[:top])
+    assert values[top:] == sorted(values[top:], reverse=True)
+    assert abs(top - warmup * steps) <= 1
+
+
+def test_a_loss_that_is_not_finite_fails(digits: TrainingData) -> None:
+    with pytest.raises(TrainingFailed, match="the loss is not finite in epoch 1"):
+        trained(digits, lr=1e38)
+
+
+def test_a_batch_larger_than_the_dataset() -> None:
+    data = TrainingData.of(toy(10), 0, CPU)
+    arch = SMALL.adapted((1, 8, 8), 2)
+    curve = trained(data, arch=arch, batch_size=4096, epochs=2)[1]
+    assert len(curve) == 2
+    assert all(0 <= value <= 1 for value in curve)
+
+
+@pytest.fixture
+def aux_block(request: pytest.FixtureRequest) -> Iterator[Callable[[float], Arch]]:
+    """`aux_block(weight)` is a network with an auxiliary classifier of that weight."""
+
+    @registry.block("test-aux")
+    def block(c_in: int, width: int, stride: int, *, weight: float = 0.5) -> Expr:
+        head = seq(AdaptivePool(1), Flatten(), Linear(10))
+        return seq(Conv(width, 3, stride), Norm(), Aux(head, weight))
+
+    yield lambda weight: Arch(
+        (1, 8, 8), 10, Part("none"), (Stage("test-aux", 8, stride=2, dims=(("weight", weight),)),), Part("linear")
+    )
+    registry._REGISTRY.pop(("block", "test-aux"))
+    registry.expand.cache_clear()
+
+
+def test_auxiliary_classifiers_train_but_do_not_answer(
+    digits: TrainingData, aux_block: Callable[[float], Arch], tmp_path: Path
+) -> None:
+    strong, none = aux_block(1.0), aux_block(0.0)
+    (with_it, _), (without, _) = (trained(digits, 3, arch, epochs=1) for arch in (strong, none))
+    trunks = [[p for name, p in m.named_parameters() if ".head." not in name] for m in (with_it, without)]
+    assert not torch.equal(trunks[0][0], trunks[1][0])  # its loss reaches the layers before it
+    found = [part for part in with_it.modules() if isinstance(part, AuxHead)]
+    assert len(found) == 1
+    torch.manual_seed(3)
+    fresh = next(part for part in build(strong).modules() if isinstance(part, AuxHead))
+    shapes = [p.shape for p in fresh.parameters()]
+    assert [p.shape for p in found[0].parameters()] == shapes
+    with_it.eval()
+    answer = with_it(digits.validation.images[:5])
+    assert found[0].logits is None  # not even computed
+    trainer = Trainer(digits, Recipe(epochs=1), 0)
+    value = trainer(strong, lambda epoch, value: None)
+    trainer.save(tmp_path / "a.safetensors", strong)
+    assert train.accuracy(load(tmp_path / "a.safetensors"), digits.validation) == value
+    assert answer.shape == (5, 10)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu:x", "", "cuda:-3"])
+def test_a_device_that_is_none(name: str) -> None:
+    with pytest.raises(InputError, match=r"(unknown device|not available)") as caught:
+        resolve_device(name)
+    assert repr(name) in str(caught.value)
+    assert "auto" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["meta", "xpu", "cuda:99"])
+def test_a_device_that_is_not_here(name: str) -> None:
+    with pytest.raises(InputError, match="is not available here: use auto or cpu"):
+        resolve_device(name)
+
+
+def test_devices_that_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("auto").type == "cuda"
+    assert resolve_device("cuda:0").index == 0
+    with pytest.raises(InputError, match="'cuda:1' is not available"):
+        resolve_device("cuda:1")
+
+
+def settled(dataset: Dataset, **values: int) -> Recipe:
+    return TrainingData.of(dataset, 0, CPU).settle(Recipe(**values))
+
+
+@pytest.mark.parametrize(("side", "crop"), [(8, 0), (15, 0), (16, 2), (28, 3), (32, 4), (64, 8)])
+def test_crops_are_an_eighth_and_none_below_16_pixels(side: int, crop: int) -> None:
+    assert settled(toy(side=side)).crop == crop
+
+
+def test_flips_are_those_of_the_dataset(digits: TrainingData) -> None:
+    assert settled(toy(flip=True)).flip == 1
+    assert settled(toy(flip=False)).flip == 0
+    assert digits.settle(Recipe()).flip == 0
+    assert digits.settle(Recipe()).crop == 0
+
+
+@pytest.mark.parametrize(("count", "batch"), [(40, 32), (1500, 64), (4000, 128), (20_000, 256)])
+def test_batches_are_a_twentieth_between_32_and_256(count: int, batch: int) -> None:
+    assert settled(toy(count, 2)).batch_size == batch
+
+
+def test_what_is_chosen_stays() -> None:
+    recipe = settled(toy(flip=True), batch_size=7, crop=1, flip=0)
+    assert (recipe.batch_size, recipe.crop, recipe.flip) == (7, 1, 0)
+
+
+def test_the_split_is_fixed_by_the_seed_and_stratified() -> None:
+    dataset = load_dataset("digits")
+    one, two, other = (TrainingData.of(dataset, seed, CPU) for seed in (1, 1, 2))
+    assert torch.equal(one.validation.images, two.validation.images)
+    assert not torch.equal(one.validation.images, other.validation.images)
+    assert len(one.train) + len(one.validation) == len(dataset.labels)
+    shares = torch.bincount(one.validation.labels) / torch.bincount(dataset.labels)
+    assert float((shares - 0.2).abs().max()) < 0.01
+
+
+def test_a_validation_split_of_the_datasets_own_is_kept() -> None:
+    dataset = replace(toy(40), validation=(toy(6).images, toy(6).labels))
+    data = TrainingData.of(dataset, 0, CPU)
+    assert (len(data.train), len(data.validation)) == (40, 6)
+
+
+def test_the_accuracy_is_that_of_the_last_epoch(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.5, 0.9, 0.3])
+    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    seen: list[tuple[int, float]] = []
+    value = Trainer(digits, Recipe(epochs=3), 0)(SMALL, lambda epoch, value: seen.append((epoch, value)))
+    assert value == 0.3
+    assert seen == [(1, 0.5), (2, 0.9), (3, 0.3)]
+
+
+def test_a_training_depends_on_seed_and_candidate_alone(digits: TrainingData) -> None:
+    other = Arch((1, 8, 8), 10, Part("none"), (Stage("nin", 8, stride=2),), Part("linear"))
+    quiet = lambda epoch, value: None  # noqa: E731
+    recipe = Recipe(epochs=1)
+    first = Trainer(digits, recipe, 5)
+    alone = first(SMALL, quiet)
+    second = Trainer(digits, recipe, 5)
+    second(other, quiet)
+    assert second(SMALL, quiet) == alone
+    assert first.module is not None
+    assert second.module is not None
+    assert same(first.module, second.module)
+    third = Trainer(digits, recipe, 6)
+    third(SMALL, quiet)
+    assert third.module is not None
+    assert not same(first.module, third.module)
+
+
+def test_searched_recipe_values_win(digits: TrainingData) -> None:
+    seen: list[int] = []
+    arch = replace(SMALL, recipe={"epochs": 1})
+    Trainer(digits, Recipe(epochs=3), 0)(arch, lambda epoch, value: seen.append(epoch))
+    assert seen == [1]
+
+
+def test_a_recipe_that_is_none_fails_the_candidate(digits: TrainingData) -> None:
+    with pytest.raises(TrainingFailed, match="epochs = 0"):
+        Trainer(digits, Recipe(), 0)(replace(SMALL, recipe={"epochs": 0}), lambda epoch, value: None)
+
+
+def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(digits, Recipe(epochs=1), 0)
+    with pytest.raises(RuntimeError):
+        trainer.save(tmp_path / "early.safetensors", SMALL)
+    value = trainer(SMALL, lambda epoch, value: None)
+    trainer.save(tmp_path / "w.safetensors", SMALL, val_accuracy=value)
+    assert train.accuracy(load(tmp_path / "w.safetensors"), digits.validation) == value
