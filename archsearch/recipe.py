@@ -21,6 +21,8 @@ class Recipe:
     `lr`: peak learning rate for a batch of 256, scaled linearly with the batch (Goyal et al. 2017); one cycle:
         linearly up over `warmup` of the steps, then linearly to zero.
     `batch_size`, `crop` (pixels) and `flip` (0 or 1) are chosen from the dataset where they are -1.
+    `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
+    `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
     """
 
     epochs: int = 20
@@ -34,6 +36,8 @@ class Recipe:
     crop: int = AUTO
     flip: int = AUTO
     cutout: int = 0
+    ema: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         rules = [
@@ -48,6 +52,8 @@ class Recipe:
             ("crop", self.crop >= AUTO, "at least 0, or -1 to choose it"),
             ("flip", self.flip in (AUTO, 0, 1), "0, 1, or -1 to choose it"),
             ("cutout", self.cutout >= 0, "at least 0"),
+            ("ema", 0 <= self.ema < float("inf"), "at least 0"),
+            ("patience", self.patience >= 0, "at least 0"),
         ]
         problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
         if problems:

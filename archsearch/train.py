@@ -4,64 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from archsearch import weights
 from archsearch.arch import Arch
 from archsearch.data import Dataset, DeviceData, epoch, split
-from archsearch.errors import InputError, SpecError, TrainingFailed
-from archsearch.modules import AuxHead, build
+from archsearch.devices import (
+    Stopwatch,
+    autocast_dtype,
+    determinism,
+    free_memory,
+    out_of_memory,
+    peak_memory,
+    reset_peak,
+)
+from archsearch.errors import SpecError, TrainingFailed
+from archsearch.modules import build
+from archsearch.optim import Average, initialise, make_optimiser, one_cycle
 from archsearch.recipe import AUTO, Recipe
+from archsearch.step import Step
 
 Report = Callable[[int, float], None]
 _EVAL_BATCH = 1000
 _ONE_THREAD_MACS = 2e8
+_DIVERGED = 10.0
 _CORES = torch.get_num_threads()
-
-
-def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU; else any of cpu, cuda, cuda:1, mps that is there.
-
-    Raises:
-        InputError: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"unknown device {name!r}: use auto, cpu, cuda, cuda:1 or mps") from None
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(device.type, False):
-        raise InputError(f"device {name!r} is not available here: use auto or cpu")
-    return device
-
-
-def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the hardware computes in it, None where float32 is faster."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu":
-        flags = torch.backends.cpu.get_cpu_capability(), _cpu_flags()
-        return torch.bfloat16 if flags[0].startswith("AVX512") and flags[1] & {"avx512_bf16", "amx_bf16"} else None
-    return None
-
-
-def _cpu_flags() -> set[str]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 @dataclass(frozen=True)
@@ -102,129 +76,137 @@ class TrainingData:
         return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip})
 
 
-def fit(arch: Arch, data: TrainingData, recipe: Recipe, seed: int, report: Report) -> nn.Module:
+def fit(
+    arch: Arch,
+    data: TrainingData,
+    recipe: Recipe,
+    seed: int,
+    report: Report,
+    *,
+    threads: int | None = None,
+    deterministic: bool = False,
+    watch: Stopwatch | None = None,
+) -> nn.Module:
     """Train a network and report its validation accuracy after every epoch; returns it after the last one.
 
-    `seed` fixes initial weights, order and augmentation. Reruns are equal to the last digit on one CPU with
-    one number of threads, not from device to device.
+    Args:
+        seed: fixes initial weights, order and augmentation. Reruns are equal to the last digit on one CPU with
+            one number of threads; on CUDA only if `deterministic`; never from device to device.
+        threads: of the CPU, at most; by default all cores.
+        deterministic: as `devices.determinism`.
+        watch: is told what went into data, step and eval.
 
     Raises:
-        TrainingFailed: the loss is no longer finite, or the device's memory does not suffice.
+        TrainingFailed: the loss is not finite or has exploded, or the device's memory does not suffice.
     """
-    torch.set_num_threads(_threads(arch, data.settle(recipe).batch_size))
+    recipe = data.settle(recipe)
+    torch.set_num_threads(_threads(arch, recipe.batch_size, threads or _CORES))
     torch.manual_seed(seed)
     generator = torch.Generator(device=data.device).manual_seed(seed)
     module = build(arch)
     initialise(module)
     module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe = data.settle(recipe)
     try:
-        _epochs(module, data, recipe, generator, report)
-    except torch.OutOfMemoryError:
-        raise TrainingFailed(f"out of memory on {data.device} with batches of {recipe.batch_size}") from None
-    return module
+        with determinism(deterministic, data.device):
+            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device)).run(report)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+    free_memory(data.device)
+    raise TrainingFailed(f"out of memory on {data.device}, with micro-batches of a few images too")
 
 
-def _threads(arch: Arch, batch: int) -> int:
+def _threads(arch: Arch, batch: int, most: int) -> int:
     """CPU threads for a step: one for little work, where a second one waits more than it helps."""
-    return 1 if arch.cost.macs * batch < _ONE_THREAD_MACS else _CORES
+    return 1 if arch.cost.macs * batch < _ONE_THREAD_MACS else most
 
 
-def initialise(module: nn.Module) -> None:
-    """Kaiming-normal kernels for the number of inputs (He et al. 2015, arXiv 1502.01852), in place."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+class _Fit:
+    """The epochs of one training."""
 
+    def __init__(
+        self, module: nn.Module, data: TrainingData, recipe: Recipe, generator: torch.Generator, watch: Stopwatch
+    ) -> None:
+        self.module, self.data, self.recipe, self.generator, self.watch = module, data, recipe, generator, watch
+        self.batch = min(recipe.batch_size, len(data.train))
+        self.steps = max(1, len(data.train) // self.batch)
+        self.optimiser = make_optimiser(module, recipe, self.batch)
+        self.peak = recipe.lr * self.batch / 256
+        self.cycle = one_cycle(recipe.epochs * self.steps, recipe.warmup)
+        self.step = Step(module, self.optimiser, recipe.label_smoothing, data.device)
+        self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
+        self.done = 0
 
-def _epochs(module: nn.Module, data: TrainingData, recipe: Recipe, generator: torch.Generator, report: Report) -> None:
-    batch = min(recipe.batch_size, len(data.train))
-    steps = max(1, len(data.train) // batch)
-    optimiser = make_optimiser(module, recipe, batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, one_cycle(recipe.epochs * steps, recipe.warmup))
-    step = _step(module, recipe, optimiser, autocast_dtype(data.device), data.device)
-    for number in range(1, recipe.epochs + 1):
-        module.train()
-        losses = []
-        batches = epoch(
-            data.train,
-            batch,
-            generator=generator,
+    @property
+    def result(self) -> nn.Module:
+        """What is evaluated and kept."""
+        return self.average.module if self.average else self.module
+
+    def run(self, report: Report) -> nn.Module:
+        """All epochs, or fewer with early stopping."""
+        best, since = -1.0, 0
+        for number in range(1, self.recipe.epochs + 1):
+            self._epoch(number)
+            value = accuracy(self.result, self.data.validation)
+            self.watch.lap("eval")
+            report(number, value)
+            self.watch.start()
+            best, since = (value, 0) if value > best else (best, since + 1)
+            if self.recipe.patience and since >= self.recipe.patience:
+                break
+        return self.result
+
+    def _epoch(self, number: int) -> None:
+        self.module.train()
+        total = torch.zeros((), device=self.data.device)
+        on_cpu = self.data.device.type == "cpu"
+        self.watch.start()
+        for images, labels in self._batches():
+            self.watch.lap("data")
+            self._set_lr(self.peak * self.cycle(self.done))
+            loss = self.step(images, labels)
+            if self.average:
+                self.average.update()
+            self.done += 1
+            total += loss
+            if on_cpu and not math.isfinite(float(loss)):  # on a GPU a look at every loss would wait for it
+                break
+            self.watch.lap("step")
+        _check(float(total) / self.steps, number, len(self.data.dataset.classes))
+
+    def _batches(self) -> Any:
+        recipe = self.recipe
+        return epoch(
+            self.data.train,
+            self.batch,
+            generator=self.generator,
             crop=recipe.crop,
             flip=bool(recipe.flip),
             cutout=recipe.cutout,
         )
-        for images, labels in batches:
-            losses.append(step(images, labels))
-            schedule.step()
-        if not torch.isfinite(torch.stack(losses)).all():
-            raise TrainingFailed(f"the loss is not finite in epoch {number}")
-        report(number, accuracy(module, data.validation))
+
+    def _set_lr(self, value: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = value
 
 
-def _step(
-    module: nn.Module,
-    recipe: Recipe,
-    optimiser: torch.optim.Optimizer,
-    dtype: torch.dtype | None,
-    device: torch.device,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """One optimiser step; its loss stays on the device."""
-    auxiliary = [part for part in module.modules() if isinstance(part, AuxHead)]
-
-    def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-
-    def step(images: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            logits = module(images)
-        loss = loss_of(logits, labels)
-        for part in auxiliary:
-            if part.logits is not None:
-                loss = loss + part.weight * loss_of(part.logits, labels)
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimiser.step()
-        return loss.detach()
-
-    return step
-
-
-def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms and biases."""
-    params = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in params if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    lr = recipe.lr * batch / 256
-    if recipe.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-    adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return adam(groups, lr=lr)
-
-
-def one_cycle(steps: int, warmup: float) -> Callable[[int], float]:
-    """Factor on the learning rate: linearly up to 1 over `warmup` of the steps, then linearly to 0."""
-    rise = warmup * steps
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)
-        return max(0.0, (steps - step) / max(1.0, steps - rise))
-
-    return factor
+def _check(loss: float, epoch: int, classes: int) -> None:
+    """Refuse to go on with a training whose mean loss in an epoch is useless."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(f"the loss is not finite in epoch {epoch}")
+    chance = math.log(max(2, classes))
+    if loss > _DIVERGED * chance:
+        raise TrainingFailed(f"diverged in epoch {epoch}: mean loss {loss:.3g}, where guessing has {chance:.3g}")
 
 
 @torch.no_grad()
 def accuracy(module: nn.Module, data: DeviceData) -> float:
     """The share of images that the module labels correctly, in evaluation mode."""
     module.eval()
-    dtype = autocast_dtype(data.images.device)
-    correct = torch.zeros((), dtype=torch.int64, device=data.images.device)
-    with torch.autocast(data.images.device.type, dtype=dtype, enabled=dtype is not None):
+    device = data.images.device
+    dtype = autocast_dtype(device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for images, labels in zip(
             torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
         ):
@@ -237,34 +219,74 @@ class Trainer:
 
     The seed of a candidate's training comes from the search's seed and the candidate's id alone, so that it
     does not depend on what was trained before.
+
+    Attributes:
+        usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
+            data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest), peak_memory_bytes.
     """
 
-    def __init__(self, data: TrainingData, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        recipe: Recipe,
+        seed: int,
+        threads: int | None = None,
+        deterministic: bool = False,
+    ) -> None:
         self.data = data
         self.recipe = recipe
         self.seed = seed
+        self.threads = threads
+        self.deterministic = deterministic
         self.module: nn.Module | None = None
+        self.usage: dict[str, float] = {}
 
     def __call__(self, arch: Arch, report: Report) -> float:
         """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
-        last = 0.0
+        curve: list[float] = []
+        clock, watch = time.perf_counter(), Stopwatch(self.data.device)
+        reset_peak(self.data.device)
+        self.module, self.usage = None, {}
 
         def note(number: int, value: float) -> None:
-            nonlocal last
-            last = value
+            curve.append(value)
             report(number, value)
 
-        self.module = None
+        try:
+            self.module = self._fit(arch, note, watch)
+        finally:
+            self.usage = self._used(watch, time.perf_counter() - clock, len(curve))
+        return curve[-1]
+
+    def _fit(self, arch: Arch, report: Report, watch: Stopwatch) -> nn.Module:
         try:
             recipe = self.recipe.with_values(arch.recipe)
         except SpecError as error:
             raise TrainingFailed(str(error)) from None
         try:
-            self.module = fit(arch, self.data, recipe, self._seed(arch), note)
+            return fit(
+                arch,
+                self.data,
+                recipe,
+                self._seed(arch),
+                report,
+                threads=self.threads,
+                deterministic=self.deterministic,
+                watch=watch,
+            )
         except RuntimeError as error:
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
             raise TrainingFailed(str(error).splitlines()[0]) from error
-        return last
+
+    def _used(self, watch: Stopwatch, wall: float, epochs: int) -> dict[str, float]:
+        seconds = {"data": 0.0, "step": 0.0, "eval": 0.0, **watch.seconds()}
+        training = seconds["data"] + seconds["step"]
+        return {
+            "images_per_second": round(epochs * len(self.data.train) / training, 1) if epochs and training else 0.0,
+            **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
+            "overhead_seconds": round(wall - sum(seconds.values()), 3),
+            "peak_memory_bytes": peak_memory(self.data.device),
+        }
 
     def _seed(self, arch: Arch) -> int:
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{arch.id}".encode()).digest()[:4], "big")

@@ -19,11 +19,12 @@ import optuna
 from archsearch import pareto
 from archsearch.budget import Budget
 from archsearch.data import load_dataset
+from archsearch.devices import resolve_device
 from archsearch.draft import SAMPLERS
 from archsearch.recipe import Recipe
 from archsearch.search import Result, search
 from archsearch.space import load_space
-from archsearch.train import Trainer, TrainingData, resolve_device
+from archsearch.train import Trainer, TrainingData
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

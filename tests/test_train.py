@@ -15,11 +15,13 @@ from archsearch import Arch, InputError, build, load, train
 from archsearch.arch import Part, Stage
 from archsearch.blocks import registry
 from archsearch.data import Dataset, load_dataset
+from archsearch.devices import resolve_device
 from archsearch.errors import TrainingFailed
 from archsearch.layers import AdaptivePool, Aux, Conv, Expr, Flatten, Linear, Norm, seq
 from archsearch.modules import AuxHead
+from archsearch.optim import make_optimiser, one_cycle
 from archsearch.recipe import Recipe
-from archsearch.train import Trainer, TrainingData, fit, make_optimiser, one_cycle, resolve_device
+from archsearch.train import Trainer, TrainingData, fit
 
 CPU = torch.device("cpu")
 SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), (Stage("basic", 16, stride=2),), Part("linear"))

@@ -102,9 +102,10 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     import optuna
 
     from archsearch.data import load_dataset
+    from archsearch.devices import resolve_device
     from archsearch.search import check_feasible
     from archsearch.storage import faults
-    from archsearch.train import TrainingData, resolve_device
+    from archsearch.train import TrainingData
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     device = resolve_device(options["device"])

@@ -1,0 +1,76 @@
+"""What moves the weights: initialisation, optimiser, learning-rate cycle, averaged weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from archsearch.recipe import Recipe
+
+
+def initialise(module: nn.Module) -> None:
+    """Kaiming-normal kernels for the number of inputs (He et al. 2015, arXiv 1502.01852), in place."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
+    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms and biases."""
+    params = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in params if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    lr = recipe.lr * batch / 256
+    fused = all(p.device.type in ("cpu", "cuda") for p in params)
+    if recipe.optimiser == "sgd":
+        nesterov = recipe.momentum > 0
+        return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return adam(groups, lr=lr, fused=fused)
+
+
+def one_cycle(steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor on the learning rate: linearly up to 1 over `warmup` of the steps, then linearly to 0."""
+    rise = warmup * steps
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return max(0.0, (steps - step) / max(1.0, steps - rise))
+
+    return factor
+
+
+class Average:
+    """An exponential moving average of a module's weights and statistics, over about `horizon` steps.
+
+    Early on the horizon is half of the steps so far, so that the average does not remember the start
+    (as in Polyak averaging with a decay that grows, Tarvainen & Valpola 2017, arXiv 1703.01780).
+    """
+
+    def __init__(self, module: nn.Module, horizon: float) -> None:
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self._horizon = horizon
+        self._steps = 0
+        self._pairs = list(zip(_floats(self.module), _floats(module), strict=True))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the module's present weights."""
+        self._steps += 1
+        weight = max(1 / self._horizon, 1 / (1 + self._steps / 2)) if self._horizon > 1 else 1.0
+        mine, theirs = zip(*self._pairs, strict=True)
+        torch._foreach_lerp_(mine, theirs, weight)
+
+
+def _floats(module: nn.Module) -> list[torch.Tensor]:
+    """Everything in a module's state that can be averaged."""
+    return [value for value in module.state_dict(keep_vars=True).values() if value.is_floating_point()]
