@@ -1,0 +1,157 @@
+"""Our training loop against the usual one, on the two course ResNets: `python benchmarks/train_speed.py`.
+
+The usual loop: torchvision's v1 transforms on PIL images (crop, flip, to tensor, normalise), a DataLoader with as
+many workers as cores, float32, contiguous, SGD with momentum, `loss.item()` after every step. Ours is
+`archsearch.train`. Random images of CIFAR-10's shape, equal batches, rounds in turn; one line a figure, ratios first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from archsearch import references
+from archsearch.arch import Arch
+from archsearch.data import Dataset
+from archsearch.devices import autocast_dtype, resolve_device
+from archsearch.modules import build
+from archsearch.recipe import Recipe
+from archsearch.train import Trainer, TrainingData
+
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", default="4096,1024", help="of a round, for the small and the large network")
+    return parser.parse_args(arguments)
+
+
+class Pictures(TorchDataset[tuple[Tensor, int]]):
+    """uint8 (N, 32, 32, 3) images as PIL images under v1 transforms."""
+
+    def __init__(self, pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+        from PIL import Image
+        from torchvision import transforms
+
+        self.images = [Image.fromarray(image) for image in pixels]
+        self.labels = labels.tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.images[index]), self.labels[index]
+
+
+def usual(arch: Arch, pictures: Pictures, batch: int, device: torch.device) -> Callable[[], float]:
+    """One epoch of the usual loop, in images a second from the first batch to the last."""
+    module = build(arch).to(device)
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    entropy = nn.CrossEntropyLoss()
+    workers = os.cpu_count() or 1
+    loader = DataLoader(
+        pictures, batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=True,
+        pin_memory=device.type == "cuda",
+    )  # fmt: skip
+
+    def epoch() -> float:
+        module.train()
+        start, count = time.perf_counter(), 0
+        for images, labels in loader:
+            images, labels = images.to(device), labels.to(device)
+            loss = entropy(module(images), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            loss.item()
+            count += len(labels)
+        return count / (time.perf_counter() - start)
+
+    return epoch
+
+
+def ours(arch: Arch, data: TrainingData, batch: int) -> Callable[[], float]:
+    """Two epochs of ours, in images a second over data and step; evaluation is timed apart."""
+    trainer = Trainer(data, Recipe(epochs=2, batch_size=batch), 0)
+
+    def epoch() -> float:
+        trainer(arch, lambda number, accuracy: None)
+        return trainer.usage["images_per_second"]
+
+    return epoch
+
+
+def peak(device: torch.device) -> float:
+    """GFLOP/s of a large matrix product in the precision of training: the limit for convolutions."""
+    dtype = autocast_dtype(device) or torch.float32
+    size = 8192 if device.type == "cuda" else 2048
+    one = torch.randn(size, size, device=device, dtype=dtype)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        float((one @ one)[0, 0])
+        times.append(time.perf_counter() - start)
+    return float(2 * size**3 / min(times) / 1e9)
+
+
+def compare(name: str, count: int, options: argparse.Namespace, device: torch.device) -> None:
+    """All figures of one network."""
+    arch = references.load(name).arch
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, count)
+    tensors = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    few = tensors[0][:256], tensors[1][:256]
+    dataset = Dataset("random", tuple("0123456789"), *tensors, few, True, lambda: few)
+    data = TrainingData.of(dataset, 0, device)
+    loops = usual(arch, Pictures(pixels, labels), options.batch, device), ours(arch, data, options.batch)
+    for loop in loops:
+        loop()
+    pairs = [tuple(loop() for loop in loops) for _ in range(options.rounds)]
+    ratios = [mine / theirs for theirs, mine in pairs]
+    theirs, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
+    limit = peak(device)
+    flops = 6 * arch.cost.macs * mine / 1e9
+    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"{name} ({arch.cost.params:,} params) ours / usual: {statistics.median(ratios):.2f} (rounds {shown})")
+    print(f"{name} images a second: ours {mine:.0f}, usual {theirs:.0f}; an epoch of 50,000: {50_000 / mine:.2f} s")
+    print(f"{name} FLOP/s: {flops:.0f} G, {flops / limit:.0%} of a large matrix product's {limit:.0f} G", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Both networks."""
+    options = parse(arguments)
+    device = resolve_device(options.device)
+    precision = autocast_dtype(device) or torch.float32
+    print(f"{device}, {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {precision}", flush=True)
+    counts = [int(count) for count in options.images.split(",")]
+    for name, count in zip(("resnet-course-small", "resnet-course-large"), counts, strict=True):
+        compare(name, count, options, device)
+
+
+if __name__ == "__main__":
+    main()
