@@ -1,14 +1,17 @@
-"""What moves the weights: initialisation, optimiser, learning-rate cycle, averaged weights."""
+"""What moves the weights: initialisation, optimiser, learning-rate cycle, averaged weights and statistics."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from archsearch.recipe import Recipe
+
+_CHUNK = 512  # images that recalibration takes at a time
 
 
 def initialise(module: nn.Module) -> None:
@@ -69,6 +72,30 @@ class Average:
         weight = max(1 / self._horizon, 1 / (1 + self._steps / 2)) if self._horizon > 1 else 1.0
         mine, theirs = zip(*self._pairs, strict=True)
         torch._foreach_lerp_(mine, theirs, weight)
+
+
+@torch.no_grad()
+def recalibrate(module: nn.Module, images: torch.Tensor) -> None:
+    """Set the running statistics of every BatchNorm to those of `images` (N, C, H, W) under the present weights.
+
+    Running averages lag behind weights that move fast, most of all in the first epochs, and do not belong to
+    averaged weights at all ("precise BatchNorm", Wu & Johnson 2021, arXiv 2105.07576). Leaves `module` in
+    evaluation mode; does nothing with fewer than two images, which have no variance.
+    """
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    module.eval()
+    if len(images) < 2 or not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+        norm.momentum = None  # the plain mean over the chunks
+    for some in images.chunk(math.ceil(len(images) / _CHUNK)):
+        module(some)
+    module.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def _floats(module: nn.Module) -> list[torch.Tensor]:

@@ -27,12 +27,13 @@ from archsearch.devices import (
 )
 from archsearch.errors import SpecError, TrainingFailed
 from archsearch.modules import build
-from archsearch.optim import Average, initialise, make_optimiser, one_cycle
+from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate
 from archsearch.recipe import AUTO, Recipe
 from archsearch.step import Step
 
 Report = Callable[[int, float], None]
 _EVAL_BATCH = 1000
+_STATISTICS = 2048
 _ONE_THREAD_MACS = 2e8
 _DIVERGED = 10.0
 _CORES = torch.get_num_threads()
@@ -136,6 +137,7 @@ class _Fit:
         self.step = Step(module, self.optimiser, recipe.label_smoothing, data.device)
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.done = 0
+        self.sample = _sample(data.train)
 
     @property
     def result(self) -> nn.Module:
@@ -147,7 +149,7 @@ class _Fit:
         best, since = -1.0, 0
         for number in range(1, self.recipe.epochs + 1):
             self._epoch(number)
-            value = accuracy(self.result, self.data.validation)
+            value = self._evaluate()
             self.watch.lap("eval")
             report(number, value)
             self.watch.start()
@@ -155,6 +157,12 @@ class _Fit:
             if self.recipe.patience and since >= self.recipe.patience:
                 break
         return self.result
+
+    def _evaluate(self) -> float:
+        dtype = autocast_dtype(self.data.device)
+        with torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None):
+            recalibrate(self.result, self.sample)
+        return accuracy(self.result, self.data.validation)
 
     def _epoch(self, number: int) -> None:
         self.module.train()
@@ -188,6 +196,13 @@ class _Fit:
     def _set_lr(self, value: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = value
+
+
+def _sample(train: DeviceData) -> torch.Tensor:
+    """Images for recalibration: a quarter of them, 2,048 at most; evenly spaced, for datasets sorted by class."""
+    count = min(_STATISTICS, max(2, len(train) // 4), len(train))
+    chosen = torch.linspace(0, len(train) - 1, count).long().to(train.images.device)
+    return train.images[chosen].contiguous(memory_format=torch.channels_last)
 
 
 def _check(loss: float, epoch: int, classes: int) -> None:
