@@ -110,12 +110,74 @@ def peak(device: torch.device) -> float:
     dtype = autocast_dtype(device) or torch.float32
     size = 8192 if device.type == "cuda" else 2048
     one = torch.randn(size, size, device=device, dtype=dtype)
+    return 2 * size**3 / _best(lambda: one @ one, device) / 1e9
+
+
+def bandwidth(device: torch.device) -> float:
+    """GB/s of a large copy, reads and writes counted."""
+    one = torch.randn(1 << 26, device=device)
+    two = torch.empty_like(one)
+    return 2 * one.nbytes / _best(lambda: two.copy_(one), device) / 1e9
+
+
+def _best(work: Callable[[], Tensor], device: torch.device) -> float:
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        float((one @ one)[0, 0])
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return float(2 * size**3 / min(times) / 1e9)
+    return min(times)
+
+
+def traffic(arch: Arch, width: int) -> float:
+    """Bytes that one image moves in a step at `width` bytes an element: each layer reads its input and writes its
+    output once forward, and twice as much backward; weights are shared by the batch and left out."""
+    module, elements = build(arch).eval(), 0
+
+    def count(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal elements
+        elements += inputs[0].numel() + output.numel()
+
+    for part in module.modules():
+        if not list(part.children()):
+            part.register_forward_hook(count)
+    with torch.no_grad():
+        module(torch.zeros(1, *arch.input_shape))
+    return 3 * width * elements
+
+
+def profile(name: str, step: Callable[[], float]) -> None:
+    """Where the CPU's or the GPU's time goes, by kind of operation."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    cuda = torch.cuda.is_available()
+    with record(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:
+        step()
+    kinds: dict[str, float] = {}
+    for event in found.key_averages():
+        spent = event.self_device_time_total if cuda else event.self_cpu_time_total
+        kinds[_kind(event.key)] = kinds.get(_kind(event.key), 0.0) + spent
+    total = sum(kinds.values())
+    shares = sorted(kinds.items(), key=lambda item: -item[1])
+    print(
+        f"{name} an epoch goes into: {', '.join(f'{kind} {spent / total:.0%}' for kind, spent in shares)}", flush=True
+    )
+
+
+def _kind(key: str) -> str:
+    """The kind of work behind an operation's name."""
+    kinds = {
+        "convolution backward": ("convolution_backward", "dgrad", "wgrad"),
+        "convolution": ("conv", "fprop", "xmma", "gemm", "addmm", "aten::mm"),
+        "batch norm": ("batch_norm", "bn_"),
+        "activations and sums": ("clamp", "threshold", "relu", "aten::add", "elementwise"),
+        "optimiser": ("sgd", "adam", "foreach", "multi_tensor", "lerp"),
+        "data": ("index", "gather", "randint", "randperm", "aten::where"),
+    }
+    return next((kind for kind, parts in kinds.items() if any(part in key.lower() for part in parts)), "other")
 
 
 def compare(name: str, count: int, options: argparse.Namespace, device: torch.device) -> None:
@@ -134,12 +196,23 @@ def compare(name: str, count: int, options: argparse.Namespace, device: torch.de
     pairs = [tuple(loop() for loop in loops) for _ in range(options.rounds)]
     ratios = [mine / theirs for theirs, mine in pairs]
     theirs, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
-    limit = peak(device)
-    flops = 6 * arch.cost.macs * mine / 1e9
     shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"{name} ({arch.cost.params:,} params) ours / usual: {statistics.median(ratios):.2f} (rounds {shown})")
     print(f"{name} images a second: ours {mine:.0f}, usual {theirs:.0f}; an epoch of 50,000: {50_000 / mine:.2f} s")
-    print(f"{name} FLOP/s: {flops:.0f} G, {flops / limit:.0%} of a large matrix product's {limit:.0f} G", flush=True)
+    limits(name, arch, mine, device)
+    profile(name, loops[1])
+
+
+def limits(name: str, arch: Arch, rate: float, device: torch.device) -> None:
+    """How near a step at `rate` images a second is to what the hardware does."""
+    width = 2 if autocast_dtype(device) else 4
+    flops, moved = 6 * arch.cost.macs / 1e9, traffic(arch, width) / 1e9
+    compute, memory = flops / peak(device), moved / bandwidth(device)
+    print(
+        f"{name} limit: {1e3 * flops:.1f} MFLOP and {1e3 * moved:.2f} MB an image; {1e3 * compute:.3f} ms at the speed of a "
+        f"large matrix product ({flops / compute:.0f} GFLOP/s), {1e3 * memory:.3f} ms at that of a large copy "
+        f"({moved / memory:.0f} GB/s); a step takes {1e3 / rate:.3f} ms, so {rate * max(compute, memory):.0%} of the nearer limit"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
