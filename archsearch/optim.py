@@ -24,20 +24,34 @@ def initialise(module: nn.Module) -> None:
 
 
 def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms and biases."""
+    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms and biases.
+
+    On CUDA the learning rate is a tensor there, so that a captured step can be told another one.
+    """
     params = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in params if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    lr = recipe.lr * batch / 256
-    fused = all(p.device.type in ("cpu", "cuda") for p in params)
+    kinds = {p.device.type for p in params}
+    on_cuda, fused = kinds == {"cuda"}, kinds <= {"cpu", "cuda"}
+    peak = recipe.lr * batch / 256
+    lr = torch.tensor(peak, device=params[0].device) if on_cuda else peak
     if recipe.optimiser == "sgd":
         nesterov = recipe.momentum > 0
         return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
     adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return adam(groups, lr=lr, fused=fused)
+    return adam(groups, lr=lr, fused=fused, capturable=on_cuda)
+
+
+def set_lr(optimiser: torch.optim.Optimizer, value: float) -> None:
+    """Give all groups another learning rate."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
 
 
 def one_cycle(steps: int, warmup: float) -> Callable[[int], float]:

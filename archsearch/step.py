@@ -60,7 +60,8 @@ class Step:
         return total
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
+        # no cache of cast weights: a captured graph would replay stale ones (pytorch issue 71631)
+        with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None, cache_enabled=False):
             logits = self._module(images)
         loss = self._entropy(logits, labels)
         for part in self._auxiliary:

@@ -26,8 +26,9 @@ from archsearch.devices import (
     reset_peak,
 )
 from archsearch.errors import SpecError, TrainingFailed
+from archsearch.graphs import Stepper, graphed
 from archsearch.modules import build
-from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate
+from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate, set_lr
 from archsearch.recipe import AUTO, Recipe
 from archsearch.step import Step
 
@@ -134,7 +135,7 @@ class _Fit:
         self.optimiser = make_optimiser(module, recipe, self.batch)
         self.peak = recipe.lr * self.batch / 256
         self.cycle = one_cycle(recipe.epochs * self.steps, recipe.warmup)
-        self.step = Step(module, self.optimiser, recipe.label_smoothing, data.device)
+        self.step: Stepper = Step(module, self.optimiser, recipe.label_smoothing, data.device)
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.done = 0
         self.sample = _sample(data.train)
@@ -167,11 +168,14 @@ class _Fit:
     def _epoch(self, number: int) -> None:
         self.module.train()
         total = torch.zeros((), device=self.data.device)
-        on_cpu = self.data.device.type == "cpu"
+        on_cpu, on_cuda = (self.data.device.type == kind for kind in ("cpu", "cuda"))
         self.watch.start()
         for images, labels in self._batches():
             self.watch.lap("data")
-            self._set_lr(self.peak * self.cycle(self.done))
+            if on_cuda and not self.done:
+                self.step = graphed(self.step, self.module, self.optimiser, images, labels)
+                self.watch.lap("")
+            set_lr(self.optimiser, self.peak * self.cycle(self.done))
             loss = self.step(images, labels)
             if self.average:
                 self.average.update()
@@ -192,10 +196,6 @@ class _Fit:
             flip=bool(recipe.flip),
             cutout=recipe.cutout,
         )
-
-    def _set_lr(self, value: float) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = value
 
 
 def _sample(train: DeviceData) -> torch.Tensor:

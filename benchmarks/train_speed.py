@@ -209,9 +209,10 @@ def limits(name: str, arch: Arch, rate: float, device: torch.device) -> None:
     flops, moved = 6 * arch.cost.macs / 1e9, traffic(arch, width) / 1e9
     compute, memory = flops / peak(device), moved / bandwidth(device)
     print(
-        f"{name} limit: {1e3 * flops:.1f} MFLOP and {1e3 * moved:.2f} MB an image; {1e3 * compute:.3f} ms at the speed of a "
-        f"large matrix product ({flops / compute:.0f} GFLOP/s), {1e3 * memory:.3f} ms at that of a large copy "
-        f"({moved / memory:.0f} GB/s); a step takes {1e3 / rate:.3f} ms, so {rate * max(compute, memory):.0%} of the nearer limit"
+        f"{name} limit: an image costs {1e3 * flops:.1f} MFLOP, {1e3 * compute:.3f} ms at the speed of a large matrix"
+        f" product ({flops / compute:.0f} GFLOP/s), and moves {1e3 * moved:.2f} MB, {1e3 * memory:.3f} ms at that of a"
+        f" large copy ({moved / memory:.0f} GB/s); it takes {1e3 / rate:.3f} ms: {rate * max(compute, memory):.0%} of"
+        " what the nearer limit allows"
     )
 
 
