@@ -16,14 +16,8 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(dropout),
-        nn.Linear(288, 5),
-    ).train()
+    convolution = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+    return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(288, 5)).train()
 
 
 def parts(device: str, **recipe: object) -> tuple[nn.Sequential, torch.optim.Optimizer, Step, Tensor, Tensor]:
