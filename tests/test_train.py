@@ -106,6 +106,17 @@ def test_adam_learns_too(digits: TrainingData, name: str) -> None:
     assert trained(digits, optimiser=name, lr=0.02)[1][-1] > 0.4
 
 
+_CHAINS = {"dense": ("dense", 1), "pooling": ("plain", 2)}  # these two keep the shape or the width
+
+
+@pytest.mark.parametrize("name", sorted(name for kind, name in registry._REGISTRY if kind == "block"))
+def test_every_block_trains_at_the_default_learning_rate(digits: TrainingData, name: str) -> None:
+    first, stride = _CHAINS.get(name, (name, 2))
+    stages = [Stage(first, 16, stride=stride)] + [Stage("pooling", 16)] * (name == "pooling")
+    arch = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), tuple(stages), Part("linear"))
+    assert max(trained(digits, arch=arch, epochs=4)[1]) > 0.2
+
+
 def test_a_loss_that_is_not_finite_fails(digits: TrainingData) -> None:
     with pytest.raises(TrainingFailed, match="the loss is not finite in epoch 1"):
         trained(digits, lr=1e38)
