@@ -25,7 +25,7 @@ from archsearch.devices import (
     peak_memory,
     reset_peak,
 )
-from archsearch.errors import SpecError, TrainingFailed
+from archsearch.errors import InputError, SpecError, TrainingFailed
 from archsearch.graphs import Stepper, graphed
 from archsearch.modules import build
 from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate, set_lr
@@ -288,6 +288,8 @@ class Trainer:
                 deterministic=self.deterministic,
                 watch=watch,
             )
+        except InputError as error:  # a searched crop or cutout larger than the images
+            raise TrainingFailed(str(error)) from None
         except RuntimeError as error:
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
             raise TrainingFailed(str(error).splitlines()[0]) from error

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import few
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
@@ -19,9 +20,9 @@ from archsearch.arch import Arch, Part, Stage
 from archsearch.data import Augmentation, DeviceData, augmentation_of, epoch, load_dataset
 from archsearch.data import augment as module
 from archsearch.data.augment import rotation, warp
-from archsearch.errors import InputError
+from archsearch.errors import InputError, TrainingFailed
 from archsearch.recipe import Recipe
-from archsearch.train import TrainingData, fit
+from archsearch.train import Trainer, TrainingData, fit
 
 CPU = torch.device("cpu")
 seeds = st.integers(0, 2**32)
@@ -89,6 +90,28 @@ def test_a_recipe_says_it_all() -> None:
     recipe = Recipe(crop=1, flip=2, rotate=3, cutout=4, mixup=0.5, cutmix=0.6, policy="trivial")
     assert augmentation_of(recipe) == Augmentation(1, 2, 3, 4, 0.5, 0.6, "trivial")
     assert augmentation_of(Recipe(crop=0, flip=0)) == Augmentation()
+
+
+class NoLook(TorchDispatchMode):
+    """Refuses what needs a value, or a shape that depends on values, on the host."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket not in (
+            torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.masked_select,
+            torch.ops.aten.bincount, torch.ops.aten.is_nonzero, torch.ops.aten.equal,
+        ), func  # fmt: skip
+        return func(*args, **(kwargs or {}))
+
+
+@few(40)
+@given(options, st.integers(1, 9))
+def test_nothing_waits_for_a_value_from_the_device(augmentation: Augmentation, size: int) -> None:
+    data = DeviceData(noise_images(20, 3, 6, 6), torch.arange(20) % 3, ((0.4,) * 3, (0.2,) * 3), CPU)
+    with NoLook():
+        batches = list(epoch(data, size, generator=torch.Generator(), augmentation=augmentation, classes=3))
+    assert len(batches) == 20 // size
+    with pytest.raises(AssertionError, match="local_scalar"), NoLook():
+        batches[0][0].sum().item()
 
 
 # crop, flip, cutout
@@ -247,3 +270,10 @@ def test_a_recipe_chooses_what_a_training_sees(values: dict[str, Any]) -> None:
     accuracy, weights = run(Recipe(epochs=3, **values))
     assert accuracy > 0.5
     assert not torch.equal(weights, run(Recipe(epochs=3))[1])
+
+
+def test_a_crop_that_does_not_fit_fails_the_candidate() -> None:
+    data = TrainingData.of(load_dataset("digits"), 0, CPU)
+    arch = Arch((1, 8, 8), 10, Part("none"), (), Part("linear"), {"crop": 8})
+    with pytest.raises(TrainingFailed, match="crop 8: must be from 0 to 7 pixels"):
+        Trainer(data, Recipe(), 0)(arch, lambda epoch, accuracy: None)

@@ -56,16 +56,17 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
     )
 
 
-def mirrored(chosen: Tensor, total: int, flip: int, number: int, generator: torch.Generator) -> Tensor | None:
-    """bool (B,): which of the images `chosen` (B,) out of `total` are mirrored in epoch `number`; None for none.
+def mirrored(order: Tensor, flip: int, number: int, generator: torch.Generator) -> Tensor | None:
+    """bool (N,): which of the images, in the order of epoch `number`, are mirrored; None for none.
 
-    The halves of the alternating flip follow from the seed of the generator, so they stay for all epochs.
+    order: int64 (N,), a permutation. The halves of the alternating flip follow from the seed of the generator,
+    so they stay for all epochs.
     """
     if flip == _ALTERNATE:
         own = torch.Generator().manual_seed(generator.initial_seed() ^ 0xF11B)
-        half = torch.randint(2, (total,), generator=own).to(chosen.device).index_select(0, chosen)
-        return half == number % 2
-    return draw(2, len(chosen), generator, chosen.device).bool() if flip else None
+        half = torch.randint(2, (len(order),), generator=own).to(order.device)
+        return half.index_select(0, order) == number % 2
+    return draw(2, len(order), generator, order.device).view(-1).bool() if flip else None
 
 
 def take(pixels: Tensor, chosen: Tensor, crop: int, mirror: Tensor | None, generator: torch.Generator) -> Tensor:

@@ -86,29 +86,26 @@ def epoch(
     if augmentation.mixes and classes is None:
         raise ValueError("classes None: mixup and cutmix need the number of classes")
     order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.labels.device)
+    mirror = mirrored(order, augmentation.flip, number, generator)
     size = min(batch_size, len(data))
     step = size * max(1, _GROUP // (size * channels * height * width))
     used = len(data) // size * size
     for first in range(0, used, step):
-        chosen = order[first : min(first + step, used)]
-        mirror = mirrored(chosen, len(data), augmentation.flip, number, generator)
-        images = _augmented(data, chosen, first, mirror, augmentation, generator)
-        targets = data.labels.index_select(0, chosen)
+        group = slice(first, min(first + step, used))
+        images = take(
+            data.pixels, order[group], augmentation.crop, None if mirror is None else mirror[group], generator
+        )
+        images = _changed(data, images, first, augmentation, generator)
+        targets = data.labels.index_select(0, order[group])
         if augmentation.mixes and classes is not None:
             images, targets = mix(images, targets, size, augmentation, classes, generator)
         yield from zip(torch.split(images, size), torch.split(targets, size), strict=True)
 
 
-def _augmented(
-    data: DeviceData,
-    chosen: Tensor,
-    first: int,
-    mirror: Tensor | None,
-    augmentation: Augmentation,
-    generator: torch.Generator,
+def _changed(
+    data: DeviceData, levels: Tensor, first: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
-    """The images `chosen`, at positions from `first` on in their epoch: changed as bytes, then normalised, then cut."""
-    levels = take(data.pixels, chosen, augmentation.crop, mirror, generator)
+    """Images at positions from `first` on in an epoch: changed as levels, then normalised, then cut."""
     if augmentation.rotate:
         levels = rotate(levels.float(), augmentation.rotate, generator)
     if augmentation.policy == "trivial":
