@@ -277,3 +277,15 @@ def test_a_crop_that_does_not_fit_fails_the_candidate() -> None:
     arch = Arch((1, 8, 8), 10, Part("none"), (), Part("linear"), {"crop": 8})
     with pytest.raises(TrainingFailed, match="crop 8: must be from 0 to 7 pixels"):
         Trainer(data, Recipe(), 0)(arch, lambda epoch, accuracy: None)
+
+
+def test_alternating_flips_alternate_over_the_epochs_of_one_generator() -> None:
+    source = noise_images(64, 1, 4, 4)
+    data = DeviceData(source, torch.arange(64), ((0.0,), (1 / 255,)), CPU)
+    draws, found = torch.Generator().manual_seed(0), []
+    for number in range(1, 5):
+        ((images, labels),) = epoch(data, 64, generator=draws, augmentation=Augmentation(flip=2), number=number)
+        found.append((images[labels.argsort()] == source.flip(3)).flatten(1).all(1))
+    assert torch.equal(found[0], ~found[1])
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])
