@@ -12,6 +12,7 @@ from archsearch.errors import SpecError
 
 AUTO = -1
 OPTIMISERS = ("sgd", "adam", "adamw")
+POLICIES = ("none", "trivial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Recipe:
 
     `lr`: peak learning rate for a batch of 256, scaled linearly with the batch (Goyal et al. 2017); one cycle:
         linearly up over `warmup` of the steps, then linearly to zero.
-    `batch_size`, `crop` (pixels) and `flip` (0 or 1) are chosen from the dataset where they are -1.
+    `batch_size`, `crop` (pixels) and `flip` are chosen from the dataset where they are -1.
+    `crop` to `policy`: augmentation, see `data.Augmentation`.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
     """
@@ -36,6 +38,10 @@ class Recipe:
     crop: int = AUTO
     flip: int = AUTO
     cutout: int = 0
+    rotate: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    policy: str = "none"
     ema: float = 0.0
     patience: int = 0
 
@@ -50,8 +56,12 @@ class Recipe:
             ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
             ("crop", self.crop >= AUTO, "at least 0, or -1 to choose it"),
-            ("flip", self.flip in (AUTO, 0, 1), "0, 1, or -1 to choose it"),
+            ("flip", self.flip in (AUTO, 0, 1, 2), "0, 1, 2 (alternating), or -1 to choose it"),
             ("cutout", self.cutout >= 0, "at least 0"),
+            ("rotate", 0 <= self.rotate <= 180, "from 0 to 180 degrees"),
+            ("mixup", 0 <= self.mixup <= 100, "from 0 to 100"),
+            ("cutmix", 0 <= self.cutmix <= 100, "from 0 to 100"),
+            ("policy", self.policy in POLICIES, f"one of {', '.join(POLICIES)}"),
             ("ema", 0 <= self.ema < float("inf"), "at least 0"),
             ("patience", self.patience >= 0, "at least 0"),
         ]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.data import Dataset, DeviceData, epoch, split
+from archsearch.data import Dataset, DeviceData, augmentation_of, epoch, split
 from archsearch.devices import (
     Stopwatch,
     autocast_dtype,
@@ -25,7 +25,7 @@ from archsearch.devices import (
     peak_memory,
     reset_peak,
 )
-from archsearch.errors import SpecError, TrainingFailed
+from archsearch.errors import InputError, SpecError, TrainingFailed
 from archsearch.graphs import Stepper, graphed
 from archsearch.modules import build
 from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate, set_lr
@@ -170,13 +170,13 @@ class _Fit:
         total = torch.zeros((), device=self.data.device)
         on_cpu, on_cuda = (self.data.device.type == kind for kind in ("cpu", "cuda"))
         self.watch.start()
-        for images, labels in self._batches():
+        for images, targets in self._batches(number):
             self.watch.lap("data")
             if on_cuda and not self.done:
-                self.step = graphed(self.step, self.module, self.optimiser, images, labels)
+                self.step = graphed(self.step, self.module, self.optimiser, images, targets)
                 self.watch.lap("")
             set_lr(self.optimiser, self.peak * self.cycle(self.done))
-            loss = self.step(images, labels)
+            loss = self.step(images, targets)
             if self.average:
                 self.average.update()
             self.done += 1
@@ -186,23 +186,22 @@ class _Fit:
             self.watch.lap("step")
         _check(float(total) / self.steps, number, len(self.data.dataset.classes))
 
-    def _batches(self) -> Any:
-        recipe = self.recipe
+    def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         return epoch(
             self.data.train,
             self.batch,
             generator=self.generator,
-            crop=recipe.crop,
-            flip=bool(recipe.flip),
-            cutout=recipe.cutout,
+            augmentation=augmentation_of(self.recipe),
+            number=number,
+            classes=len(self.data.dataset.classes),
         )
 
 
 def _sample(train: DeviceData) -> torch.Tensor:
     """Images for recalibration: a quarter of them, 2,048 at most; evenly spaced, for datasets sorted by class."""
     count = min(_STATISTICS, max(2, len(train) // 4), len(train))
-    chosen = torch.linspace(0, len(train) - 1, count).long().to(train.images.device)
-    return train.images[chosen].contiguous(memory_format=torch.channels_last)
+    chosen = torch.linspace(0, len(train) - 1, count).long().to(train.pixels.device)
+    return train.normalised(train.pixels[chosen]).contiguous(memory_format=torch.channels_last)
 
 
 def _check(loss: float, epoch: int, classes: int) -> None:
@@ -289,6 +288,8 @@ class Trainer:
                 deterministic=self.deterministic,
                 watch=watch,
             )
+        except InputError as error:  # a searched crop or cutout larger than the images
+            raise TrainingFailed(str(error)) from None
         except RuntimeError as error:
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
             raise TrainingFailed(str(error).splitlines()[0]) from error

@@ -11,9 +11,8 @@ from data_samples import error_line, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
-from torch.nn import functional
 
-from archsearch.data import Dataset, DeviceData, augment, epoch, load_dataset, split
+from archsearch.data import Augmentation, Dataset, DeviceData, epoch, load_dataset, split
 from archsearch.errors import DataError
 
 CPU = torch.device("cpu")
@@ -177,90 +176,9 @@ def test_device_data_is_normalised_channels_last(dtype: torch.dtype) -> None:
     assert len(data) == 600
     assert data.images.dtype == dtype
     assert data.images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(data.pixels, images)
+    assert torch.equal(data.normalised(images[:5]), data.images[:5])
     assert torch.allclose(data.images.float(), expected, atol=1e-5 if dtype == torch.float32 else 2e-2)
-
-
-def batch(count: int = 6, channels: int = 3, height: int = 9, width: int = 7) -> torch.Tensor:
-    """Every pixel distinct and none of them zero."""
-    values = torch.arange(1, 1 + count * channels * height * width, dtype=torch.float32)
-    return values.view(count, channels, height, width)
-
-
-def check_form(before: torch.Tensor, after: torch.Tensor) -> None:
-    assert after.shape == before.shape
-    assert after.dtype == before.dtype
-    assert after.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_augment_with_everything_off_is_the_identity() -> None:
-    assert torch.equal(augment(batch(), generator=generator()), batch())
-
-
-@few
-@given(seeds, st.integers(1, 6))
-def test_a_crop_is_a_window_of_the_reflected_image(seed: int, crop: int) -> None:
-    images = batch()
-    cropped = augment(images, crop=crop, generator=generator(seed))
-    check_form(images, cropped)
-    padded = functional.pad(images, (crop,) * 4, mode="reflect")
-    for image, source in zip(cropped, padded, strict=True):
-        windows = source.unfold(1, 9, 1).unfold(2, 7, 1)
-        assert (windows == image[:, None, None]).all(dim=(0, 3, 4)).any()
-    assert torch.equal(images, batch())
-
-
-def test_crops_reach_every_offset() -> None:
-    images = batch(1, 1, 5, 5).expand(400, 1, 5, 5)
-    centres = augment(images, crop=1, generator=generator())[:, 0, 2, 2]
-    assert sorted(set(centres.tolist())) == images[0, 0, 1:4, 1:4].flatten().tolist()
-
-
-@few
-@given(seeds)
-def test_a_flip_mirrors_some_images_and_twice_is_the_identity(seed: int) -> None:
-    images = batch(64)
-    flipped = augment(images, flip=True, generator=generator(seed))
-    check_form(images, flipped)
-    same = (flipped == images).flatten(1).all(1)
-    mirrored = (flipped == images.flip(3)).flatten(1).all(1)
-    assert (same ^ mirrored).all()
-    assert 5 < mirrored.sum() < 59
-    assert torch.equal(augment(flipped, flip=True, generator=generator(seed)), images)
-
-
-@few
-@given(seeds, st.integers(1, 7))
-def test_cutout_zeroes_one_square_an_image(seed: int, side: int) -> None:
-    images = batch().contiguous(memory_format=torch.channels_last)
-    cut = augment(images, cutout=side, generator=generator(seed))
-    check_form(images, cut)
-    holes = cut == 0
-    assert torch.equal(cut, torch.where(holes, 0, images))
-    assert torch.equal(holes, holes[:, :1].expand_as(holes))
-    assert (holes[:, 0].any(2).sum(1) == side).all()
-    assert (holes[:, 0].any(1).sum(1) == side).all()
-    assert (holes[:, 0].sum((1, 2)) == side**2).all()
-    assert torch.equal(images, batch())
-
-
-def test_cutout_reaches_every_place() -> None:
-    cut = augment(torch.ones(400, 1, 4, 5), cutout=3, generator=generator())
-    assert len({bytes(hole.numpy()) for hole in (cut == 0)}) == 2 * 3
-
-
-def test_all_three_together_keep_form_and_input() -> None:
-    images = batch().bfloat16().contiguous(memory_format=torch.channels_last)
-    before = images.clone()
-    augmented = augment(images, crop=2, flip=True, cutout=3, generator=generator())
-    check_form(images, augmented)
-    assert ((augmented == 0).sum((2, 3)) == 9).all()
-    assert torch.equal(images, before)
-
-
-@pytest.mark.parametrize("bad", [{"crop": 7}, {"crop": -1}, {"cutout": 8}, {"cutout": -1}])
-def test_augment_refuses_what_does_not_fit(bad: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="for this image size"):
-        augment(batch(), generator=generator(), **bad)
 
 
 def device_data(count: int) -> DeviceData:
@@ -270,8 +188,8 @@ def device_data(count: int) -> DeviceData:
 
 def test_epoch_shuffles_and_yields_each_image_with_its_label_in_full_batches() -> None:
     seen = []
-    for images, labels in epoch(device_data(50), 8, generator=generator(), crop=1, flip=True, cutout=0):
-        check_form(images, images)
+    for images, labels in epoch(device_data(50), 8, generator=generator(), augmentation=Augmentation(crop=1, flip=1)):
+        assert images.is_contiguous(memory_format=torch.channels_last)
         assert images.shape == (8, 1, 3, 3)
         assert torch.allclose(images, labels.view(-1, 1, 1, 1).expand_as(images).float(), atol=1e-4)
         seen += labels.tolist()

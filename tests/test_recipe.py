@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from strategies import few
 
 from archsearch.errors import SpecError
-from archsearch.recipe import FIELDS, OPTIMISERS, Recipe, check_values
+from archsearch.recipe import FIELDS, OPTIMISERS, POLICIES, Recipe, check_values
 
 BAD = [
     ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -1.0),
     ("momentum", 1.0), ("momentum", -0.1), ("weight_decay", -1e-9), ("warmup", 1.0), ("label_smoothing", 1.0),
-    ("crop", -2), ("flip", 2), ("cutout", -1),
+    ("crop", -2), ("flip", 3), ("flip", -2), ("cutout", -1), ("rotate", -1), ("rotate", 181),
+    ("mixup", -0.1), ("mixup", 100.5), ("cutmix", -0.1), ("cutmix", 1e9), ("policy", "trivia"), ("policy", ""),
 ]  # fmt: skip
+
+
+def test_augmentation_beyond_crop_and_flip_is_off_by_default() -> None:
+    recipe = Recipe()
+    assert (recipe.crop, recipe.flip, recipe.cutout, recipe.rotate) == (-1, -1, 0, 0)
+    assert (recipe.mixup, recipe.cutmix, recipe.policy) == (0.0, 0.0, "none")
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
@@ -62,7 +69,11 @@ def test_all_faults_come_at_once() -> None:
             "lr": st.floats(1e-6, 10) | st.integers(1, 3),
             "momentum": st.floats(0, 0.99),
             "warmup": st.floats(0, 0.99),
-            "flip": st.sampled_from([-1, 0, 1]),
+            "flip": st.sampled_from([-1, 0, 1, 2]),
+            "rotate": st.integers(0, 180),
+            "mixup": st.floats(0, 100),
+            "cutmix": st.floats(0, 100) | st.integers(0, 1),
+            "policy": st.sampled_from(POLICIES),
         },
     )
 )

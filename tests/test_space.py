@@ -133,6 +133,21 @@ def test_answers_stand_in_the_architecture() -> None:
     assert len(shallow.stages) == 1
 
 
+def test_augmentation_is_searched_and_fixed_like_any_recipe_value() -> None:
+    dims = """rotate = { int = [0, 20], step = 5 }
+mixup = { float = [0.0, 0.4] }
+cutmix = { choice = [0.0, 1.0] }
+policy = { choice = ["none", "trivial"] }
+flip = 2
+"""
+    space = parse_space(TOML.replace("epochs = 3\n", dims), "augmented")
+    assert {"train.rotate", "train.mixup", "train.cutmix", "train.policy"} <= set(space.dims)
+    assert space.recipe(Recipe()) == Recipe(flip=2)
+    drawn = [space.random(random.Random(seed), (3, 8, 8), 4).recipe for seed in range(30)]
+    assert {recipe["policy"] for recipe in drawn} == {"none", "trivial"}
+    assert all(Recipe().with_values(recipe).rotate in (0, 5, 10, 15, 20) for recipe in drawn)
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_draws_of_shipped_spaces_make_networks_and_repeat_with_the_seed(space: str) -> None:
     first, again = (list(draws(space, 60, seed=8)) for _ in range(2))
@@ -347,6 +362,9 @@ def test_spaces_that_are_not_there(name: str, words: str, tmp_path: Path, monkey
         ("epochs = 3", "epochs = 2.5", ["train: epochs = 2.5: must be a whole number"]),
         ("epochs = 3", "epochs = { choice = [1, 0] }", ["train: epochs = 0"]),
         ("epochs = 3", "momentum = { float = [0.5, 1.0] }", ["train: momentum = 1.0"]),
+        ("epochs = 3", 'policy = { choice = ["none", "trivail"] }', ["train: policy = 'trivail': must be one of none"]),
+        ("epochs = 3", "rotate = { int = [0, 200] }", ["train: rotate = 200: must be from 0 to 180 degrees"]),
+        ("epochs = 3", "mixup = { float = [-1.0, 1.0] }", ["train: mixup = -1.0: must be from 0 to 100"]),
         ("epochs = 3", 'optimiser = "sdg"', ["train: optimiser = 'sdg': must be one of sgd"]),
     ],
 )  # fmt: skip

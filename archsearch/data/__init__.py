@@ -3,15 +3,16 @@
     dataset = load_dataset("cifar10", data_dir="data")
     train, validation = split(dataset.labels, seed=0)
     data = DeviceData(dataset.images[train], dataset.labels[train], dataset.normalisation, device)
-    for images, labels in epoch(data, 256, generator=generator, crop=4, flip=dataset.flip, cutout=0):
+    for images, labels in epoch(data, 256, generator=generator, augmentation=Augmentation(crop=4, flip=1)):
         ...
 
 Test images are touched by `Dataset.test` only.
 """
 
-from archsearch.data.batches import DeviceData, augment, epoch
+from archsearch.data.augment import Augmentation, augmentation_of
+from archsearch.data.batches import DeviceData, epoch
 from archsearch.data.dataset import Dataset
 from archsearch.data.load import load_dataset
 from archsearch.data.splits import split
 
-__all__ = ["Dataset", "DeviceData", "augment", "epoch", "load_dataset", "split"]
+__all__ = ["Augmentation", "Dataset", "DeviceData", "augmentation_of", "epoch", "load_dataset", "split"]

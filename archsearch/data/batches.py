@@ -1,22 +1,28 @@
-"""Batches on the device: normalised once, then shuffled and augmented without Python per image."""
+"""Batches on the device: bytes, shuffled, augmented and normalised a group of batches at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from archsearch.data.augment import Augmentation, cut_out, mirrored, rotate, take
 from archsearch.data.dataset import Normalisation
+from archsearch.data.mixing import mix
+from archsearch.data.policy import trivial
 
 _CHUNK = 512  # images normalised at a time: bounds the copies beside the result
+# Values augmented at a time: few calls for small images, while 16 MB of float32 still come from memory in use.
+_GROUP = 2**22
+_OFF = Augmentation()
 
 
 class DeviceData:
-    """One split on a device.
+    """One split on a device: a byte for each value, normalised when it is used.
 
-    images: `dtype` (N, C, H, W), channels_last, with mean 0 and deviation 1 over the train images.
-    labels: int64 (N,). Takes uint8 images; each image costs C * H * W elements of `dtype`.
+    pixels: uint8 (N, C, H, W), channels_last. labels: int64 (N,).
     """
 
     def __init__(
@@ -32,16 +38,31 @@ class DeviceData:
             torch.tensor(values).view(-1, 1, 1).expand(images.shape[1:]).unsqueeze(0).to(device)
             for values in normalisation
         )
-        scale = (1 / (255 * std)).contiguous(memory_format=torch.channels_last)
-        shift = (mean / std).contiguous(memory_format=torch.channels_last)
+        self._scale = (1 / (255 * std)).contiguous(memory_format=torch.channels_last)
+        self._shift = (mean / std).contiguous(memory_format=torch.channels_last)
+        self.dtype = dtype
         self.labels = labels.to(device)
-        self.images = torch.empty(images.shape, dtype=dtype, device=device, memory_format=torch.channels_last)
-        for source, target in zip(torch.split(images, _CHUNK), torch.split(self.images, _CHUNK), strict=True):
-            pixels = source.to(device).contiguous(memory_format=torch.channels_last).float()
-            target.copy_(pixels.mul_(scale).sub_(shift))
+        self.pixels = torch.empty(
+            images.shape, dtype=torch.uint8, device=device, memory_format=torch.channels_last
+        ).copy_(images)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def normalised(self, levels: Tensor) -> Tensor:
+        """uint8 or float32 levels (B, C, H, W) from 0 to 255 as `dtype`: mean 0, deviation 1 over the train images.
+
+        Float32 levels are overwritten.
+        """
+        return levels.float().mul_(self._scale).sub_(self._shift).to(self.dtype)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """All images normalised: `dtype` (N, C, H, W), channels_last; made at first use and kept. For evaluation."""
+        images = torch.empty_like(self.pixels, dtype=self.dtype)
+        for source, target in zip(torch.split(self.pixels, _CHUNK), torch.split(images, _CHUNK), strict=True):
+            target.copy_(self.normalised(source))
+        return images
 
 
 def epoch(
@@ -49,93 +70,48 @@ def epoch(
     batch_size: int,
     *,
     generator: torch.Generator,
-    crop: int = 0,
-    flip: bool = False,
-    cutout: int = 0,
+    augmentation: Augmentation = _OFF,
+    number: int = 1,
+    classes: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image once in random order: augmented (B, C, H, W) images, channels_last, and (B,) labels.
+    """Every image once in random order: augmented `data.dtype` (B, C, H, W) images, channels_last, and targets.
 
-    Only full batches: the rest of an epoch is dropped, unless it is all there is. Needs an image.
+    Targets are int64 (B,) labels; with mixup or cutmix float32 (B, classes), each row with sum 1. `number` is the
+    epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all there is.
+    A generator on the CPU draws the same for every device. Needs an image. InputError for a crop or cutout that
+    does not fit; ValueError where mixing lacks `classes`.
     """
+    channels, height, width = data.pixels.shape[1:]
+    augmentation.check(height, width)
+    if augmentation.mixes and classes is None:
+        raise ValueError("classes None: mixup and cutmix need the number of classes")
     order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.labels.device)
+    mirror = mirrored(order, augmentation.flip, number, generator)
     size = min(batch_size, len(data))
-    pixels = data.images.permute(0, 2, 3, 1)
-    for start in range(0, len(data) - size + 1, size):
-        chosen = order[start : start + size]
-        images = pixels.index_select(0, chosen).permute(0, 3, 1, 2)
-        yield (
-            augment(images, crop=crop, flip=flip, cutout=cutout, generator=generator),
-            data.labels.index_select(0, chosen),
+    step = size * max(1, _GROUP // (size * channels * height * width))
+    used = len(data) // size * size
+    for first in range(0, used, step):
+        group = slice(first, min(first + step, used))
+        images = take(
+            data.pixels, order[group], augmentation.crop, None if mirror is None else mirror[group], generator
         )
+        images = _changed(data, images, first, augmentation, generator)
+        targets = data.labels.index_select(0, order[group])
+        if augmentation.mixes and classes is not None:
+            images, targets = mix(images, targets, size, augmentation, classes, generator)
+        yield from zip(torch.split(images, size), torch.split(targets, size), strict=True)
 
 
-def augment(
-    images: Tensor, *, crop: int = 0, flip: bool = False, cutout: int = 0, generator: torch.Generator
+def _changed(
+    data: DeviceData, levels: Tensor, first: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
-    """Each image of a (B, C, H, W) batch shifted, mirrored and masked by its own random draw.
-
-    crop: shift by up to so many pixels each way, the border filled by reflection (0 <= crop < H, W).
-    flip: mirror left to right with probability 1/2. cutout: zero a random square of so many pixels a
-    side, wholly inside (0 <= cutout <= H, W). The result is channels_last with the shape and dtype of
-    `images`, which stay as they are; with everything off it is `images`. A generator on the CPU draws
-    the same for every device. ValueError for a crop or cutout that does not fit.
-    """
-    shortest = min(images.shape[2:])
-    if not 0 <= crop < shortest:
-        raise ValueError(f"crop {crop}: must be from 0 to {shortest - 1} pixels for this image size")
-    if not 0 <= cutout <= shortest:
-        raise ValueError(f"cutout {cutout}: must be from 0 to {shortest} pixels for this image size")
-    images = images.contiguous(memory_format=torch.channels_last)
-    if crop or flip:
-        images = _shift_and_flip(images, crop, flip, generator)
-    elif cutout:
-        images = images.clone()
-    if cutout:
-        _cut_out(images, cutout, generator)
+    """Images at positions from `first` on in an epoch: changed as levels, then normalised, then cut."""
+    if augmentation.rotate:
+        levels = rotate(levels.float(), augmentation.rotate, generator)
+    if augmentation.policy == "trivial":
+        levels = levels.float()
+        trivial(levels, first, generator)
+    images = data.normalised(levels)
+    if augmentation.cutout:
+        cut_out(images, augmentation.cutout, generator)
     return images
-
-
-def _shift_and_flip(images: Tensor, crop: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """One gather of whole pixels does both: padding, cropping and mirroring are only other indices."""
-    count, channels, height, width = images.shape
-    rows = _window(count, height, crop, generator, images.device)
-    columns = _window(count, width, crop, generator, images.device)
-    if flip:
-        mirrored = _draw(2, count, generator, images.device).bool()
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    source = _positions(rows, columns, height, width)
-    pixels = images.permute(0, 2, 3, 1).view(-1, channels).index_select(0, source)
-    return pixels.view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _cut_out(images: Tensor, cutout: int, generator: torch.Generator) -> None:
-    """In place: one more copy of a batch costs more than all of its squares."""
-    count, channels, height, width = images.shape
-    side = torch.arange(cutout, device=images.device)
-    rows = side + _draw(height - cutout + 1, count, generator, images.device)
-    columns = side + _draw(width - cutout + 1, count, generator, images.device)
-    square = _positions(rows, columns, height, width)
-    images.permute(0, 2, 3, 1).view(-1, channels).index_fill_(0, square, 0)
-
-
-def _draw(high: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """int64 (count, 1) in 0..high-1, drawn where the generator lives, so alike for every device."""
-    return torch.randint(high, (count, 1), generator=generator, device=generator.device).to(device)
-
-
-def _window(count: int, size: int, crop: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """(count, size) coordinates of randomly shifted windows, those outside 0..size-1 reflected inside."""
-    steps = torch.arange(size, device=device)
-    if not crop:
-        return steps.expand(count, size)
-    shifted = (steps + _draw(2 * crop + 1, count, generator, device) - crop).abs()
-    return size - 1 - (size - 1 - shifted).abs()
-
-
-def _positions(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
-    """Positions of the pixels (b, row, column) in a flattened (B, height, width) batch.
-
-    rows: (B, R); columns: (B, Q); the result: (B * R * Q,).
-    """
-    first = torch.arange(len(rows), device=rows.device).view(-1, 1) * height
-    return (((first + rows) * width).unsqueeze(2) + columns.unsqueeze(1)).view(-1)
