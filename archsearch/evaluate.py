@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from archsearch.arch import Arch
 from archsearch.data import Dataset
 from archsearch.data.dataset import Split
 from archsearch.data.splits import split
 from archsearch.errors import InputError
 from archsearch.files import write_with
-from archsearch.runtime import Runner
 
 SPLITS = ("test", "validation", "train")
 _NUMBERS_UP_TO = 25
+
+
+class Described(Protocol):
+    """Anything that knows its architecture and what its file says of it."""
+
+    @property
+    def arch(self) -> Arch: ...
+
+    @property
+    def info(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -92,9 +103,9 @@ def part_of(dataset: Dataset, name: str, seed: int) -> Split:
     return images[chosen], labels[chosen]
 
 
-def check_fit(runner: Runner, dataset: Dataset, path: str) -> None:
+def check_fit(network: Described, dataset: Dataset, path: str) -> None:
     """Raises InputError where a network was not made for these images or these classes."""
-    arch, names = runner.arch, runner.info.get("classes")
+    arch, names = network.arch, network.info.get("classes")
     if dataset.input_shape != arch.input_shape:
         wanted, given = ("x".join(map(str, shape)) for shape in (arch.input_shape, dataset.input_shape))
         raise InputError(f"{path} takes images of {wanted}, {dataset.name} has {given}: see --image-size")

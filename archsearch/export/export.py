@@ -90,7 +90,7 @@ def export(
         ExportFailed: it cannot be exported, does not match the network, or does not fit.
         OSError: the file cannot be written.
     """
-    _check_kind(kind, dtype)
+    check_kind(kind, dtype)
     parities: list[Parity] = []
 
     def fill(path: Path) -> None:
@@ -103,7 +103,8 @@ def export(
     return Exported(target, target.stat().st_size, parities[-1])
 
 
-def _check_kind(kind: str, dtype: str) -> None:
+def check_kind(kind: str, dtype: str) -> None:
+    """Raises InputError where there is no such format, not at this precision, or a package for it is missing."""
     if kind not in DTYPES_OF:
         raise InputError(f"unknown format {kind!r}: use one of {', '.join(DTYPES_OF)}")
     if dtype not in DTYPES_OF[kind]:

@@ -99,7 +99,7 @@ def _tracing() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise ExportFailed(f"this network cannot be exported: {one_line(error)}") from error
     finally:
         logging.disable(level)

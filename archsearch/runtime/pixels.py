@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archsearch.blocks.registry import is_a
 from archsearch.data.dataset import Normalisation
 from archsearch.errors import InputError
 from archsearch.modules import AuxHead
@@ -53,14 +53,14 @@ def without_auxiliaries(module: nn.Module) -> nn.Module:
 def normalisation_of(info: Mapping[str, Any], channels: int, where: str) -> Normalisation:
     """Mean and deviation a channel, in units of [0, 1], from a file's metadata. Raises InputError."""
     found = info.get("normalisation")
-    values = [found.get(key) for key in ("mean", "std")] if isinstance(found, dict) else []
-    if not values or not all(isinstance(v, list) and len(v) == channels and all(map(_finite, v)) for v in values):
+    mean, std = (_numbers(found.get(key)) if isinstance(found, dict) else [] for key in ("mean", "std"))
+    if not len(mean) == len(std) == channels:
         raise InputError(f"{where}: its metadata have no normalisation (mean and std of {channels} channels)")
-    mean, std = values
     if min(std) <= 0:
         raise InputError(f"{where}: its metadata have the deviations {std}: each must be above zero")
     return tuple(mean), tuple(std)
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _numbers(values: object) -> list[float]:
+    """A list of finite numbers, empty where it is anything else."""
+    return [*values] if isinstance(values, list) and all(is_a(value, float) for value in values) else []

@@ -31,12 +31,15 @@ _PLAIN = ("archive_format", "archive_version", "byteorder", "version", ".data/ve
 _OPERATOR = re.compile(
     r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(?:int|max|min)|_operator\.(?:add|sub|mul|floordiv|neg|getitem)", re.A
 )
-_SIZE = re.compile(r"(?:Symbol|Mul|Add|Integer|positive|nonnegative|integer|True|[su]\d+|[\d\s()+,='-]|\*(?!\*))*", re.A)
+_SIZE = re.compile(
+    r"(?:Symbol|Mul|Add|Integer|positive|nonnegative|integer|True|[su]\d+|[\d\s()+,='-]|\*(?!\*))*", re.A
+)
 _WORD = re.compile(r"[\w.+-]*", re.A)
 _MODES = {"none", "tanh"}
 """What a string argument of an operator may be; a file name is none of these."""
 _FORBIDDEN = {"as_operator", "as_graph", "as_custom_obj"}
-_IN, _OUT = (_pytree.treespec_dumps(_pytree.tree_structure(tree)) for tree in (((0,), {}), 0))
+_IN = _pytree.treespec_dumps(_pytree.tree_structure(((0,), {})))
+_OUT = _pytree.treespec_dumps(_pytree.tree_structure(0))
 
 
 def load(path: Path, *, trusted: bool = False) -> tuple[dict[str, str], Any]:
@@ -125,14 +128,18 @@ def _images(module: dict[str, Any]) -> str:
 def _check_words(value: Any) -> None:
     """Raise ValueError unless every string of a JSON value is harmless where it stands."""
     for key, text in _strings(value, ""):
-        if key == "target":
-            fine = _OPERATOR.fullmatch(text)
-        elif key == "expr_str":
-            fine = len(text) < 300 and _SIZE.fullmatch(text)
-        else:
-            fine = _WORD.fullmatch(text) if key != "as_string" else text in _MODES
-        if not fine or key in _FORBIDDEN:
+        if not _harmless(key, text):
             raise ValueError(f"{key} {text[:80]!r} is nothing that a network of archsearch has")
+
+
+def _harmless(key: str, text: str) -> bool:
+    if key in _FORBIDDEN:
+        return False
+    if key == "as_string":
+        return text in _MODES
+    if key == "expr_str":
+        return len(text) < 300 and _SIZE.fullmatch(text) is not None
+    return (_OPERATOR if key == "target" else _WORD).fullmatch(text) is not None
 
 
 def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:
