@@ -131,10 +131,11 @@ def draw_confusion(path: Path, evaluation: Evaluation, title: str) -> Path:
     figure = Figure(figsize=(side, side), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="taken for", ylabel="class", title=f"{title}: {100 * evaluation.accuracy:.2f}% of {evaluation.n:,}")
+    axes.set(xlabel="taken for", ylabel="class")
+    axes.set_title(f"{title}: {100 * evaluation.accuracy:.2f}% of {evaluation.n:,}", parse_math=False)
     if len(classes) <= _NUMBERS_UP_TO:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xticks(range(len(classes)), classes, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, parse_math=False)
         for i, row in enumerate(counts.tolist()):
             for j, n in enumerate(row):
                 if n:

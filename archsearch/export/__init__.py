@@ -6,7 +6,7 @@ A file is written beside its target, opened by the runtime that its users will h
 own outputs, its accuracy measured again and its bytes counted; only then it is renamed. Otherwise nothing is left.
 """
 
-from archsearch.export.export import DTYPES_OF, Exported, Images, Source, check_kind, export
+from archsearch.export.job import DTYPES_OF, Exported, Images, Source, check_kind, export
 from archsearch.export.verify import ACCURACY_DROP, TOLERANCE
 from archsearch.runtime import format_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.cost import DTYPE_BYTES
-from archsearch.export.export import Exported, Source
+from archsearch.export.job import Exported, Source
 from archsearch.files import write_text
 from archsearch.runtime import format_of
 from archsearch.runtime.pixels import normalisation_of

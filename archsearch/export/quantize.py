@@ -30,10 +30,12 @@ def quantized(model: Any, images: Tensor) -> Any:
         InputError: ONNX Runtime is missing.
     """
     quantization, onnx = need("onnxruntime.quantization"), need("onnx")
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)  # the quantiser moves the tensors of its model out into files
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "model.onnx"
         quantization.quantize_static(
-            model,
+            copy,
             path,
             _Reader(images),
             quant_format=quantization.QuantFormat.QDQ,

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archsearch.arch import Arch
 from archsearch.errors import InputError
 
 IMAGES, LOGITS = "images", "logits"
@@ -55,15 +54,3 @@ def load(path: Path) -> tuple[dict[str, str], Session]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: no ONNX file that can be run: {reason}") from None
     return dict(session.get_modelmeta().custom_metadata_map), Session(session)
-
-
-def check_interface(session: Session, arch: Arch, path: Path) -> None:
-    """Raises InputError where the graph's input and output are not those of the architecture in the metadata."""
-    found = [
-        (port.name, port.type, port.shape[1:])
-        for ports in (session.session.get_inputs(), session.session.get_outputs())
-        for port in ports
-    ]
-    wanted = [(IMAGES, "tensor(float)", list(arch.input_shape)), (LOGITS, "tensor(float)", [arch.classes])]
-    if found != wanted:
-        raise InputError(f"{path}: its graph takes and gives {found}, its architecture {wanted}")

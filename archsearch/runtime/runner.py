@@ -15,6 +15,7 @@ from archsearch.arch import Arch
 from archsearch.errors import InputError
 from archsearch.runtime import onnx, pt2
 from archsearch.runtime.pixels import PixelNetwork, normalisation_of
+from archsearch.trace import one_line
 
 FORMATS = ("safetensors", "onnx", "pt2")
 _BATCH = 250
@@ -57,16 +58,22 @@ def open_runner(path: str | Path, device: torch.device | None = None, *, trusted
     kind = format_of(path)
     if kind != "safetensors" and device.type != "cpu":
         raise InputError(f"{path}: {kind} files run on the CPU here, not on {device}")
-    if kind == "onnx":
-        metadata, predict = onnx.load(path)
+    if kind != "safetensors":
+        metadata, predict = onnx.load(path) if kind == "onnx" else pt2.load(path, trusted=trusted)
         found = weights.described(metadata, path)
-        onnx.check_interface(predict, found.arch, path)
-        return Runner(found.arch, found.info, predict)
-    if kind == "pt2":
-        metadata, predict = pt2.load(path, trusted=trusted)
-        found = weights.described(metadata, path)
+        _probe(predict, found.arch, path)
         return Runner(found.arch, found.info, predict)
     found = weights.read(path)
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
     network = PixelNetwork(weights.load(path), normalisation).to(device)
     return Runner(found.arch, found.info, lambda pixels: network(pixels.to(device)))
+
+
+def _probe(predict: Callable[[Tensor], Tensor], arch: Arch, path: Path) -> None:
+    """Raises InputError unless a graph does with two images what its architecture would."""
+    try:
+        shape = tuple(predict(torch.zeros(2, *arch.input_shape)).shape)
+    except Exception as error:  # noqa: BLE001 - torch and ONNX Runtime share no exception
+        raise InputError(f"{path}: its graph does not run on images of its architecture: {one_line(error)}") from None
+    if shape != (2, arch.classes):
+        raise InputError(f"{path}: its graph gives {shape[1:]}, its architecture {arch.classes} logits")
