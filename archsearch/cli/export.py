@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Order:
     """What to export and against which data, from a study or from a weights file alone.
 
-    `fingerprint`: of the study's dataset, "" where there is no study.
+    `arch` and `fingerprint` of the dataset are the study's, "" where there is none.
     """
 
     weights: Path
@@ -34,6 +34,7 @@ class Order:
     image_size: int | None = None
     seed: int | None = None
     max_size: float | None = None
+    arch: str = ""
     fingerprint: str = ""
     tested: TestResult | None = None
 
@@ -77,6 +78,8 @@ def export(source: str, arch: str | None, **options: Any) -> None:
     library.check_kind(options["kind"], dtype)
     order = _order(source, arch, options)
     opened = library.Source.open(order.weights)
+    if order.arch not in ("", opened.arch.id):
+        raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
     name = f"model.{options['kind']}" if dtype == "fp32" else f"model.{dtype}.{options['kind']}"
     target = options["output"] or order.folder / opened.arch.id / name
     if library.format_of(target) != options["kind"]:
@@ -135,6 +138,7 @@ def _from_study(folder: Path, arch: str, weights: Path | None, given: Mapping[st
         weights or _weights(folder, record.arch),
         folder / "export",
         **{**known, **given},
+        arch=record.arch,
         fingerprint=data["fingerprint"],
         tested=_tested(folder, record.arch),
     )
