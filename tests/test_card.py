@@ -56,7 +56,7 @@ def test_what_a_card_says(source: Source, images: Images, tmp_path: Path) -> Non
     text = write_card(done, "fp16", source, TestResult(0.91234, 0.0123, 3)).read_text()
     cost = ARCH.cost
     for words in (
-        f"| `model.fp16.safetensors` | fp16 | {done.bytes:,} | {100 * done.parity.accuracy:.2f}% |",
+        f"| `model.fp16.safetensors` | fp16 | {done.bytes:,} | {100 * done.parity.accuracy:.2f}% of 60 |",
         "npz:some.npz", ARCH.id, f"parameters | {cost.params:,} |", f"one image | {cost.macs:,} |",
         *(f"bytes at {dtype}, at most | {cost.size_bytes(dtype):,} |" for dtype in ("fp32", "fp16", "bf16", "int8")),
         "validation split, before export: 100.00%",
@@ -112,3 +112,11 @@ def test_names_from_a_file_are_text_in_a_card(source: Source, images: Images, tm
     assert "<b>" not in text
     assert text.count("-->") == 1
     assert "?script?, a?b, ?c?, d?x" in text
+
+
+def test_an_edited_note_is_not_believed(source: Source, images: Images, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        card = write_card(exported(source, images, tmp_path / f"{name}.safetensors"), "fp32", source)
+    card.write_text(card.read_text().replace('"dtype": "fp32", "bytes"', '"dtype": "<b>", "bytes"'))
+    write_card(exported(source, images, tmp_path / "c.safetensors"), "fp32", source)
+    assert rows(card.read_text()) == ["c.safetensors"]

@@ -48,6 +48,7 @@ def test_every_format_answers_as_the_network_does(
     assert [path.name for path in done.path.parent.iterdir()] == [f"model.{kind}"]
     assert done.bytes == done.path.stat().st_size
     assert done.parity.images == 50
+    assert done.parity.labelled == (50 if kind == "pt2" and dtype != "fp32" else 60)
     assert done.parity.max_abs_diff <= TOLERANCE[dtype] * max(1, done.parity.scale)
     assert (done.parity.max_abs_diff == 0) == ((kind, dtype) in [("safetensors", "fp32"), ("pt2", "fp32")])
     assert done.parity.module_accuracy == 1

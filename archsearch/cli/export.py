@@ -190,6 +190,7 @@ def _text(done: Exported, dtype: str, order: Order, written: Path) -> list[str]:
         f"bytes on disk        {format_count(done.bytes)}{limit}",
         f"largest difference   {parity.max_abs_diff:.3g} over {format_count(parity.images)} validation images"
         f" (outputs up to {parity.scale:.3g})",
-        f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%",
+        f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
+        f" of {format_count(parity.labelled)} images",
         f"model card           {written}",
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archsearch.blocks.registry import is_a
 from archsearch.cost import DTYPE_BYTES
 from archsearch.export.job import Exported, Source
 from archsearch.files import write_text
@@ -48,6 +49,7 @@ def write_card(exported: Exported, dtype: str, source: Source, tested: TestResul
         "accuracy": exported.parity.accuracy,
         "max_abs_diff": exported.parity.max_abs_diff,
         "images": exported.parity.images,
+        "labelled": exported.parity.labelled,
     }
     return write_text(path, card(source, files, exported.parity.module_accuracy, tested))
 
@@ -62,7 +64,18 @@ def _earlier(path: Path, source: Source) -> dict[str, Any]:
     except ValueError:
         return {}
     same = isinstance(said, dict) and said.get("weights") == _weights(source)
-    return dict(said["files"]) if same and isinstance(said.get("files"), dict) else {}
+    files = said.get("files") if same else None
+    return {name: f for name, f in files.items() if _is_entry(f)} if isinstance(files, dict) else {}
+
+
+def _is_entry(value: object) -> bool:
+    """Whether a card's note of a file is as `write_card` writes it, and nobody's edit."""
+    numbers = ("bytes", "accuracy", "max_abs_diff", "images", "labelled")
+    return (
+        isinstance(value, dict)
+        and value.get("dtype") in DTYPE_BYTES
+        and all(is_a(value.get(k), float) for k in numbers)
+    )
 
 
 def _weights(source: Source) -> str:
@@ -73,7 +86,7 @@ def card(source: Source, files: Mapping[str, Mapping[str, Any]], accuracy: float
     """The text of a card.
 
     Args:
-        files: by name: dtype, bytes, accuracy, max_abs_diff and images of its check.
+        files: by name: dtype, bytes, and what its check found.
         accuracy: the network's on the validation split, before it was exported.
         tested: what retraining measured on the test split, None where it did not.
     """
@@ -113,6 +126,7 @@ def _layers(source: Source) -> str:
 def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         f"| `{name}` | {f['dtype']} | {format_count(f['bytes'])} | {_percent(f['accuracy'])}"
+        f" of {format_count(f['labelled'])}"
         f" | {f['max_abs_diff']:.2g} over {format_count(f['images'])} images |"
         for name, f in sorted(files.items())
     ]

@@ -19,13 +19,17 @@ ACCURACY_DROP = 0.01
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported file is from its network; `scale` is the network's largest output on the same images."""
+    """How far an exported file is from its network.
+
+    `max_abs_diff` and `scale`, the network's largest output, are over `images`, the accuracies over `labelled` images.
+    """
 
     images: int
     max_abs_diff: float
     scale: float
     accuracy: float
     module_accuracy: float
+    labelled: int
 
     def check(self, dtype: str) -> None:
         """Raises ExportFailed where the outputs differ too much or the accuracy has dropped."""
@@ -59,6 +63,7 @@ def compare(mine: Tensor, theirs: Tensor, labels: Tensor, images: int) -> Parity
         float(a.abs().max()),
         _accuracy(theirs, labels),
         _accuracy(mine, labels),
+        len(labels),
     )
 
 
