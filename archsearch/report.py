@@ -14,9 +14,9 @@ from typing import Any
 from archsearch import tables
 from archsearch.arch import Arch
 from archsearch.budget import Budget
+from archsearch.events import Candidate, Counts, Observer
 from archsearch.files import write_text, write_with
 from archsearch.plot import plot
-from archsearch.search import Candidate, Counts, Observer
 from archsearch.storage import Record
 from archsearch.tables import Reject
 

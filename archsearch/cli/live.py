@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from archsearch.search import Candidate, Counts, Observer
+from archsearch.events import Candidate, Counts, Observer
 from archsearch.storage import Record
 from archsearch.tables import Reject, front
 from archsearch.units import format_bytes, format_count, format_seconds

@@ -103,7 +103,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
 
     from archsearch.data import load_dataset
     from archsearch.devices import resolve_device
-    from archsearch.search import check_feasible
+    from archsearch.feasible import check_feasible
     from archsearch.storage import faults
     from archsearch.train import TrainingData
 
@@ -145,8 +145,9 @@ def _search(
 ) -> int:
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
+    from archsearch.measure import train_references
     from archsearch.report import RunFolder, environment, read_counts
-    from archsearch.search import search, train_references
+    from archsearch.search import search
     from archsearch.train import Trainer
 
     trainer = Trainer(data, recipe, options["seed"])
