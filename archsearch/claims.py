@@ -9,6 +9,7 @@ its network is claimed again by whoever is next.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import threading
@@ -46,19 +47,24 @@ def worker_name(pid: int) -> str:
 
 @dataclass(frozen=True)
 class Seat:
-    """Who claims. `index` sets workers with one seed apart; `name` is that of the process."""
+    """Who claims. `index` sets workers with one seed apart; `name` is that of the process.
+
+    `device` is what trainings share that have only `room` bytes together there; empty: no such limit.
+    """
 
     index: int = 0
     name: str = field(default_factory=lambda: worker_name(os.getpid()))
     device: str = ""
+    room: float = 0.0
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A running trial of this worker's."""
+    """A running trial of this worker's, and the bytes that its training may take on the device."""
 
     trial_id: int
     number: int
+    memory: float = 0.0
 
 
 class Board:
@@ -118,14 +124,22 @@ class Board:
         """Claims of processes of this machine that are no more."""
         return [trial for trial in self.running if _is_dead(str(trial.user_attrs.get("worker")))]
 
-    def stands(self, claim: Claim, arch: str, total: int) -> str:
-        """Empty if a claim stands; `taken` or `full` if one of a lower number is before it. Read first."""
+    def has_room(self, seat: Seat, memory: float, number: float = math.inf) -> bool:
+        """Whether a training fits on the seat's device beside those of lower-numbered claims. Alone it always does."""
+        others = [trial.user_attrs for trial in self.running if trial.number < number]
+        used = [attrs["memory"] for attrs in others if seat.device and attrs.get("device") == seat.device]
+        return not used or sum(used) + memory <= seat.room
+
+    def stands(self, claim: Claim, arch: str, total: int, seat: Seat) -> str:
+        """Empty if a claim stands; `taken`, `full` or `crowded` if lower numbers are in its way. Read first."""
         before = [trial for trial in self.trials if trial.number < claim.number]
         held = [(trial, status(trial)) for trial in before]
         if any(state in ("running", *STATES) and trial.user_attrs["arch"] == arch for trial, state in held):
             return "taken"
         places = sum(state in ("running", "complete", "stopped") for _, state in held)
-        return "full" if places >= total else ""
+        if places >= total:
+            return "full"
+        return "" if self.has_room(seat, claim.memory, claim.number) else "crowded"
 
 
 def _is_dead(worker: str) -> bool:
@@ -149,7 +163,7 @@ def make_claim(
     verdict: Verdict,
     seat: Seat,
     attempt: int = 1,
-    memory: float = 0,
+    memory: float = 0.0,
 ) -> Claim:
     """Add a running trial with everything that is known before its training. Whether it stands is not asked."""
     attrs = {**record.proposal, SIZE: record.params, "worker": seat.name, "attempt": attempt, _LEASE: 0}
@@ -166,7 +180,7 @@ def make_claim(
         constraints=excess,
     )
     trial_id = study._storage.create_new_trial(study._study_id, template_trial=trial)
-    return Claim(trial_id, study._storage.get_trial_number_from_id(trial_id))
+    return Claim(trial_id, study._storage.get_trial_number_from_id(trial_id), memory)
 
 
 def note_curve(study: optuna.Study, claim: Claim, curve: Sequence[Sequence[float]]) -> None:

@@ -70,6 +70,7 @@ def search(
     rejected: Iterable[str] = (),
     observers: Sequence[Observer] = (),
     seat: Seat | None = None,
+    memory: Callable[[Arch], float] = lambda arch: 0.0,
 ) -> Result:
     """Search a space for networks that are accurate for their size inside a budget.
 
@@ -86,6 +87,7 @@ def search(
         rejected: ids of candidates that an earlier run rejected, so that they are counted once.
         seat: this worker's, where others work at the same study; None: one that is alone on this machine, and
             takes up what dead processes of it have left.
+        memory: predicted bytes of a training, of which the seat's device has room for so many.
 
     Returns:
         All finished candidates, counts, and why the search ended: trials, timeout, exhausted or failures.
@@ -95,7 +97,8 @@ def search(
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
     study = study or _memory_study()
-    run = _Search(space, tuple(input_shape), classes, budget or Budget(), seed, study, rungs, observers, seat or Seat())
+    shape = tuple(input_shape)
+    run = _Search(space, shape, classes, budget or Budget(), seed, study, rungs, observers, seat or Seat(), memory)
     if seat is None:
         take_from_the_dead(run.board)
     run.start(sampler, counts, rejected)
@@ -113,6 +116,7 @@ class _Search:
     rungs: Rungs | None
     observers: Sequence[Observer]
     seat: Seat
+    memory: Callable[[Arch], float]
 
     def __post_init__(self) -> None:
         self.board = Board(self.study)
@@ -258,20 +262,38 @@ class _Search:
 
     def _claim(self, candidate: Candidate, trials: int) -> Claim | None:
         """Claim a candidate; None if another worker was faster, or the last place is taken."""
-        draw, row = candidate.draw, proposal(candidate.arch, self.budget, self.seed)
-        claim = make_claim(
-            self.study, row, draw.params, draw.distributions, candidate.verdict, self.seat, candidate.attempt
-        )
-        self.draft.own(claim.number)
-        self.board.read()
-        obstacle = self.board.stands(claim, row.arch, trials)
-        if not obstacle:
-            return claim
-        withdraw(self.study, claim.trial_id)
-        self.draft.drop(draw)
+        obstacle = "crowded"
+        while obstacle == "crowded":
+            claim = self._try_claim(candidate)
+            obstacle = self.board.stands(claim, candidate.arch.id, trials, self.seat)
+            if not obstacle:
+                return claim
+            withdraw(self.study, claim.trial_id)
+        self.draft.drop(candidate.draw)
         if candidate.attempt == 1:
             self._undo(candidate, obstacle)
         return None
+
+    def _try_claim(self, candidate: Candidate) -> Claim:
+        """A claim, as soon as the device has room for it."""
+        draw, row = candidate.draw, proposal(candidate.arch, self.budget, self.seed)
+        bytes_needed = self.memory(candidate.arch)
+        while not self.board.has_room(self.seat, bytes_needed):
+            time.sleep(_WAIT)
+            self.board.read()
+        claim = make_claim(
+            self.study,
+            row,
+            draw.params,
+            draw.distributions,
+            candidate.verdict,
+            self.seat,
+            candidate.attempt,
+            bytes_needed,
+        )
+        self.draft.own(claim.number)
+        self.board.read()
+        return claim
 
     def _undo(self, candidate: Candidate, obstacle: str) -> None:
         if obstacle == "taken":

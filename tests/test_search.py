@@ -20,7 +20,7 @@ from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFa
 from archsearch.search import Candidate, Counts, Observer, Result
 from archsearch.space import parse_space
 from archsearch.storage import Record, records, status
-from archsearch.tables import Reject
+from archsearch.tables import USAGE_COLUMNS, Reject
 
 SHAPE, CLASSES = (1, 8, 8), 10
 STOCK = ("tpe", "nsga2", "random")
@@ -586,7 +586,7 @@ def test_the_result_is_two_tables() -> None:
     base = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
             "trial", "seed", "summary"]  # fmt: skip
     assert list(found.front.columns) == base
-    assert list(found.trials.columns) == [*base, "state", "reason"]
+    assert list(found.trials.columns) == [*base, "state", "reason", *USAGE_COLUMNS]
     assert list(found.trials.arch) == [record.arch for record in found.records]
     assert found.front.params.is_monotonic_increasing
     assert all(a < b for a, b in pairwise(found.front.val_accuracy))
