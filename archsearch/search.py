@@ -124,6 +124,7 @@ class _Search:
     def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
         """Take the study's history in."""
         self.counts = up_to_date(counts or Counts(), self.board.history)
+        self.before = {record.trial for record in self.board.history}
         self.seen = self.board.archs | set(rejected)
         finished = self.board.finished
         self.draft = Draft(
@@ -145,8 +146,9 @@ class _Search:
 
     def _loop(self, evaluate: Evaluate, trials: int, timeout: float | None) -> str:
         deadline = time.monotonic() + timeout if timeout else float("inf")
-        failures = 0
         while self._look() < trials:
+            if self._failing():
+                return "failures"
             if time.monotonic() >= deadline:
                 return "timeout"
             if self.board.trained + len(self.board.running) >= trials:
@@ -159,12 +161,14 @@ class _Search:
             if candidate is None:
                 return "timeout"
             claim = self._claim(candidate, trials)
-            record = self._train(candidate, claim, evaluate) if claim else None
-            if record:
-                failures = failures + 1 if record.state == "failed" else 0
-            if failures == MAX_FAILURES:
-                return "failures"
+            if claim:
+                self._train(candidate, claim, evaluate)
         return "trials"
+
+    def _failing(self) -> bool:
+        """Whether the last ten candidates of all workers failed, those of earlier runs left out."""
+        last = [record for record in self.history if record.trial not in self.before][-MAX_FAILURES:]
+        return len(last) == MAX_FAILURES and all(record.state == "failed" for record in last)
 
     def _look(self) -> int:
         """See what other workers did since; returns how many candidates are trained."""
@@ -303,7 +307,7 @@ class _Search:
             self.seen.discard(candidate.arch.id)
         self._tell(lambda observer: observer.checked(self.counts, None))
 
-    def _train(self, candidate: Candidate, claim: Claim, evaluate: Evaluate) -> Record | None:
+    def _train(self, candidate: Candidate, claim: Claim, evaluate: Evaluate) -> None:
         self._tell(lambda observer: observer.training(candidate))
         curve: list[list[float]] = []
 
@@ -323,7 +327,7 @@ class _Search:
             withdraw(self.study, claim.trial_id)
             self.counts.checked -= 1  # without an end it is no candidate: a resumed search may draw it again
             raise
-        return self._commit(candidate, done)
+        self._commit(candidate, done)
 
     def _goes_on(self, rungs: Rungs, claim: Claim, curve: list[list[float]], size: int) -> bool:
         """Whether it is good enough for its size beside all that were measured at this rung, by any worker."""
@@ -335,7 +339,7 @@ class _Search:
         peers = [trial for trial in [*self.board.running, *self.board.finished] if trial.number != claim.number]
         return goes_on(accuracy, size, peers_at(peers, epoch), rungs.reduction)
 
-    def _commit(self, candidate: Candidate, record: Record | None) -> Record | None:
+    def _commit(self, candidate: Candidate, record: Record | None) -> None:
         """Tell everybody of a record; None if the claim was declared lost: who takes it up will measure it again."""
         if record is None or record.state == "failed":
             self.draft.drop(candidate.draw)
@@ -345,7 +349,6 @@ class _Search:
             self.board.read()
             self._count()
             self._tell(lambda observer: observer.finished(record, self.history, self.counts))
-        return record
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         for observer in self.observers:

@@ -91,6 +91,7 @@ class Process:
 def _child(args: list[str], cwd: str, log: str, terminal: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
+    sys.path.insert(0, cwd)
     for number, name in ((1, "out"), (2, "err")):
         flags = os.O_RDWR | (0 if terminal else os.O_CREAT | os.O_APPEND)
         os.dup2(os.open(terminal or str(Path(log) / name), flags, 0o666), number)
