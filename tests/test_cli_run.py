@@ -253,6 +253,21 @@ def test_resume_trains_nothing_when_the_total_is_reached(start: Start, work: Pat
     assert before == {name: (study / name).read_bytes() for name in before}
 
 
+def test_recipe_values_are_used_kept_and_have_to_agree(start: Start, work: Path) -> None:
+    options = ["--recipe", "lr=0.3", "--recipe", "batch_size=64"]
+    assert start(*run(*options, trials=1)).wait().status == 0
+    about = json.loads((work / "results" / "s" / "run.json").read_text())
+    assert (about["recipe"]["lr"], about["recipe"]["batch_size"], about["recipe"]["epochs"]) == (0.3, 64, 1)
+    assert about["deterministic"] is False
+    front = table(work / "results" / "s" / "pareto.csv").arch
+    assert read(work / "results" / "s" / "weights" / f"{front[0]}.safetensors").info["recipe"]["batch_size"] == 64
+    for more, word in ((options[:2], "recipe"), ([*options, "--deterministic"], "deterministic")):
+        answer = start(*run(*more, "--resume", trials=2)).wait()
+        assert answer.status == 2
+        assert f"was made with another {word}:" in answer.error
+    assert start(*run(*options, "--resume", trials=2)).wait().status == 0
+
+
 def test_the_timeout_ends_the_run(start: Start, work: Path) -> None:
     answer = start(*run("--timeout", "1s", "--no-rungs", trials=500)).wait()
     assert answer.status == 0
@@ -380,7 +395,7 @@ def test_help_of_run_needs_no_torch_and_names_every_option() -> None:
     assert lines.splitlines()[-1] == "False"
     for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "space", "dataset", "data-dir",
                  "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study", "storage", "out",
-                 "resume", "no-rungs"):  # fmt: skip
+                 "resume", "no-rungs", "workers", "recipe", "deterministic"):  # fmt: skip
         assert f"--{name}" in lines
 
 
