@@ -18,7 +18,8 @@ from archsearch.claims import Board, lose, withdraw, worker_name
 from archsearch.errors import ArchsearchError
 from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
-from archsearch.search import MAX_FAILURES, Result, take_from_the_dead
+from archsearch.loop import MAX_FAILURES
+from archsearch.search import Result, take_from_the_dead
 from archsearch.storage import Record, stored_references
 from archsearch.tables import Reject
 from archsearch.worker import Job, work

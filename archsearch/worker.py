@@ -5,7 +5,6 @@ It dies with its parent: what it holds of the study is withdrawn then, and nothi
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import threading
@@ -16,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import optuna
 import torch
@@ -158,7 +156,7 @@ def _search(connection: Connection, job: Job) -> str:
         raise StudyError(f"dataset {job.dataset!r} is not the one that study {job.study!r} was made with")
     data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
     recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
-    trainer = Trainer(data, recipe, config["seed"], **_supported(Trainer, job))
+    trainer = Trainer(data, recipe, config["seed"], threads=job.threads, deterministic=job.deterministic)
 
     def save(path: Path, arch: Arch, record: Record) -> None:
         trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
@@ -204,12 +202,6 @@ def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
         return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)
 
     return predict
-
-
-def _supported(trainer: Callable[..., Any], job: Job) -> dict[str, Any]:
-    """The options of a job that this trainer has; those that are at their default are not passed."""
-    options = {"threads": job.threads, "deterministic": job.deterministic}
-    return {name: value for name, value in options.items() if value and name in inspect.signature(trainer).parameters}
 
 
 class guarded:

@@ -14,7 +14,7 @@ import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 
-from archsearch import Arch, Budget, claims, search
+from archsearch import Arch, Budget, claims, loop, search
 from archsearch.budget import LimitCheck, Verdict
 from archsearch.claims import (
     Board,
@@ -232,9 +232,7 @@ class Rival(Observer):
                 real(self.study, row, *rest)
             return real(study, row, *rest)
 
-        import sys
-
-        monkeypatch.setattr(sys.modules["archsearch.search"], "make_claim", race)
+        monkeypatch.setattr(loop, "make_claim", race)
 
 
 @pytest.mark.parametrize("sampler", ["pareto", "random"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -15,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Arch, Budget, SearchSpace, StopTraining, search
+from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
-from archsearch.search import Candidate, Counts, Observer, Result
+from archsearch.events import Candidate, Counts, Observer
+from archsearch.search import Result
 from archsearch.space import parse_space
 from archsearch.storage import Record, records, status
 from archsearch.tables import USAGE_COLUMNS, Reject
@@ -277,7 +277,7 @@ def test_nothing_feasible_names_the_smallest(budget: Budget, words: str, sampler
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samplers that cannot know that nothing is left give up sooner."""
-    monkeypatch.setattr(sys.modules["archsearch.search"], "_RANDOM_DRAWS", 3000)
+    monkeypatch.setattr(loop, "_RANDOM_DRAWS", 3000)
 
 
 @pytest.mark.usefixtures("few_draws")
