@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import threading
@@ -312,3 +313,31 @@ def test_workers_with_one_seed_draw_apart(tmp_path: Path) -> None:
 
     assert len({first(index, "random") for index in range(4)}) > 1
     assert first(1, "random") == first(1, "random")
+
+
+def _worker(folder: str, index: int) -> None:
+    """One of several processes that share a study and are as fast as they can be."""
+    run(again(Path(folder)), trials=40, seat=Seat(index), budget=Budget(max_params=150))
+
+
+@pytest.mark.usefixtures("_preloaded")
+def test_four_processes_on_one_sqlite_file(study: optuna.Study, tmp_path: Path) -> None:
+    """No "database is locked": every network of a small space is trained, none twice."""
+    feasible = {
+        arch.id
+        for arch in (SPACE.draw(lambda name, dim, pair=pair: pair["stem" not in name], (1, 8, 8), 4)
+                     for pair in itertools.product(range(2, 10), range(2, 7)))
+        if arch.cost.params < 150
+    }  # fmt: skip
+    assert len(feasible) < 40
+    context = multiprocessing.get_context("forkserver")
+    workers = [context.Process(target=_worker, args=(str(tmp_path), index)) for index in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(200)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    found = records(study)
+    assert len({row.arch for row in found}) == len(found) <= len(feasible)
+    assert {row.arch for row in found} == feasible
+    assert not Board(study).running
