@@ -68,26 +68,42 @@ class Claim:
 
 
 class Board:
-    """The trials of a study as they stood when `read` was last called."""
+    """The trials of a study as they stood when `read` was last called.
+
+    Attributes:
+        history: every record, by trial number.
+        running: claims that nobody has closed.
+    """
 
     def __init__(self, study: optuna.Study) -> None:
         self.study = study
-        self._records: dict[int, Record] = {}
+        self._closed: set[int] = set()
+        self._lost: dict[str, FrozenTrial] = {}
         self._leases: dict[int, tuple[int, float]] = {}
+        self.history: list[Record] = []
         self.read()
 
     def read(self) -> None:
-        """Bring the board up to date; finished trials are read from the storage once."""
+        """Bring the board up to date; what is closed is looked at once."""
         self.trials = self.study.get_trials(deepcopy=False)
+        self.running: list[FrozenTrial] = []
+        fresh: list[Record] = []
         for trial in self.trials:
-            if trial.number not in self._records and status(trial) in STATES:
-                self._records[trial.number] = record_of(trial)
-        self.history = [self._records[number] for number in sorted(self._records)]
+            if trial.number not in self._closed:
+                fresh += self._look_at(trial)
+        if fresh:
+            self.history = sorted([*self.history, *fresh], key=lambda record: record.trial)
 
-    @property
-    def running(self) -> list[FrozenTrial]:
-        """Claims that nobody has closed."""
-        return [trial for trial in self.trials if status(trial) == "running"]
+    def _look_at(self, trial: FrozenTrial) -> list[Record]:
+        state = status(trial)
+        if state == "running":
+            self.running.append(trial)
+        if not trial.state.is_finished():
+            return []
+        self._closed.add(trial.number)
+        if state == "lost":
+            self._lost[trial.user_attrs["arch"]] = trial
+        return [record_of(trial)] if state in STATES else []
 
     @property
     def finished(self) -> list[FrozenTrial]:
@@ -107,8 +123,10 @@ class Board:
     @property
     def orphans(self) -> list[FrozenTrial]:
         """The last lost claim of every network that nobody has taken up again, by number."""
-        lost = {trial.user_attrs["arch"]: trial for trial in self.trials if status(trial) == "lost"}
-        return [trial for arch, trial in lost.items() if arch not in self.archs] if lost else []
+        if not self._lost:
+            return []
+        held = self.archs
+        return [trial for arch, trial in self._lost.items() if arch not in held]
 
     def stale(self) -> list[FrozenTrial]:
         """Claims whose lease has rested for longer than `STALE` seconds of this process's clock."""
@@ -132,11 +150,11 @@ class Board:
 
     def stands(self, claim: Claim, arch: str, total: int, seat: Seat) -> str:
         """Empty if a claim stands; `taken`, `full` or `crowded` if lower numbers are in its way. Read first."""
-        before = [trial for trial in self.trials if trial.number < claim.number]
-        held = [(trial, status(trial)) for trial in before]
-        if any(state in ("running", *STATES) and trial.user_attrs["arch"] == arch for trial, state in held):
+        done = [record for record in self.history if record.trial < claim.number]
+        held = [trial for trial in self.running if trial.number < claim.number]
+        if arch in {record.arch for record in done} | {trial.user_attrs["arch"] for trial in held}:
             return "taken"
-        places = sum(state in ("running", "complete", "stopped") for _, state in held)
+        places = sum(record.state != "failed" for record in done) + len(held)
         if places >= total:
             return "full"
         return "" if self.has_room(seat, claim.memory, claim.number) else "crowded"

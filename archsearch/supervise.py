@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -36,9 +36,10 @@ class Tally:
     Known are the first 10,000 rejects that have an id; what lies beyond is summed up as the workers say.
     """
 
-    def __init__(self, counts: Counts, known: Iterable[str]) -> None:
+    def __init__(self, counts: Counts, known: Sequence[str]) -> None:
         self.counts = counts
         self.known = set(known)
+        self._rows = len(known)
 
     def add(self, more: Counts, rejects: Sequence[Reject]) -> list[Reject]:
         """Add what a worker has counted; returns its rejects that are new."""
@@ -51,17 +52,16 @@ class Tally:
         return [reject for reject in rejects if self._is_new(reject)]
 
     def _is_new(self, reject: Reject) -> bool:
-        if reject.arch in self.known:
+        if reject.arch and reject.arch in self.known:
             self.counts.over_budget -= 1
             self.counts.duplicates += 1
             for part in reject.broke.split("; "):
                 self.counts.broke[part.split(">=")[0]] -= 1
             return False
-        if len(self.known) >= _KEPT_REJECTS:
-            return False
         if reject.arch:
             self.known.add(reject.arch)
-        return True
+        self._rows += 1
+        return self._rows <= _KEPT_REJECTS
 
 
 @dataclass
@@ -105,6 +105,7 @@ class Supervisor:
         self.history: Sequence[Record] = self.board.history
         self.told = {record.trial for record in self.history}
         self.tally = Tally(up_to_date(counts or Counts(), self.history), jobs[0].rejected)
+        self.counts = self.tally.counts
         self.workers: list[_Worker] = []
         self.reasons: set[str] = set()
         self.failures = 0
@@ -117,15 +118,15 @@ class Supervisor:
             KeyboardInterrupt: the workers are stopped and their claims withdrawn.
         """
         self.clock = time.monotonic()
-        self._tell(lambda observer: observer.started(self.history, self._counts()))
+        self._tell(lambda observer: observer.started(self.history, self.counts))
         try:
             self.workers = [self._start(job) for job in self.jobs]
             while self.workers and self.failures < MAX_FAILURES:
                 self._listen()
         finally:
             self._stop()
-            self._tell(lambda observer: observer.ended(self.history, self._counts()))
-        return Result(self.history, self._counts(), self._reason())
+            self._tell(lambda observer: observer.ended(self.history, self.counts))
+        return Result(self.history, self.counts, self._reason())
 
     def _reason(self) -> str:
         if self.failures >= MAX_FAILURES:
@@ -138,11 +139,8 @@ class Supervisor:
         local = {worker.name for worker in self.workers}
         mine = {t.number for t in self.board.trials if t.user_attrs.get("worker") in local} - self.told
         self.history = [record for record in self.board.history if record.trial not in mine]
-
-    def _counts(self) -> Counts:
-        done = trained(self.history)
-        self.tally.counts.trained, self.tally.counts.failed = done, len(self.history) - done
-        return self.tally.counts
+        self.counts.trained = trained(self.history)
+        self.counts.failed = len(self.history) - self.counts.trained
 
     def _start(self, job: Job) -> _Worker:
         context = context_of_workers()
@@ -164,7 +162,7 @@ class Supervisor:
     def _hear(self, worker: _Worker) -> None:
         try:
             kind, *what = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # ended, or killed within a message
             worker.process.join()
             self._bury(worker)
             return
@@ -178,7 +176,7 @@ class Supervisor:
         told: list[Reject | None] = [*new] or [None]
         for reject in told:
             for observer in self.observers:
-                observer.checked(self._counts(), reject)
+                observer.checked(self.counts, reject)
 
     def _on_training(self, worker: _Worker, candidate: Candidate) -> None:
         worker.candidate, worker.idle_deaths = candidate, 0
@@ -197,7 +195,7 @@ class Supervisor:
         self.failures = self.failures + 1 if record.state == "failed" else 0
         self.told.add(record.trial)
         self._read()
-        self._tell(lambda observer: observer.finished(record, self.history, self._counts()))
+        self._tell(lambda observer: observer.finished(record, self.history, self.counts))
 
     def _on_reference(self, worker: _Worker, record: Record) -> None:
         self.reference(record, stored_references(self.board.study))

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -73,6 +74,7 @@ class Messages(Observer):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._gone = False
         self._told = Counts()
         self._rejects: list[Reject] = []
         self._clock = 0.0
@@ -90,23 +92,38 @@ class Messages(Observer):
 
     def training(self, candidate: Candidate) -> None:
         """Without the draft's trial, which is this process's own."""
-        self._connection.send(("training", replace(candidate, draw=replace(candidate.draw, trial=None))))
+        self.send("training", replace(candidate, draw=replace(candidate.draw, trial=None)))
 
     def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
         """The parent knows the candidate."""
-        self._connection.send(("epoch", epoch, accuracy))
+        self.send("epoch", epoch, accuracy)
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """The record, which the study has by now."""
         self._send_counts(counts)
-        self._connection.send(("finished", record))
+        self.send("finished", record)
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         """What is left to count."""
         self._send_counts(counts)
 
+    def send(self, *message: object) -> None:
+        """Send whole messages or none: after one that was cut off no other may follow.
+
+        Raises:
+            KeyboardInterrupt: the parent is gone.
+        """
+        if self._gone:
+            return
+        self._gone = True
+        try:
+            self._connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise KeyboardInterrupt from None
+        self._gone = False
+
     def _send_counts(self, counts: Counts) -> None:
-        self._connection.send(("checked", difference(counts, self._told), self._rejects))
+        self.send("checked", difference(counts, self._told), self._rejects)
         self._told = replace(counts, broke=dict(counts.broke))
         self._rejects, self._clock = [], time.monotonic()
 
@@ -123,17 +140,20 @@ def work(connection: Connection, job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
+    last: tuple[str, object]
     try:
         with faults(job.url):
-            reason = _search(connection, job)
-        connection.send(("ended", reason))
+            last = "ended", _search(Messages(connection), job)
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001  the parent raises it
         if not isinstance(error, (ArchsearchError, OSError)):
             error.add_note("in a worker process:\n" + traceback.format_exc())
-        connection.send(("error", error))
+        last = "error", error
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word
+        connection.send(last)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -148,7 +168,7 @@ def _die_with_parent(connection: Connection) -> None:
     os._exit(1)
 
 
-def _search(connection: Connection, job: Job) -> str:
+def _search(messages: Messages, job: Job) -> str:
     study, config = load_study(open_storage(job.url), job.study)
     wanted = config["dataset"]
     dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=wanted["image_size"])
@@ -164,7 +184,7 @@ def _search(connection: Connection, job: Job) -> str:
     if job.references:
         textbook = references.fitting(shape, config["classes"])
         train_references(
-            textbook, study, trainer, budget, config["seed"], lambda record: connection.send(("reference", record))
+            textbook, study, trainer, budget, config["seed"], lambda record: messages.send("reference", record)
         )
     result = search(
         parse_space(config["space"]["toml"], config["space"]["name"], "the study's space"),
@@ -179,7 +199,7 @@ def _search(connection: Connection, job: Job) -> str:
         timeout=job.timeout,
         study=study,
         rejected=job.rejected,
-        observers=[CandidateFiles(job.folder, save), Messages(connection)],
+        observers=[CandidateFiles(job.folder, save), messages],
         seat=seat(job.index, data.device if job.shared else None),
         memory=predictor(data, recipe),
     )

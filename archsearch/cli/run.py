@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +16,21 @@ from archsearch.cli.options import SECONDS, limits, out_option
 from archsearch.cli.settings import (
     DIGITS_EPOCHS,
     EPOCHS,
+    Plan,
     Workers,
-    cores,
     default_name,
+    jobs_of,
+    plan_of,
     recipe_of,
     rungs_of,
-    workers_of,
 )
 from archsearch.errors import StudyError
 from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, parse_space, space_text
 from archsearch.units import format_count
 
 if TYPE_CHECKING:
-    import torch
-
-    from archsearch.data import Dataset
-    from archsearch.recipe import Recipe
     from archsearch.search import Result
     from archsearch.storage import Record
-    from archsearch.worker import Job
 
 
 @click.command()
@@ -159,47 +155,9 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     }
     with faults(url):
         study = open_study(url, name, config, resume=options["resume"])
-        plan = _plan(dataset, space, budget, recipe, device, options)
+        plan = plan_of(dataset, space, budget, recipe, device, options)
         del dataset  # the workers have their own
         return _search(study, url, folder, budget, plan, options, config)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What was chosen by looking at the data."""
-
-    head: str
-    device: str
-    epochs: int
-    settled: dict[str, Any]
-    workers: int
-
-
-def _plan(
-    dataset: Dataset,
-    space: SearchSpace,
-    budget: Budget,
-    recipe: Recipe,
-    device: torch.device,
-    options: Mapping[str, Any],
-) -> _Plan:
-    import torch
-
-    from archsearch.train import TrainingData
-
-    data = TrainingData.of(dataset, options["seed"], torch.device("cpu"))
-    head = f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {device}"
-    workers = workers_of(options["workers"], space, budget, data, recipe, device)
-    return _Plan(head, str(device), recipe.epochs, data.settle(recipe).to_dict(), workers)
-
-
-def _jobs(job: Job, count: int) -> list[Job]:
-    """One job a worker; the first trains the references too, and several share the cores."""
-    threads = max(1, cores() // count) if count > 1 else None
-    return [
-        replace(job, index=i, threads=threads, shared=count > 1, references=job.references and not i)
-        for i in range(count)
-    ]
 
 
 def _search(
@@ -207,7 +165,7 @@ def _search(
     url: str,
     folder: Path,
     budget: Budget,
-    plan: _Plan,
+    plan: Plan,
     options: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> int:
@@ -254,7 +212,7 @@ def _search(
     counts = read_counts(folder) if options["resume"] else None
     observers = [files, view, DashboardCurves(study)]
     with view:
-        result = Supervisor(study, _jobs(job, plan.workers), observers, counts, reference).run()
+        result = Supervisor(study, jobs_of(job, plan.workers), observers, counts, reference).run()
     return _close(result, folder, view)
 
 
@@ -309,14 +267,6 @@ def open_study(url: str, name: str, config: Mapping[str, Any], *, resume: bool) 
     if other:
         raise StudyError(f"study {name!r} was made with another {' and '.join(other)}: choose another --study")
     return study
-
-
-def _what(spec: str, data: Any) -> str:
-    channels, height, width = data.dataset.input_shape
-    return (
-        f"{spec}, {len(data.train):,} train and {len(data.validation):,} validation images"
-        f" of {channels}x{height}x{width}, {len(data.dataset.classes)} classes"
-    )
 
 
 def _command() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from archsearch.space import SearchSpace
 if TYPE_CHECKING:
     import torch
 
+    from archsearch.data import Dataset
     from archsearch.train import TrainingData
+    from archsearch.worker import Job
 
 EPOCHS, DIGITS_EPOCHS = 20, 6
 _LOOKS, _TRIES = 20, 2000
@@ -121,3 +124,50 @@ def _fits(arch: Any, budget: Budget) -> bool:
         return budget.check(arch.cost).ok
     except SpecError:
         return False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen by looking at the data."""
+
+    head: str
+    device: str
+    epochs: int
+    settled: dict[str, Any]
+    workers: int
+
+
+def plan_of(
+    dataset: Dataset,
+    space: SearchSpace,
+    budget: Budget,
+    recipe: Recipe,
+    device: torch.device,
+    options: Mapping[str, Any],
+) -> Plan:
+    """Look at the data, which are not kept."""
+    import torch
+
+    from archsearch.train import TrainingData
+
+    data = TrainingData.of(dataset, options["seed"], torch.device("cpu"))
+    head = f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {device}"
+    workers = workers_of(options["workers"], space, budget, data, recipe, device)
+    return Plan(head, str(device), recipe.epochs, data.settle(recipe).to_dict(), workers)
+
+
+def jobs_of(job: Job, count: int) -> list[Job]:
+    """One job a worker; the first trains the references too, and several share the cores."""
+    threads = max(1, cores() // count) if count > 1 else None
+    return [
+        replace(job, index=i, threads=threads, shared=count > 1, references=job.references and not i)
+        for i in range(count)
+    ]
+
+
+def _what(spec: str, data: Any) -> str:
+    channels, height, width = data.dataset.input_shape
+    return (
+        f"{spec}, {len(data.train):,} train and {len(data.validation):,} validation images"
+        f" of {channels}x{height}x{width}, {len(data.dataset.classes)} classes"
+    )
