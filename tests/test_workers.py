@@ -189,7 +189,7 @@ def test_the_end_of_the_parent_is_the_end_of_its_workers(start: Start, work: Pat
     if number == signal.SIGINT:
         assert "--resume" in answer.out.splitlines()[-1]
         assert not any(map(lives, workers))
-        assert states(work) == ["withdrawn"] * 2
+        assert set(states(work)) == {"withdrawn"}
     wait_for(lambda: not any(map(lives, workers)), 20)
     assert set(states(work)) <= {"withdrawn", "running"}
     answer = start(*options, "8", "--resume").wait()
