@@ -253,6 +253,27 @@ def test_resume_trains_nothing_when_the_total_is_reached(start: Start, work: Pat
     assert before == {name: (study / name).read_bytes() for name in before}
 
 
+def test_references_are_trained_first_and_once(start: Start, work: Path) -> None:
+    """Under 20k parameters only one network of the textbook is left for 8x8 pixels."""
+    answer = start(*run("--references", trials=1)).wait()
+    assert (answer.status, answer.err) == (0, "")
+    trials = check_references(work / "results" / "s")
+    assert [line.split()[1] for line in answer.out.splitlines() if "6,040 params" in line] == ["6,040"]
+    assert start(*run("--references", "--resume", trials=2)).wait().status == 0
+    again = check_references(work / "results" / "s")
+    assert again.val_accuracy[0] == trials.val_accuracy[0]
+    assert len(again) == 3
+
+
+def check_references(folder: Path) -> pd.DataFrame:
+    """Of a run under 20k parameters; returns trials.csv."""
+    trials = table(folder / "trials.csv")
+    assert list(trials[trials.state == "reference"].reason) == ["mlp"]
+    assert list(trials[trials.state == "reference"].params) == [6040]
+    assert not set(trials[trials.state == "reference"].arch) & set(table(folder / "pareto.csv").arch)
+    return trials
+
+
 def test_recipe_values_are_used_kept_and_have_to_agree(start: Start, work: Path) -> None:
     options = ["--recipe", "lr=0.3", "--recipe", "batch_size=64"]
     assert start(*run(*options, trials=1)).wait().status == 0
