@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from archsearch.search import Counts, Observer
+from archsearch.events import Counts, Observer
 from archsearch.storage import Record
 from archsearch.tables import front
 from archsearch.units import format_count

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from archsearch.layers import Shape
 from archsearch.rungs import CURVE, SIZE
 from archsearch.sampler import ParetoSampler
 from archsearch.space import Ask, SearchSpace, uniform
-from archsearch.storage import Record
+from archsearch.storage import STATES, Record, status
 
 PARETO = "pareto"
 STOCK: dict[str, Callable[[int], BaseSampler]] = {
@@ -78,6 +78,7 @@ class Draft:
         space: what is searched, for images of `shape` in `classes` classes.
         judge: the verdict on a candidate, None if it makes no network; asked by the sampler `pareto`, which
             never proposes what is over budget.
+        worker: of several that share a study; each draws its own.
 
     Raises:
         InputError: an unknown sampler.
@@ -92,16 +93,52 @@ class Draft:
         shape: Shape,
         classes: int,
         judge: Judge,
+        worker: int = 0,
     ) -> None:
         if sampler not in SAMPLERS:
             raise InputError(f"unknown sampler {sampler!r}: use one of {', '.join(SAMPLERS)}")
         self.judges = sampler == PARETO
         """Whether the sampler takes every verdict itself, before it proposes."""
+        seed = _seed(seed, "worker", worker) if worker else seed
         start = _seed(seed, len(history))
         self._random = random.Random(start)
         made = _Sizes(space, shape, classes, judge).sampler(seed) if self.judges else STOCK[sampler](start)
         self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
         self._study.add_trials(history)
+        self._settled = {trial.number for trial in history}
+        self._pending: dict[int, int] = {}
+
+    def own(self, number: int) -> None:
+        """The study's trial of that number came from this draft, which is told of it by `finish` or `drop`."""
+        self._settled.add(number)
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in what other workers of the study have claimed and finished since."""
+        for trial in trials:
+            if trial.number not in self._settled:
+                self._take_in(trial)
+
+    def _take_in(self, trial: FrozenTrial) -> None:
+        state = status(trial)
+        if state == "running":
+            if trial.number not in self._pending:
+                self._pending[trial.number] = self._add(_pending(trial))
+        elif trial.state.is_finished():
+            self._settled.add(trial.number)
+            self._settle(trial, counts=state in (None, *STATES))
+
+    def _settle(self, trial: FrozenTrial, *, counts: bool) -> None:
+        pending = self._pending.pop(trial.number, None)
+        if pending is None:
+            if counts:
+                self._study.add_trial(trial)
+            return
+        if trial.state != TrialState.FAIL:
+            self._study._storage.set_trial_user_attr(pending, CURVE, trial.user_attrs[CURVE])
+        self._study._storage.set_trial_state_values(pending, trial.state, trial.values)
+
+    def _add(self, trial: FrozenTrial) -> int:
+        return self._study._storage.create_new_trial(self._study._study_id, template_trial=trial)
 
     def ask(self) -> tuple[Draw, Ask]:
         """A new draw and the function that answers its dims with the sampler's proposals."""
@@ -135,7 +172,7 @@ class Draft:
     def finish(self, draw: Draw, record: Record) -> None:
         """The draw was trained, to the end or to a rung."""
         done = optuna.trial.create_trial(
-            state=TrialState.COMPLETE if record.state == "complete" else TrialState.PRUNED,
+            state=STATES[record.state],
             values=record.values,
             params=draw.params,
             distributions=draw.distributions,
@@ -207,5 +244,16 @@ def _suggest(trial: Any, name: str, dim: Dim) -> Value:
     return answer
 
 
-def _seed(seed: int, finished: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{finished}".encode()).digest()[:4], "big")
+def _pending(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as it was claimed, for the draft."""
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={SIZE: trial.user_attrs[SIZE]},
+        constraints={"budget": -1e-9},
+    )
+
+
+def _seed(*parts: int | str) -> int:
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4], "big")

@@ -130,7 +130,7 @@ def build_chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> nn.Sequentia
     return nn.Sequential(modules)
 
 
-class ThinPointwise(nn.Conv2d):
+class ThinConv2d(nn.Conv2d):
     """A strided 1x1 convolution of under 8 channels, as a subsampling and a convolution of stride 1.
 
     oneDNN 3.13 (torch 2.15) writes past its buffers in the backward pass of the strided one on AVX2 and
@@ -144,7 +144,7 @@ class ThinPointwise(nn.Conv2d):
 
 def _conv(leaf: Conv, shape: Shape) -> nn.Module:
     thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1)
-    kind = ThinPointwise if thin else nn.Conv2d
+    kind = ThinConv2d if thin else nn.Conv2d
     return kind(shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias)
 
 

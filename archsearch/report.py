@@ -14,9 +14,9 @@ from typing import Any
 from archsearch import tables
 from archsearch.arch import Arch
 from archsearch.budget import Budget
+from archsearch.events import Candidate, Counts, Observer
 from archsearch.files import write_text, write_with
 from archsearch.plot import plot
-from archsearch.search import Candidate, Counts, Observer
 from archsearch.storage import Record
 from archsearch.tables import Reject
 
@@ -25,13 +25,31 @@ _REJECTS_EVERY = 500
 _NO_BUDGET = Budget()
 
 
-class RunFolder(Observer):
+class CandidateFiles(Observer):
+    """Writes what must be there before the study has a candidate: its architecture, and weights of the front.
+
+    Args:
+        folder: OUT/STUDY.
+        save: `save(path, arch, record)` writes the weights of the network that was just trained; None: no weights.
+    """
+
+    def __init__(self, folder: Path, save: Callable[[Path, Arch, Record], None] | None = None) -> None:
+        self.folder, self.save = folder, save
+
+    def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
+        """The architecture file, and the weights of what is on the front, before the study names them."""
+        candidate.arch.dump(self.folder / "archs" / f"{record.arch}.toml")
+        if self.save and any(row.arch == record.arch for row in tables.front(history)):
+            self.save(self.folder / "weights" / f"{record.arch}.safetensors", candidate.arch, record)
+
+
+class RunFolder(CandidateFiles):
     """Writes tables, picture, architecture files, weights and `run.json` into one folder.
 
     Args:
         folder: OUT/STUDY.
         about: plain values for `run.json`.
-        save: `save(path, arch, record)` writes the weights of the network that was just trained; None: no weights.
+        save: as for CandidateFiles.
         budget: its lines are in the picture.
         references: networks that were trained beside the search, for `trials.csv` and the picture.
     """
@@ -44,7 +62,8 @@ class RunFolder(Observer):
         budget: Budget = _NO_BUDGET,
         references: Sequence[Record] = (),
     ) -> None:
-        self.folder, self.about, self.save, self.budget = folder, about, save, budget
+        super().__init__(folder, save)
+        self.about, self.budget = about, budget
         self.references = references
         self.rejects = read_rejects(folder)
         self._written = -1
@@ -59,12 +78,6 @@ class RunFolder(Observer):
             self.rejects.append(reject)
             if len(self.rejects) % _REJECTS_EVERY == 0:
                 self._write_rejects()
-
-    def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
-        """The architecture file, and the weights of what is on the front, before the study names them."""
-        candidate.arch.dump(self.folder / "archs" / f"{record.arch}.toml")
-        if self.save and any(row.arch == record.arch for row in tables.front(history)):
-            self.save(self.folder / "weights" / f"{record.arch}.safetensors", candidate.arch, record)
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """Everything again, with the new candidate."""

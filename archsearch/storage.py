@@ -1,7 +1,7 @@
-"""The study's storage: an Optuna study whose finished trials are the only record that must survive.
+"""The study's storage: an Optuna study, the only record that must survive.
 
-A trial is added once, whole, when its candidate is finished, so a killed run leaves no half-written one.
-Its user attributes hold the candidate's id, cost and history; the study's hold what rebuilds the search.
+A trial is added whole when its candidate is claimed (see `claims`) and closed when that is finished. Its user
+attributes hold the candidate's id, cost and history; the study's hold what rebuilds the search.
 """
 
 from __future__ import annotations
@@ -12,35 +12,38 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from archsearch.budget import Verdict
 from archsearch.errors import StudyError
-from archsearch.rungs import SIZE
+from archsearch.rungs import CURVE
 
 METRICS = ["val_accuracy", "params"]
 _CONFIG = "archsearch"
 _REFERENCES = "references"
-_STATES = {
+STATES = {
     "complete": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+RESULT = "result"
+"""User attribute of a finished trial: the fields of its record that training made, but for the curve."""
+FATE = "fate"
+"""User attribute of a claim that came to nothing: `withdrawn` or `lost`. It is no record."""
+_RESULT_FIELDS = ("val_accuracy", "epochs", "train_seconds", "state", "reason", "usage")
 
 
 @dataclass(frozen=True)
 class Record:
     """One finished candidate, as it stands in the tables.
 
-    `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...].
+    `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...];
+    `usage` is what the training measured of itself (`tables.USAGE_COLUMNS`), as far as it is known.
     """
 
     arch: str
@@ -57,6 +60,7 @@ class Record:
     state: str = "complete"
     reason: str = ""
     curve: list[list[float]] = field(default_factory=list)
+    usage: dict[str, float] = field(default_factory=dict)
 
     @property
     def values(self) -> list[float] | None:
@@ -64,6 +68,16 @@ class Record:
         if self.state != "complete" or self.val_accuracy is None:
             return None
         return [self.val_accuracy, float(self.params)]
+
+    @property
+    def proposal(self) -> dict[str, Any]:
+        """The fields that are known before the training."""
+        return {n: v for n, v in asdict(self).items() if n not in (*_RESULT_FIELDS, CURVE, "trial")}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The fields that the training made, but for the curve."""
+        return {name: getattr(self, name) for name in _RESULT_FIELDS}
 
 
 def sqlite_url(path: Path) -> str:
@@ -153,43 +167,29 @@ def load_study(storage: RDBStorage, name: str) -> tuple[optuna.Study, dict[str, 
     return study, json.loads(config)
 
 
-def add_record(
-    study: optuna.Study,
-    record: Record,
-    params: Mapping[str, Any],
-    distributions: Mapping[str, BaseDistribution],
-    verdict: Verdict,
-    started: datetime,
-) -> Record:
-    """Add one finished candidate in one transaction; returns it with its trial number."""
-    attrs = {name: value for name, value in asdict(record).items() if name != "trial"}
-    attrs[SIZE] = record.params
-    trial = optuna.trial.create_trial(
-        state=_STATES[record.state],
-        values=record.values,
-        params=dict(params),
-        distributions=dict(distributions),
-        user_attrs=attrs,
-        # The dashboard reads the list, Optuna's samplers the keyed values; both say: feasible.
-        system_attrs={"constraints": [check.value / check.limit - 1 for check in verdict.limits]},
-        constraints={check.name: check.value / check.limit - 1 for check in verdict.limits},
-    )
-    trial.datetime_start = started
-    trial.datetime_complete = datetime.now()
-    study.add_trial(trial)
-    return records(study)[-1]
+def status(trial: FrozenTrial) -> str | None:
+    """What became of a candidate: running, complete, stopped, failed, withdrawn or lost; None: no trial of ours."""
+    attrs = trial.user_attrs
+    if "arch" not in attrs:
+        return None
+    if not trial.state.is_finished():
+        return "running"
+    if trial.state == TrialState.FAIL and FATE in attrs:
+        return str(attrs[FATE])
+    return str(attrs.get(RESULT, attrs)["state"])
 
 
 def records(study: optuna.Study) -> list[Record]:
-    """Every finished candidate of a study, in the order in which they finished."""
-    states = tuple(_STATES.values())
-    return [_record(trial) for trial in study.get_trials(deepcopy=False, states=states) if "arch" in trial.user_attrs]
+    """Every finished candidate of a study, by trial number."""
+    trials = study.get_trials(deepcopy=False, states=tuple(STATES.values()))
+    return [record_of(trial) for trial in trials if status(trial) in STATES]
 
 
-def _record(trial: FrozenTrial) -> Record:
+def record_of(trial: FrozenTrial) -> Record:
+    """The record of a finished candidate."""
     names = {item.name for item in fields(Record)}
-    found = {name: value for name, value in trial.user_attrs.items() if name in names}
-    return Record(**found, trial=trial.number)
+    attrs = {**trial.user_attrs, **trial.user_attrs.get(RESULT, {})}
+    return Record(**{name: value for name, value in attrs.items() if name in names}, trial=trial.number)
 
 
 def add_reference(study: optuna.Study, record: Record) -> None:

@@ -16,7 +16,10 @@ BASE_COLUMNS = [
     "arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes",
     "epochs", "train_seconds", "trial", "seed", "summary",
 ]  # fmt: skip
-TRIAL_COLUMNS = [*BASE_COLUMNS, "state", "reason"]
+USAGE_COLUMNS = [
+    "images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes",
+]  # fmt: skip
+TRIAL_COLUMNS = [*BASE_COLUMNS, "state", "reason", *USAGE_COLUMNS]
 REJECT_COLUMNS = ["arch", "params", "size_bytes", "macs", "broke"]
 
 
@@ -64,6 +67,10 @@ def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:
 def _frame(rows: Sequence[object], columns: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame([[getattr(row, name) for name in columns] for row in rows], columns=columns)
+    frame = pd.DataFrame([[_cell(row, name) for name in columns] for row in rows], columns=columns)
     whole = [name for name in ("params", "size_bytes", "macs") if name in columns]
     return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _cell(row: object, name: str) -> object:
+    return row.usage.get(name) if isinstance(row, Record) and name in USAGE_COLUMNS else getattr(row, name)

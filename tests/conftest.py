@@ -91,10 +91,14 @@ class Process:
 def _child(args: list[str], cwd: str, log: str, terminal: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
+    sys.path.insert(0, cwd)
     for number, name in ((1, "out"), (2, "err")):
         flags = os.O_RDWR | (0 if terminal else os.O_CREAT | os.O_APPEND)
         os.dup2(os.open(terminal or str(Path(log) / name), flags, 0o666), number)
     os.environ.update(ENVIRONMENT)
+    # Its workers come from the process that it comes from, too: a second one would import everything again.
+    server = multiprocessing.forkserver
+    server.ensure_running = server._forkserver.ensure_running = lambda: None
     sys.argv = ["archsearch", *args]
     main(args)
 
@@ -132,7 +136,9 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def command(
+    _preloaded: None, work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
     """`command(*args)` runs `archsearch` in this process, in `work`."""
     monkeypatch.chdir(work)
 

@@ -64,6 +64,8 @@ def refused(command: Command, work: Path) -> Callable[..., str]:
         ("--epochs", "none", ["'none'", "integer"]),
         ("--seed", "-1", ["-1", "x>=0"]),
         ("--image-size", "0", ["0", "x>=1"]),
+        ("--workers", "0", ["'0'", "whole number from 1", "auto"]),
+        ("--workers", "many", ["'many'", "auto"]),
     ],
 )
 def test_a_value_that_is_none(refused: Callable[..., str], option: str, value: str, words: list[str]) -> None:
@@ -71,6 +73,32 @@ def test_a_value_that_is_none(refused: Callable[..., str], option: str, value: s
     assert f"'{option}'" in line
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("lr", ["--recipe 'lr'", "KEY=VALUE", "lr=0.2"]),
+        ("lr=", ["--recipe 'lr='", "KEY=VALUE"]),
+        ("lr=fast", ["lr = 'fast'", "finite number"]),
+        ("lr=nan", ["lr = nan", "finite number"]),
+        ("lr=-1", ["lr = -1", "above zero"]),
+        ("epochs=2.5", ["epochs = 2.5", "whole number"]),
+        ("optimiser=lion", ["optimiser = 'lion'", "sgd"]),
+        ("learning_rate=1", ["'learning_rate'"]),
+        ("batch_siz=64", ["'batch_siz' (did you mean 'batch_size'?)"]),
+    ],
+)
+def test_a_recipe_value_that_is_none(refused: Callable[..., str], word: str, words: list[str]) -> None:
+    line = refused("run", "--max-params", "20k", "--recipe", word)
+    for part in ["--recipe", *words]:
+        assert part in line
+
+
+def test_a_recipe_value_that_the_space_searches(refused: Callable[..., str], work: Path) -> None:
+    (work / "free.toml").write_text(TINY + "[train]\nlr = { choice = [0.1, 0.2] }\n")
+    line = refused("run", "--space", "free.toml", "--max-params", "20k", "--recipe", "lr=0.3")
+    assert "--recipe lr: space 'free' sets it for every candidate" in line
 
 
 def test_an_unknown_option_is_named_with_the_nearest(refused: Callable[..., str]) -> None:

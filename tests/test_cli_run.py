@@ -34,7 +34,8 @@ from archsearch.weights import read
 
 PARETO = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
           "trial", "seed", "summary"]  # fmt: skip
-TRIALS = [*PARETO, "state", "reason"]
+USAGE = ["images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes"]
+TRIALS = [*PARETO, "state", "reason", *USAGE]
 REJECTED = ["arch", "params", "size_bytes", "macs", "broke"]
 Start = Callable[..., Process]
 
@@ -179,8 +180,8 @@ def test_the_same_seed_gives_the_same_run(start: Start, work: Path, left: Path) 
     for name in ("pareto.csv", "trials.csv", "rejected.csv"):
         one, two = table(left / name), table(work / "results" / STUDY / name)
         pd.testing.assert_frame_equal(
-            one.drop(columns="train_seconds", errors="ignore"),
-            two.drop(columns="train_seconds", errors="ignore"),
+            one.drop(columns=["train_seconds", *USAGE], errors="ignore"),
+            two.drop(columns=["train_seconds", *USAGE], errors="ignore"),
             check_exact=True,
         )
 
@@ -250,6 +251,42 @@ def test_resume_trains_nothing_when_the_total_is_reached(start: Start, work: Pat
     answer = start(*RUN, "--resume").wait()
     assert answer.status == 0
     assert before == {name: (study / name).read_bytes() for name in before}
+
+
+def test_references_are_trained_first_and_once(start: Start, work: Path) -> None:
+    """Under 20k parameters only one network of the textbook is left for 8x8 pixels."""
+    answer = start(*run("--references", trials=1)).wait()
+    assert (answer.status, answer.err) == (0, "")
+    trials = check_references(work / "results" / "s")
+    assert [line.split()[1] for line in answer.out.splitlines() if "6,040 params" in line] == ["6,040"]
+    assert start(*run("--references", "--resume", trials=2)).wait().status == 0
+    again = check_references(work / "results" / "s")
+    assert again.val_accuracy[0] == trials.val_accuracy[0]
+    assert len(again) == 3
+
+
+def check_references(folder: Path) -> pd.DataFrame:
+    """Of a run under 20k parameters; returns trials.csv."""
+    trials = table(folder / "trials.csv")
+    assert list(trials[trials.state == "reference"].reason) == ["mlp"]
+    assert list(trials[trials.state == "reference"].params) == [6040]
+    assert not set(trials[trials.state == "reference"].arch) & set(table(folder / "pareto.csv").arch)
+    return trials
+
+
+def test_recipe_values_are_used_kept_and_have_to_agree(start: Start, work: Path) -> None:
+    options = ["--recipe", "lr=0.3", "--recipe", "batch_size=64"]
+    assert start(*run(*options, trials=1)).wait().status == 0
+    about = json.loads((work / "results" / "s" / "run.json").read_text())
+    assert (about["recipe"]["lr"], about["recipe"]["batch_size"], about["recipe"]["epochs"]) == (0.3, 64, 1)
+    assert about["deterministic"] is False
+    front = table(work / "results" / "s" / "pareto.csv").arch
+    assert read(work / "results" / "s" / "weights" / f"{front[0]}.safetensors").info["recipe"]["batch_size"] == 64
+    for more, word in ((options[:2], "recipe"), ([*options, "--deterministic"], "deterministic")):
+        answer = start(*run(*more, "--resume", trials=2)).wait()
+        assert answer.status == 2
+        assert f"was made with another {word}:" in answer.error
+    assert start(*run(*options, "--resume", trials=2)).wait().status == 0
 
 
 def test_the_timeout_ends_the_run(start: Start, work: Path) -> None:
@@ -379,7 +416,7 @@ def test_help_of_run_needs_no_torch_and_names_every_option() -> None:
     assert lines.splitlines()[-1] == "False"
     for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "space", "dataset", "data-dir",
                  "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study", "storage", "out",
-                 "resume", "no-rungs"):  # fmt: skip
+                 "resume", "no-rungs", "workers", "recipe", "deterministic"):  # fmt: skip
         assert f"--{name}" in lines
 
 

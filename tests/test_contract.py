@@ -230,7 +230,7 @@ print("done")
 
 
 def test_no_block_corrupts_memory() -> None:
-    """oneDNN has written past its buffers before (see modules.ThinPointwise); glibc's debug library notices."""
+    """oneDNN has written past its buffers before (see modules.ThinConv2d); glibc's debug library notices."""
     library = ctypes.util.find_library("c_malloc_debug")
     checked = {"LD_PRELOAD": library, "MALLOC_CHECK_": "3"} if library else {}
     found = subprocess.run(

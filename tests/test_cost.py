@@ -63,10 +63,9 @@ def check_torchinfo(arch: Arch, module: nn.Module) -> None:
     products = sum(
         layer.macs - (_bias(layer.module) * (1 if isinstance(layer.module, nn.Linear) else _pixels(layer.output_size)))
         for layer in found.summary_list
-        if isinstance(layer.module, nn.Linear) or type(layer.module) is nn.Conv2d
+        if isinstance(layer.module, (nn.Linear, nn.Conv2d))
     )
-    thin = any(type(layer) is not nn.Conv2d for layer in module.modules() if isinstance(layer, nn.Conv2d))
-    assert thin or products == arch.cost.macs, arch.summary
+    assert products == arch.cost.macs, arch.summary
 
 
 def _bias(layer: nn.Module) -> int:
@@ -99,10 +98,12 @@ def test_the_formula_is_exact_on_draws(space: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_the_formula_is_exact_on_2000_draws(space: str) -> None:
-    for arch in draws(space, 2000, seed=1):
+    for i, arch in enumerate(draws(space, 2000, seed=1)):
         module = check_counts(arch)
-        check_torchinfo(arch, module)
-        check_training(arch, module)
+        if i % 10 == 0:
+            check_torchinfo(arch, module)
+        if i % 20 == 0:
+            check_training(arch, module)
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -31,7 +31,7 @@ from archsearch.layers import (
     mul,
     seq,
 )
-from archsearch.modules import AuxHead, ThinPointwise, build, build_expr
+from archsearch.modules import AuxHead, ThinConv2d, build, build_expr
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 
@@ -196,7 +196,7 @@ CASES = [
 def test_a_thin_strided_1x1_convolution_is_exact(case: Case, layout: torch.memory_format) -> None:
     shape = (case.channels, case.height, case.width)
     module = build_expr(Conv(case.out, 1, case.stride, bias=case.bias), shape)
-    assert isinstance(module, ThinPointwise)
+    assert isinstance(module, ThinConv2d)
     module = module.to(memory_format=layout)
     x = images(4, *shape).to(memory_format=layout).requires_grad_()
     output = module(x)
@@ -225,4 +225,4 @@ def test_a_thin_strided_1x1_convolution_is_exact(case: Case, layout: torch.memor
 def test_other_convolutions_are_torchs_own(conv: Conv) -> None:
     assert type(build_expr(conv, (6, 8, 8))) is nn.Conv2d
     assert type(build_expr(Conv(4, 1, 2), (8, 8, 8))) is nn.Conv2d
-    assert type(build_expr(Conv(4, 1, 2), (7, 8, 8))) is ThinPointwise
+    assert type(build_expr(Conv(4, 1, 2), (7, 8, 8))) is ThinConv2d

@@ -18,9 +18,9 @@ from archsearch import references
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.errors import SpecError, TrainingFailed
+from archsearch.measure import Report, train_references
 from archsearch.modules import AuxHead, build
 from archsearch.report import write_tables
-from archsearch.search import Report, train_references
 from archsearch.space import load_space
 from archsearch.storage import Record
 

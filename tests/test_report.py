@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from archsearch import Arch, Budget, search
+from archsearch.events import Counts, Observer
 from archsearch.report import RunFolder, environment, read_counts, read_rejects
-from archsearch.search import Counts, Observer
 from archsearch.space import parse_space
 from archsearch.storage import Record
 from archsearch.tables import Reject

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -15,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Arch, Budget, SearchSpace, StopTraining, search
+from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
-from archsearch.search import Candidate, Counts, Observer, Result
+from archsearch.events import Candidate, Counts, Observer
+from archsearch.search import Result
 from archsearch.space import parse_space
-from archsearch.storage import Record, records
-from archsearch.tables import Reject
+from archsearch.storage import Record, records, status
+from archsearch.tables import USAGE_COLUMNS, Reject
 
 SHAPE, CLASSES = (1, 8, 8), 10
 STOCK = ("tpe", "nsga2", "random")
@@ -277,7 +277,7 @@ def test_nothing_feasible_names_the_smallest(budget: Budget, words: str, sampler
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samplers that cannot know that nothing is left give up sooner."""
-    monkeypatch.setattr(sys.modules["archsearch.search"], "_RANDOM_DRAWS", 3000)
+    monkeypatch.setattr(loop, "_RANDOM_DRAWS", 3000)
 
 
 @pytest.mark.usefixtures("few_draws")
@@ -486,8 +486,8 @@ def test_an_interrupt_leaves_a_valid_study(tmp_path: Path, sampler: str) -> None
     with pytest.raises(KeyboardInterrupt):
         run(evaluate=evaluate, sampler=sampler, study=_study(tmp_path, new=True), observers=[log])
     assert log.calls[-1] == ("ended", 3)
-    states = [trial.state for trial in _study(tmp_path).get_trials()]
-    assert states == [optuna.trial.TrialState.COMPLETE] * 3
+    states = [status(trial) for trial in _study(tmp_path).get_trials()]
+    assert states == ["complete"] * 3 + ["withdrawn"]
     found = run(sampler=sampler, study=_study(tmp_path), trials=7)
     assert len({record.arch for record in found.records}) == 7
 
@@ -502,7 +502,7 @@ def test_counts_sum_up_again_after_an_interrupt() -> None:
             self.counts = counts
 
     def evaluate(arch: Arch, report: Any) -> float:
-        if len(study.get_trials()) == 3:
+        if len(records(study)) == 3:
             raise KeyboardInterrupt
         return formula(arch, report)
 
@@ -525,7 +525,7 @@ def test_counts_that_a_kill_left_behind_follow_the_study() -> None:
 
 def test_an_error_of_the_evaluation_goes_through_and_saves_the_rest() -> None:
     def evaluate(arch: Arch, report: Any) -> float:
-        if len(study.get_trials()) == 2:
+        if len(records(study)) == 2:
             raise ZeroDivisionError
         return formula(arch, report)
 
@@ -586,7 +586,7 @@ def test_the_result_is_two_tables() -> None:
     base = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
             "trial", "seed", "summary"]  # fmt: skip
     assert list(found.front.columns) == base
-    assert list(found.trials.columns) == [*base, "state", "reason"]
+    assert list(found.trials.columns) == [*base, "state", "reason", *USAGE_COLUMNS]
     assert list(found.trials.arch) == [record.arch for record in found.records]
     assert found.front.params.is_monotonic_increasing
     assert all(a < b for a, b in pairwise(found.front.val_accuracy))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -12,10 +11,10 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 
 from archsearch.budget import LimitCheck, Verdict
+from archsearch.claims import Seat, finish, make_claim
 from archsearch.errors import StudyError
 from archsearch.storage import (
     Record,
-    add_record,
     create_study,
     hide_password,
     load_study,
@@ -40,7 +39,9 @@ def record(arch: str = "0123456789ab", **changes: object) -> Record:
 
 
 def add(study: optuna.Study, row: Record, verdict: Verdict = FITS) -> Record:
-    return add_record(study, row, {"stem.width": 8}, WIDTH, verdict, datetime.now())
+    done = finish(study, make_claim(study, row, {"stem.width": 8}, WIDTH, verdict, Seat()), row)
+    assert done
+    return done
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def test_a_trial_is_readable_and_feasible_in_the_dashboard(study: optuna.Study, 
     assert trial.params == {"stem.width": 8}
     assert trial.system_attrs["constraints"] == pytest.approx([-0.1, -0.5])
     assert (trial.constraints["params"], trial.constraints["size_bytes"]) == pytest.approx((-0.1, -0.5))
-    assert {"arch", "summary", "size_bytes", "macs", "epochs"} <= set(trial.user_attrs)
+    assert {"arch", "summary", "size_bytes", "macs"} <= set(trial.user_attrs)
+    assert trial.user_attrs["result"]["epochs"] == 2
     assert trial.user_attrs["summary"] == "conv8 | linear"
     assert trial.duration is not None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ from archsearch.tables import Reject, front, front_table, rejects_table, trials_
 
 BASE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
         "trial", "seed", "summary"]  # fmt: skip
+
+USAGE = ["images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes"]
 
 
 def row(trial: int, accuracy: float | None, params: int, state: str = "complete") -> Record:
@@ -61,11 +64,20 @@ def test_columns_and_types() -> None:
     rows = [row(0, 0.9, 300), row(1, None, 100, "failed")]
     assert list(front_table(rows).columns) == BASE
     trials = trials_table(rows)
-    assert list(trials.columns) == [*BASE, "state", "reason"]
+    assert list(trials.columns) == [*BASE, "state", "reason", *USAGE]
     assert list(trials.state) == ["complete", "failed"]
     assert list(trials.params) == [300, 100]
     assert trials.val_accuracy[0] == 0.9
     assert math.isnan(trials.val_accuracy[1])
+
+
+def test_what_a_training_measured_of_itself_has_columns_and_may_be_unknown() -> None:
+    known = replace(row(0, 0.9, 300), usage={"images_per_second": 1234.5, "peak_memory_bytes": 10**9})
+    trials = trials_table([known, row(1, 0.8, 100)])
+    assert trials.images_per_second[0] == 1234.5
+    assert trials.peak_memory_bytes[0] == 10**9
+    assert trials.step_seconds.isna().all()
+    assert trials.images_per_second.isna()[1]
 
 
 def test_empty_tables_have_their_columns(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from archsearch.search import Candidate, Counts, Observer
+from archsearch.events import Candidate, Counts, Observer
 from archsearch.storage import Record
 from archsearch.tables import Reject, front
 from archsearch.units import format_bytes, format_count, format_seconds
@@ -47,6 +47,10 @@ class Lines(Observer):
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """`[ 3/24]  97.21%  78,042 params  ...`"""
         self.head(f"[{counts.trained:>{len(str(self.trials))}}/{self.trials}] {self.describe(record)}")
+
+    def lost(self, arch: str, reason: str) -> None:
+        """A crash is worth a line, even if the next attempt succeeds."""
+        self.head(f"{arch}: {reason}")
 
     def describe(self, record: Record) -> str:
         """A finished candidate in one line."""
@@ -91,7 +95,7 @@ class Live(Lines):
 
         self.console = Console()
         self.counts = Counts()
-        self.now = "drawing"
+        self.now: dict[str, str] = {}
         self.rows: Sequence[Record] = ()
         self.live = RichLive(console=self.console, refresh_per_second=4, get_renderable=self.render)
 
@@ -112,20 +116,30 @@ class Live(Lines):
 
     def checked(self, counts: Counts, reject: Reject | None) -> None:
         """Counts move with every draw."""
-        self.counts, self.now = counts, "drawing"
+        self.counts = counts
 
     def training(self, candidate: Candidate) -> None:
-        """The candidate whose epochs come next."""
-        self.now = f"{candidate.arch.id}  {format_count(candidate.arch.cost.params)} params  {candidate.arch.summary}"
-        self.at = ""
+        """A candidate whose epochs come next; each worker has one."""
+        self.now = {**self.now, candidate.arch.id: self._about(candidate)}
 
     def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
         """Its epoch and accuracy."""
-        self.at = f"epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
+        at = f"  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
+        self.now = {**self.now, candidate.arch.id: self._about(candidate) + at}
+
+    def _about(self, candidate: Candidate) -> str:
+        arch = candidate.arch
+        return f"{arch.id}  {format_count(arch.cost.params)} params  {arch.summary}"
+
+    def lost(self, arch: str, reason: str) -> None:
+        """It is trained no more, for now."""
+        super().lost(arch, reason)
+        self.now = {name: line for name, line in self.now.items() if name != arch}
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """The front so far."""
-        self.rows, self.counts, self.now, self.at = front(history), counts, "drawing", ""
+        self.rows, self.counts = front(history), counts
+        self.now = {name: line for name, line in self.now.items() if name != record.arch}
         if record.state == "failed":
             self.head(self.describe(record))
 
@@ -142,8 +156,6 @@ class Live(Lines):
         """The final front; the live view has gone by now."""
         self.console.print(self._front(rows))
 
-    at = ""
-
     def render(self) -> Any:
         """The whole view."""
         from rich.console import Group
@@ -154,7 +166,7 @@ class Live(Lines):
         lines = [
             f"checked {counts.checked:,}   over budget {counts.over_budget:,}" + (f" ({broke})" if broke else ""),
             f"trained {counts.trained} of {self.trials}   failed {counts.failed}   {self.left(counts)}",
-            f"now: {self.now}  {self.at}",
+            *(f"now: {line}" for line in self.now.values() or ["drawing"]),
         ]
         return Group(
             *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines), self._front(self.rows[-_ROWS:])

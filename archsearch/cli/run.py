@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch import references
 from archsearch.budget import Budget
 from archsearch.cli.options import SECONDS, limits, out_option
+from archsearch.cli.settings import (
+    DIGITS_EPOCHS,
+    EPOCHS,
+    Plan,
+    Workers,
+    default_name,
+    jobs_of,
+    plan_of,
+    recipe_of,
+    rungs_of,
+)
 from archsearch.errors import StudyError
-from archsearch.recipe import Recipe
 from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, parse_space, space_text
 from archsearch.units import format_count
 
 if TYPE_CHECKING:
     from archsearch.search import Result
-
-EPOCHS, DIGITS_EPOCHS = 20, 6
+    from archsearch.storage import Record
 
 
 @click.command()
@@ -77,6 +85,22 @@ EPOCHS, DIGITS_EPOCHS = 20, 6
 @click.option(
     "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
 )
+@click.option(
+    "--workers",
+    type=Workers(),
+    default="1",
+    show_default=True,
+    help="Processes that train at the same time: a number, or auto (by memory on a GPU, by cores on the CPU).",
+)
+@click.option(
+    "--recipe",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a value of the training recipe, such as lr=0.2; repeatable.",
+)
+@click.option(
+    "--deterministic", is_flag=True, help="Bit-equal reruns on one device, where it can be had for less speed."
+)
 @click.option("--study", help="Name of the study.  [default: dataset-space-limits]")
 @click.option("--storage", help="Optuna storage URL.  [default: SQLite at OUT/STUDY/study.db]")
 @out_option
@@ -99,25 +123,26 @@ def run(**options: Any) -> int:
 
 
 def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
+    from archsearch.forks import prepare
+
+    prepare()  # first: what workers import is imported while this process imports what it needs
+
     import optuna
 
     from archsearch.data import load_dataset
     from archsearch.devices import resolve_device
-    from archsearch.search import check_feasible
+    from archsearch.feasible import check_feasible
     from archsearch.storage import faults
-    from archsearch.train import TrainingData
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     device = resolve_device(options["device"])
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
     name = options["study"] or default_name(options["dataset"], space.name, budget)
+    recipe = recipe_of(space, dataset.name, options)
     folder = options["out"] / name
     check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
     folder.mkdir(parents=True, exist_ok=True)
     url = options["storage"] or sqlite_url_of(folder)
-    recipe = space.recipe(Recipe(epochs=EPOCHS))
-    if options["epochs"] or dataset.name == "digits":
-        recipe = recipe.with_values({"epochs": options["epochs"] or DIGITS_EPOCHS})
     config = {
         "space": {"name": space.name, "toml": space_text(options["space"])},
         "budget": asdict(budget),
@@ -126,80 +151,69 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
         "classes": len(dataset.classes),
         "recipe": recipe.to_dict(),
         "seed": options["seed"],
+        "deterministic": options["deterministic"],
     }
     with faults(url):
         study = open_study(url, name, config, resume=options["resume"])
-        data = TrainingData.of(dataset, options["seed"], device)
-        return _search(study, folder, space, budget, recipe, data, options, config)
+        plan = plan_of(dataset, space, budget, recipe, device, options)
+        del dataset  # the workers have their own
+        return _search(study, url, folder, budget, plan, options, config)
 
 
 def _search(
     study: Any,
+    url: str,
     folder: Path,
-    space: SearchSpace,
     budget: Budget,
-    recipe: Recipe,
-    data: Any,
+    plan: Plan,
     options: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> int:
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
     from archsearch.report import RunFolder, environment, read_counts
-    from archsearch.search import search, train_references
-    from archsearch.train import Trainer
+    from archsearch.storage import stored_references
+    from archsearch.supervise import Supervisor
+    from archsearch.worker import Job
 
-    trainer = Trainer(data, recipe, options["seed"])
-    view = live_view(options["trials"], recipe.epochs)
-    shape, classes = data.dataset.input_shape, len(data.dataset.classes)
-    view.head(f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {data.device}")
-    if data.dataset.name == "digits":
+    view = live_view(options["trials"], plan.epochs)
+    view.head(plan.head + (f"; {plan.workers} workers" if plan.workers > 1 else ""))
+    if config["dataset"]["name"] == "digits":
         view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
     about = {
         "command": _command(),
         **config,
-        "device": str(data.device),
+        "device": plan.device,
+        "workers": plan.workers,
         **environment(),
-        "settled_recipe": data.settle(recipe).to_dict(),
+        "settled_recipe": plan.settled,
     }
-    textbook = references.fitting(shape, classes) if options["references"] else {}
-    trained = train_references(
-        textbook, study, trainer, budget, options["seed"], lambda record: view.head(view.describe(record))
+    files = RunFolder(folder, about, None, budget, stored_references(study))
+
+    def reference(record: Record, every: Sequence[Record]) -> None:
+        view.head(view.describe(record))
+        files.references = every
+
+    job = Job(
+        url=url,
+        study=study.study_name,
+        folder=folder.absolute(),
+        dataset=options["dataset"],
+        data_dir=options["data_dir"].absolute(),
+        device=plan.device,
+        trials=options["trials"],
+        sampler=options["sampler"],
+        rungs=rungs_of(plan.epochs, options),
+        timeout=options["timeout"],
+        deterministic=options["deterministic"],
+        references=options["references"],
+        rejected=tuple(reject.arch for reject in files.rejects),
     )
-    files = RunFolder(
-        folder,
-        about,
-        lambda path, arch, record: trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search"),
-        budget,
-        trained,
-    )
+    counts = read_counts(folder) if options["resume"] else None
+    observers = [files, view, DashboardCurves(study)]
     with view:
-        result = search(
-            space,
-            evaluate=trainer,
-            input_shape=shape,
-            classes=classes,
-            budget=budget,
-            trials=options["trials"],
-            seed=options["seed"],
-            sampler=options["sampler"],
-            rungs=rungs_of(recipe.epochs, options),
-            timeout=options["timeout"],
-            study=study,
-            counts=read_counts(folder) if options["resume"] else None,
-            rejected=[reject.arch for reject in files.rejects],
-            observers=[files, view, DashboardCurves(study)],
-        )
+        result = Supervisor(study, jobs_of(job, plan.workers), observers, counts, reference).run()
     return _close(result, folder, view)
-
-
-def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
-    """The rungs that the options ask for, None for none."""
-    from archsearch.rungs import Rungs
-
-    if not options["rungs"]:
-        return None
-    return Rungs(epochs, options["grace"] or max(1, epochs // 3), options["reduction"])
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
@@ -230,12 +244,6 @@ def summary_line(result: Result) -> str:
     return line + ends.get(result.reason, "")
 
 
-def default_name(dataset: str, space: str, budget: Budget) -> str:
-    """`<dataset>-<space>-<limits>`, fit for a folder's name."""
-    kind, _, place = dataset.partition(":")
-    return f"{Path(place).stem if place else kind}-{space}-{budget.slug}"
-
-
 def sqlite_url_of(folder: Path) -> str:
     """The default storage of a study's folder."""
     from archsearch.storage import sqlite_url
@@ -259,14 +267,6 @@ def open_study(url: str, name: str, config: Mapping[str, Any], *, resume: bool) 
     if other:
         raise StudyError(f"study {name!r} was made with another {' and '.join(other)}: choose another --study")
     return study
-
-
-def _what(spec: str, data: Any) -> str:
-    channels, height, width = data.dataset.input_shape
-    return (
-        f"{spec}, {len(data.train):,} train and {len(data.validation):,} validation images"
-        f" of {channels}x{height}x{width}, {len(data.dataset.classes)} classes"
-    )
 
 
 def _command() -> str:

@@ -29,11 +29,13 @@ def show(study: str, arch: str, as_json: bool, out: Path) -> None:
         return
     network = Arch.load(folder / "archs" / f"{record.arch}.toml")
     click.echo(_layers(network))
-    for name, value in asdict(record).items():
-        if name != "curve" and value != "":
+    values = asdict(record)
+    curve, usage = values.pop("curve"), values.pop("usage")
+    for name, value in {**values, **usage}.items():
+        if value != "":
             click.echo(f"{name:>22}: {value}")
-    curve = "  ".join(f"{int(epoch)}: {100 * accuracy:.2f}%" for epoch, accuracy in record.curve)
-    click.echo(f"{'curve':>22}: {curve}")
+    points = "  ".join(f"{int(epoch)}: {100 * accuracy:.2f}%" for epoch, accuracy in curve)
+    click.echo(f"{'curve':>22}: {points}")
 
 
 def _layers(network: Arch) -> str:

@@ -1,0 +1,282 @@
+"""The loop of one worker: ask, check, reject or claim, train, tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from archsearch.arch import Arch
+from archsearch.budget import Budget, Verdict
+from archsearch.claims import Board, Claim, Seat, beating, finish, lose, make_claim, note_curve, withdraw
+from archsearch.draft import Draft, Draw
+from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining
+from archsearch.events import Candidate, Counts, Observer, up_to_date
+from archsearch.feasible import check_feasible, nothing_at_once
+from archsearch.layers import Shape
+from archsearch.measure import Evaluate, measure, proposal
+from archsearch.rungs import Rungs, goes_on, peers_at
+from archsearch.space import SearchSpace
+from archsearch.storage import Record
+from archsearch.tables import Reject
+
+MAX_FAILURES = 10
+_SAMPLER_DRAWS = 200
+_RANDOM_DRAWS = 20_000
+_KEPT_REJECTS = 10_000
+_WAIT = 0.2
+
+
+@dataclass
+class Loop:
+    """One worker's search at a study; the arguments are those of `search`."""
+
+    space: SearchSpace
+    shape: Shape
+    classes: int
+    budget: Budget
+    seed: int
+    study: optuna.Study
+    rungs: Rungs | None
+    observers: Sequence[Observer]
+    seat: Seat
+    memory: Callable[[Arch], float]
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.study)
+
+    def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
+        """Take the study's history in."""
+        self.counts = up_to_date(counts or Counts(), self.board.history)
+        self.before = {record.trial for record in self.board.history}
+        self.seen = self.board.archs | set(rejected)
+        finished = self.board.finished
+        self.draft = Draft(
+            sampler, self.seed, finished, self.space, self.shape, self.classes, self._judge, self.seat.index
+        )
+
+    @property
+    def history(self) -> Sequence[Record]:
+        """Every finished candidate of all workers, as far as this one knows."""
+        return self.board.history
+
+    def __call__(self, evaluate: Evaluate, trials: int, timeout: float | None) -> str:
+        """Search until one of the ends of `search`, which is returned."""
+        check_feasible(self.space, self.shape, self.classes, self.budget)
+        self._tell(lambda observer: observer.started(self.history, self.counts))
+        try:
+            return self._loop(evaluate, trials, timeout)
+        finally:
+            self._tell(lambda observer: observer.ended(self.history, self.counts))
+
+    def _loop(self, evaluate: Evaluate, trials: int, timeout: float | None) -> str:
+        deadline = time.monotonic() + timeout if timeout else float("inf")
+        while self._look() < trials:
+            if self._failing():
+                return "failures"
+            if time.monotonic() >= deadline:
+                return "timeout"
+            if self.board.trained + len(self.board.running) >= trials:
+                time.sleep(_WAIT)  # every place is taken, but a training may yet fail
+                continue
+            try:
+                candidate = self._orphan() or self._next(deadline)
+            except SpaceExhausted:
+                return "exhausted"
+            if candidate is None:
+                return "timeout"
+            claim = self._claim(candidate, trials)
+            if claim:
+                self._train(candidate, claim, evaluate)
+        return "trials"
+
+    def _failing(self) -> bool:
+        """Whether the last ten candidates of all workers failed, those of earlier runs left out."""
+        last = [record for record in self.history if record.trial not in self.before][-MAX_FAILURES:]
+        return len(last) == MAX_FAILURES and all(record.state == "failed" for record in last)
+
+    def _look(self) -> int:
+        """See what other workers did since; returns how many candidates are trained."""
+        self.board.read()
+        for trial in self.board.stale():
+            lose(self.study, trial, "worker gone: its lease ran out")
+        self.draft.update(self.board.trials)
+        self.seen |= self.board.archs
+        self._count()
+        return self.board.trained
+
+    def _count(self) -> None:
+        self.counts.trained = self.board.trained
+        self.counts.failed = len(self.history) - self.board.trained
+
+    def _orphan(self) -> Candidate | None:
+        """A candidate whose worker is gone, to be trained again."""
+        for trial in self.board.orphans:
+            arch = self.space.draw(lambda name, dim, params=trial.params: params[name], self.shape, self.classes)
+            draw = Draw(dict(trial.params), dict(trial.distributions))
+            return Candidate(arch, self.budget.check(arch.cost), draw, trial.user_attrs["attempt"] + 1)
+        return None
+
+    def _next(self, deadline: float) -> Candidate | None:
+        """The next new candidate inside the budget; None when time is up first."""
+        for i in range(_SAMPLER_DRAWS + _RANDOM_DRAWS):
+            if time.monotonic() >= deadline:
+                return None
+            try:
+                draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
+            except NothingFeasible:
+                raise nothing_at_once(self.space, self.shape, self.classes, self.budget) from None
+            candidate = self._consider(self.space.draw(ask, self.shape, self.classes), draw)
+            if candidate:
+                return candidate
+        if not self.counts.trained and not self.counts.failed:
+            raise nothing_at_once(self.space, self.shape, self.classes, self.budget)
+        raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
+
+    def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
+        """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
+        new = self._identity(arch) not in self.seen
+        verdict = self.budget.check(arch.cost) if self.draft.judges else self._judge(arch)
+        if verdict is None or not verdict.ok:
+            self.counts.duplicates += not new
+            self._refuse(arch, draw, verdict)
+            return None
+        self.seen.add(arch.id)
+        if not new:
+            self.counts.duplicates += 1
+            self.draft.drop(draw)
+            self._tell(lambda observer: observer.checked(self.counts, None))
+            return None
+        return Candidate(arch, verdict, draw)
+
+    def _judge(self, arch: Arch) -> Verdict | None:
+        """Count a candidate as checked and, the first time it is over budget, as rejected."""
+        self.counts.checked += 1
+        try:
+            verdict = self.budget.check(arch.cost)
+        except SpecError as error:
+            return self._reject(arch, None, f"no network: {error}")
+        return verdict if verdict.ok else self._reject(arch, verdict, verdict.broke)
+
+    def _reject(self, arch: Arch, verdict: Verdict | None, broke: str) -> Verdict | None:
+        known = self._identity(arch)
+        if known not in self.seen:
+            self.seen.add(known)
+            self.counts.over_budget += 1
+            names = ["no network"] if verdict is None else [c.name for c in verdict.limits if not c.ok]
+            for name in names:
+                self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
+            keep = self.counts.over_budget <= _KEPT_REJECTS
+            reject = self._row(arch, verdict, broke) if keep else None
+            self._tell(lambda observer: observer.checked(self.counts, reject))
+        return verdict
+
+    def _identity(self, arch: Arch) -> str:
+        try:
+            return arch.id
+        except SpecError:
+            return repr(arch)
+
+    def _refuse(self, arch: Arch, draw: Draw, verdict: Verdict | None) -> None:
+        """Teach the sampler what is over budget; what makes no network teaches it nothing."""
+        if verdict is None:
+            self.draft.drop(draw)
+        else:
+            self.draft.reject(draw, arch.cost.params, verdict.excess)
+
+    def _row(self, arch: Arch, verdict: Verdict | None, broke: str) -> Reject:
+        if verdict is None:
+            return Reject("", None, None, None, broke)
+        return Reject(arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke)
+
+    def _claim(self, candidate: Candidate, trials: int) -> Claim | None:
+        """Claim a candidate; None if another worker was faster, or the last place is taken."""
+        obstacle = "crowded"
+        while obstacle == "crowded":
+            claim = self._try_claim(candidate)
+            obstacle = self.board.stands(claim, candidate.arch.id, trials, self.seat)
+            if not obstacle:
+                return claim
+            withdraw(self.study, claim.trial_id)
+        self.draft.drop(candidate.draw)
+        if candidate.attempt == 1:
+            self._undo(candidate, obstacle)
+        return None
+
+    def _try_claim(self, candidate: Candidate) -> Claim:
+        """A claim, as soon as the device has room for it."""
+        draw, row = candidate.draw, proposal(candidate.arch, self.budget, self.seed)
+        bytes_needed = self.memory(candidate.arch)
+        while not self.board.has_room(self.seat, bytes_needed):
+            time.sleep(_WAIT)
+            self.board.read()
+        claim = make_claim(
+            self.study,
+            row,
+            draw.params,
+            draw.distributions,
+            candidate.verdict,
+            self.seat,
+            candidate.attempt,
+            bytes_needed,
+        )
+        self.draft.own(claim.number)
+        self.board.read()
+        return claim
+
+    def _undo(self, candidate: Candidate, obstacle: str) -> None:
+        if obstacle == "taken":
+            self.counts.duplicates += 1
+        else:
+            self.counts.checked -= 1
+            self.seen.discard(candidate.arch.id)
+        self._tell(lambda observer: observer.checked(self.counts, None))
+
+    def _train(self, candidate: Candidate, claim: Claim, evaluate: Evaluate) -> None:
+        self._tell(lambda observer: observer.training(candidate))
+        curve: list[list[float]] = []
+
+        def report(epoch: int, accuracy: float) -> None:
+            curve.append([epoch, accuracy])
+            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+            if self.rungs and not self._goes_on(self.rungs, claim, curve, candidate.arch.cost.params):
+                raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
+
+        try:
+            with beating(self.study, claim):
+                record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
+                self.board.read()
+                self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
+            done = finish(self.study, claim, record)
+        except BaseException:
+            withdraw(self.study, claim.trial_id)
+            self.counts.checked -= 1  # without an end it is no candidate: a resumed search may draw it again
+            raise
+        self._commit(candidate, done)
+
+    def _goes_on(self, rungs: Rungs, claim: Claim, curve: list[list[float]], size: int) -> bool:
+        """Whether it is good enough for its size beside all that were measured at this rung, by any worker."""
+        epoch, accuracy = int(curve[-1][0]), curve[-1][1]
+        if epoch not in rungs.at:
+            return True
+        note_curve(self.study, claim, curve)
+        self.board.read()
+        peers = [trial for trial in [*self.board.running, *self.board.finished] if trial.number != claim.number]
+        return goes_on(accuracy, size, peers_at(peers, epoch), rungs.reduction)
+
+    def _commit(self, candidate: Candidate, record: Record | None) -> None:
+        """Tell everybody of a record; None if the claim was declared lost: who takes it up will measure it again."""
+        if record is None or record.state == "failed":
+            self.draft.drop(candidate.draw)
+        else:
+            self.draft.finish(candidate.draw, record)
+        if record:
+            self.board.read()
+            self._count()
+            self._tell(lambda observer: observer.finished(record, self.history, self.counts))
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            what(observer)

@@ -1,0 +1,91 @@
+"""One candidate measured: what an evaluation says, as a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import optuna
+
+from archsearch.arch import Arch
+from archsearch.budget import Budget
+from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.storage import Record, add_reference, stored_references
+
+Report = Callable[[int, float], None]
+Evaluate = Callable[[Arch, Report], float]
+
+
+def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed: int) -> Record:
+    """Evaluate one architecture and put down what came of it; its trial number is still open.
+
+    `report` is called with every (epoch, accuracy) and may raise StopTraining.
+    """
+    curve: list[list[float]] = []
+    clock = time.monotonic()
+
+    def note(epoch: int, accuracy: float) -> None:
+        curve.append([epoch, accuracy])
+        report(epoch, accuracy)
+
+    accuracy: float | None
+    try:
+        accuracy, state, reason = evaluate(arch, note), "complete", ""
+    except StopTraining as stop:
+        accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
+    except TrainingFailed as failure:
+        accuracy, state, reason = None, "failed", str(failure)
+    return replace(
+        proposal(arch, budget, seed),
+        val_accuracy=accuracy,
+        epochs=int(curve[-1][0]) if curve else 0,
+        train_seconds=round(time.monotonic() - clock, 3),
+        state=state,
+        reason=reason,
+        curve=curve,
+        usage=dict(getattr(evaluate, "usage", {})),
+    )
+
+
+def proposal(arch: Arch, budget: Budget, seed: int) -> Record:
+    """What is known of an architecture before its training."""
+    return Record(
+        arch=arch.id,
+        val_accuracy=None,
+        params=arch.cost.params,
+        size_bytes=arch.cost.size_bytes(budget.size_dtype),
+        macs=arch.cost.macs,
+        peak_activation_bytes=arch.cost.peak_activation_bytes(budget.size_dtype),
+        epochs=0,
+        train_seconds=0.0,
+        trial=-1,
+        seed=seed,
+        summary=arch.summary,
+    )
+
+
+def train_references(
+    references: Mapping[str, Arch],
+    study: optuna.Study,
+    evaluate: Evaluate,
+    budget: Budget,
+    seed: int,
+    done: Callable[[Record], None],
+) -> list[Record]:
+    """Train named networks of the literature beside a search; kept with the study, never among its trials.
+
+    What is over the budget is left out; what an earlier run has trained is not trained again.
+
+    Returns:
+        Every reference of the study, with state `reference` and its name as the reason.
+    """
+    for name, arch in references.items():
+        known = {record.reason for record in stored_references(study)}
+        if name not in known and budget.check(arch.cost).ok:
+            record = measure(arch, evaluate, lambda epoch, accuracy: None, budget, seed)
+            if record.state == "complete":
+                record = replace(record, state="reference", reason=name)
+                add_reference(study, record)
+            done(record)
+    return stored_references(study)

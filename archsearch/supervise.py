@@ -1,0 +1,276 @@
+"""The parent of a study's local workers: starts them, tells observers what they do, replaces those that die."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from archsearch.claims import Board, lose, withdraw, worker_name
+from archsearch.errors import ArchsearchError
+from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
+from archsearch.forks import context_of_workers
+from archsearch.loop import MAX_FAILURES
+from archsearch.search import Result, take_from_the_dead
+from archsearch.storage import Record, stored_references
+from archsearch.tables import Reject
+from archsearch.worker import Job, work
+
+_IDLE_DEATHS = 3
+_PATIENCE = 5.0
+_KEPT_REJECTS = 10_000
+_ENDS = ("failures", "trials", "timeout", "exhausted")
+
+
+class Tally:
+    """Counts of all workers together. A reject that two of them met is one reject and one duplicate.
+
+    Known are the first 10,000 rejects that have an id; what lies beyond is summed up as the workers say.
+    """
+
+    def __init__(self, counts: Counts, known: Sequence[str]) -> None:
+        self.counts = counts
+        self.known = set(known)
+        self._rows = len(known)
+
+    def add(self, more: Counts, rejects: Sequence[Reject]) -> list[Reject]:
+        """Add what a worker has counted; returns its rejects that are new."""
+        total = self.counts
+        total.checked += more.checked
+        total.over_budget += more.over_budget
+        total.duplicates += more.duplicates
+        for name, n in more.broke.items():
+            total.broke[name] = total.broke.get(name, 0) + n
+        return [reject for reject in rejects if self._is_new(reject)]
+
+    def _is_new(self, reject: Reject) -> bool:
+        if reject.arch and reject.arch in self.known:
+            self.counts.over_budget -= 1
+            self.counts.duplicates += 1
+            for part in reject.broke.split("; "):
+                self.counts.broke[part.split(">=")[0]] -= 1
+            return False
+        if reject.arch:
+            self.known.add(reject.arch)
+        self._rows += 1
+        return self._rows <= _KEPT_REJECTS
+
+
+@dataclass
+class _Worker:
+    """One local worker, and what it is busy with."""
+
+    job: Job
+    process: BaseProcess
+    connection: Connection
+    candidate: Candidate | None = None
+    ended: bool = False
+    idle_deaths: int = 0
+
+    @property
+    def name(self) -> str:
+        return worker_name(self.process.pid or 0)
+
+
+class Supervisor:
+    """Runs a study's local workers until they are done.
+
+    Args:
+        study: what they work at.
+        jobs: one a worker.
+        observers: told what every worker does, in this process.
+        counts: of an earlier run of the study, to go on from.
+        reference: told of every reference network that was trained or failed.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        jobs: Sequence[Job],
+        observers: Sequence[Observer],
+        counts: Counts | None = None,
+        reference: Callable[[Record, Sequence[Record]], None] = lambda record, every: None,
+    ) -> None:
+        self.jobs, self.observers, self.reference = jobs, observers, reference
+        self.board = Board(study)
+        take_from_the_dead(self.board)
+        self.history: Sequence[Record] = self.board.history
+        self.told = {record.trial for record in self.history}
+        self.tally = Tally(up_to_date(counts or Counts(), self.history), jobs[0].rejected)
+        self.counts = self.tally.counts
+        self.workers: list[_Worker] = []
+        self.reasons: set[str] = set()
+        self.failures = 0
+
+    def run(self) -> Result:
+        """Start the workers and stay until the last has ended.
+
+        Raises:
+            ArchsearchError, OSError: whatever ended a worker; the others are stopped first.
+            KeyboardInterrupt: the workers are stopped and their claims withdrawn.
+        """
+        self.clock = time.monotonic()
+        self._tell(lambda observer: observer.started(self.history, self.counts))
+        try:
+            self.workers = [self._start(job) for job in self.jobs]
+            while self.workers and self.failures < MAX_FAILURES:
+                self._listen()
+        finally:
+            self._stop()
+            self._tell(lambda observer: observer.ended(self.history, self.counts))
+        return Result(self.history, self.counts, self._reason())
+
+    def _reason(self) -> str:
+        if self.failures >= MAX_FAILURES:
+            return "failures"
+        return next(reason for reason in _ENDS if reason in self.reasons)
+
+    def _read(self) -> None:
+        """Take in what the study has by now, but of a local worker's records only those that it has told of."""
+        self.board.read()
+        local = {worker.name for worker in self.workers}
+        mine = {t.number for t in self.board.trials if t.user_attrs.get("worker") in local} - self.told
+        self.history = [record for record in self.board.history if record.trial not in mine]
+        self.counts.trained = trained(self.history)
+        self.counts.failed = len(self.history) - self.counts.trained
+
+    def _start(self, job: Job) -> _Worker:
+        context = context_of_workers()
+        mine, its = context.Pipe()
+        process = context.Process(target=work, args=(its, job), name=f"archsearch-{job.index}", daemon=True)
+        process.start()
+        its.close()
+        return _Worker(job, process, mine)
+
+    def _listen(self) -> None:
+        """Wait for news of any worker and deal with it."""
+        ready = set(wait([w.connection for w in self.workers] + [w.process.sentinel for w in self.workers]))
+        for worker in list(self.workers):
+            if worker.connection in ready:
+                self._hear(worker)
+            elif worker.process.sentinel in ready:
+                self._bury(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            kind, *what = worker.connection.recv()
+        except (EOFError, OSError):  # ended, or killed within a message
+            worker.process.join()
+            self._bury(worker)
+            return
+        self._handle(worker, kind, what)
+
+    def _handle(self, worker: _Worker, kind: str, what: Sequence[Any]) -> None:
+        getattr(self, f"_on_{kind}")(worker, *what)
+
+    def _on_checked(self, worker: _Worker, more: Counts, rejects: Sequence[Reject]) -> None:
+        new = self.tally.add(more, rejects)
+        told: list[Reject | None] = [*new] or [None]
+        for reject in told:
+            for observer in self.observers:
+                observer.checked(self.counts, reject)
+
+    def _on_training(self, worker: _Worker, candidate: Candidate) -> None:
+        worker.candidate, worker.idle_deaths = candidate, 0
+        self._tell(lambda observer: observer.training(candidate))
+
+    def _on_epoch(self, worker: _Worker, epoch: int, accuracy: float) -> None:
+        candidate = worker.candidate
+        if candidate:
+            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+
+    def _on_finished(self, worker: _Worker, record: Record) -> None:
+        worker.candidate = None
+        self._finished(record)
+
+    def _finished(self, record: Record) -> None:
+        self.failures = self.failures + 1 if record.state == "failed" else 0
+        self.told.add(record.trial)
+        self._read()
+        self._tell(lambda observer: observer.finished(record, self.history, self.counts))
+
+    def _on_reference(self, worker: _Worker, record: Record) -> None:
+        self.reference(record, stored_references(self.board.study))
+
+    def _on_ended(self, worker: _Worker, reason: str) -> None:
+        worker.ended = True
+        self.reasons.add(reason)
+
+    def _on_error(self, worker: _Worker, error: Exception) -> None:
+        raise error
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker's process is no more: as it should be, or it gets a successor."""
+        self.workers.remove(worker)
+        worker.connection.close()
+        if not worker.ended:
+            self._mourn(worker, f"worker died: {_cause(worker.process.exitcode)}")
+
+    def _mourn(self, worker: _Worker, reason: str) -> None:
+        self.board.read()
+        held = self._held(worker)
+        for trial in held:
+            self._lost(trial, reason)
+        deaths = 0 if held else worker.idle_deaths + 1
+        if deaths == _IDLE_DEATHS:
+            raise ArchsearchError(f"{reason}, {_IDLE_DEATHS} times in a row and outside of any training")
+        job = replace(worker.job, timeout=self._left(), rejected=tuple(self.tally.known))
+        self.workers.append(replace(self._start(job), idle_deaths=deaths))
+
+    def _lost(self, trial: FrozenTrial, reason: str) -> None:
+        for observer in self.observers:
+            observer.lost(trial.user_attrs["arch"], reason)
+        record = lose(self.board.study, trial, reason)
+        if record:
+            self._finished(record)
+
+    def _left(self) -> float | None:
+        """Seconds until no further candidate is started."""
+        timeout = self.jobs[0].timeout
+        return timeout and max(1e-3, timeout - (time.monotonic() - self.clock))
+
+    def _held(self, worker: _Worker) -> list[FrozenTrial]:
+        return [trial for trial in self.board.running if trial.user_attrs.get("worker") == worker.name]
+
+    def _stop(self) -> None:
+        """End what still runs; its claims are withdrawn, by itself or from here."""
+        for worker in self.workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + _PATIENCE
+        for worker in self.workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.process.kill()
+            worker.process.join()
+        for worker in self.workers:
+            self._drain(worker)
+        self.board.read()
+        for trial in [trial for worker in self.workers for trial in self._held(worker)]:
+            withdraw(self.board.study, trial._trial_id)
+        self.workers = []
+        self._read()
+
+    def _drain(self, worker: _Worker) -> None:
+        """What a stopped worker had said before."""
+        with suppress(EOFError, OSError):
+            while worker.connection.poll():
+                kind, *what = worker.connection.recv()
+                if kind != "error":
+                    self._handle(worker, kind, what)
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            what(observer)
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return signal.Signals(-exitcode).name
+    return f"exit status {exitcode}"

@@ -1,0 +1,257 @@
+"""One worker of a study in a process of its own: loads its data, searches, and tells its parent of everything.
+
+It dies with its parent: what it holds of the study is withdrawn then, and nothing runs on unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+
+import optuna
+import torch
+
+from archsearch import references
+from archsearch.arch import Arch
+from archsearch.budget import Budget
+from archsearch.claims import Seat
+from archsearch.data import load_dataset
+from archsearch.devices import resolve_device
+from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
+from archsearch.events import Candidate, Counts, Observer
+from archsearch.measure import Evaluate, Report, train_references
+from archsearch.memory import SHARE, training_bytes
+from archsearch.recipe import Recipe
+from archsearch.report import CandidateFiles
+from archsearch.rungs import Rungs
+from archsearch.search import search
+from archsearch.space import parse_space
+from archsearch.storage import Record, faults, load_study, open_storage
+from archsearch.tables import Reject
+from archsearch.train import Trainer, TrainingData
+
+_LAST_WORDS = 5.0
+_BATCH, _EVERY = 200, 0.1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs beside the study, which carries space, budget, recipe and seed.
+
+    `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
+    `shared`: others train on the same device, so its memory is looked after.
+    """
+
+    url: str
+    study: str
+    folder: Path
+    dataset: str
+    data_dir: Path
+    device: str
+    trials: int
+    sampler: str = "pareto"
+    rungs: Rungs | None = None
+    timeout: float | None = None
+    threads: int | None = None
+    deterministic: bool = False
+    references: bool = False
+    rejected: tuple[str, ...] = ()
+    index: int = 0
+    shared: bool = False
+
+
+class Messages(Observer):
+    """Sends what happens to the parent; counts as what was added since the last message."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._gone = False
+        self._told = Counts()
+        self._rejects: list[Reject] = []
+        self._clock = 0.0
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """The parent counts what was there before."""
+        self._told = replace(counts, broke=dict(counts.broke))
+
+    def checked(self, counts: Counts, reject: Reject | None) -> None:
+        """Sent in batches: there may be thousands in a second."""
+        if reject is not None:
+            self._rejects.append(reject)
+        if len(self._rejects) >= _BATCH or time.monotonic() - self._clock > _EVERY:
+            self._send_counts(counts)
+
+    def training(self, candidate: Candidate) -> None:
+        """Without the draft's trial, which is this process's own."""
+        self.send("training", replace(candidate, draw=replace(candidate.draw, trial=None)))
+
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+        """The parent knows the candidate."""
+        self.send("epoch", epoch, accuracy)
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """The record, which the study has by now."""
+        self._send_counts(counts)
+        self.send("finished", record)
+
+    def ended(self, history: Sequence[Record], counts: Counts) -> None:
+        """What is left to count."""
+        self._send_counts(counts)
+
+    def send(self, *message: object) -> None:
+        """Send whole messages or none: after one that was cut off no other may follow.
+
+        Raises:
+            KeyboardInterrupt: the parent is gone.
+        """
+        if self._gone:
+            return
+        self._gone = True
+        try:
+            self._connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise KeyboardInterrupt from None
+        self._gone = False
+
+    def _send_counts(self, counts: Counts) -> None:
+        self.send("checked", difference(counts, self._told), self._rejects)
+        self._told = replace(counts, broke=dict(counts.broke))
+        self._rejects, self._clock = [], time.monotonic()
+
+
+def difference(new: Counts, old: Counts) -> Counts:
+    """What was counted between two states of the counts."""
+    broke = {name: n - old.broke.get(name, 0) for name, n in new.broke.items()}
+    return Counts(**{n: v - getattr(old, n) for n, v in asdict(new).items() if n != "broke"}, broke=broke)
+
+
+def work(connection: Connection, job: Job) -> None:
+    """The main function of a worker process. Its last message is `ended` with a reason, or `error`."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
+    last: tuple[str, object]
+    try:
+        with faults(job.url):
+            last = "ended", _search(Messages(connection), job)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Exception as error:  # noqa: BLE001  the parent raises it
+        if not isinstance(error, (ArchsearchError, OSError)):
+            error.add_note("in a worker process:\n" + traceback.format_exc())
+        last = "error", error
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word
+        connection.send(last)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _die_with_parent(connection: Connection) -> None:
+    """The parent never sends anything: what can be read is its end."""
+    connection.poll(None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_LAST_WORDS)
+    os._exit(1)
+
+
+def _search(messages: Messages, job: Job) -> str:
+    study, config = load_study(open_storage(job.url), job.study)
+    wanted = config["dataset"]
+    dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=wanted["image_size"])
+    if dataset.fingerprint != wanted["fingerprint"]:
+        raise StudyError(f"dataset {job.dataset!r} is not the one that study {job.study!r} was made with")
+    data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
+    recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
+    trainer = Trainer(data, recipe, config["seed"], threads=job.threads, deterministic=job.deterministic)
+
+    def save(path: Path, arch: Arch, record: Record) -> None:
+        trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
+
+    if job.references:
+        textbook = references.fitting(shape, config["classes"])
+        train_references(
+            textbook, study, trainer, budget, config["seed"], lambda record: messages.send("reference", record)
+        )
+    result = search(
+        parse_space(config["space"]["toml"], config["space"]["name"], "the study's space"),
+        evaluate=guarded(trainer),
+        input_shape=shape,
+        classes=config["classes"],
+        budget=budget,
+        trials=job.trials,
+        seed=config["seed"],
+        sampler=job.sampler,
+        rungs=job.rungs,
+        timeout=job.timeout,
+        study=study,
+        rejected=job.rejected,
+        observers=[CandidateFiles(job.folder, save), messages],
+        seat=seat(job.index, data.device if job.shared else None),
+        memory=predictor(data, recipe),
+    )
+    return result.reason
+
+
+def seat(index: int, device: torch.device | None) -> Seat:
+    """A worker's seat; with a CUDA device only where its trainings have room beside the others there."""
+    if device is None or device.type != "cuda":
+        return Seat(index)
+    about = torch.cuda.get_device_properties(device)
+    return Seat(index, device=str(getattr(about, "uuid", device)), room=SHARE * about.total_memory)
+
+
+def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
+    """Predicted bytes of a training by this recipe on these data."""
+    size = data.train.pixels.nbytes + 5 * data.validation.pixels.nbytes  # validation images are kept as float32 too
+
+    def predict(arch: Arch) -> float:
+        return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)
+
+    return predict
+
+
+class guarded:
+    """An evaluation whose every error is a failed training: one broken network must not end a search."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """What the evaluation measured of itself."""
+        return dict(getattr(self._evaluate, "usage", {}))
+
+    def __call__(self, arch: Arch, report: Report) -> float:
+        """Raises TrainingFailed with the error's type and first line; errors of `report` go through."""
+        ours: list[BaseException] = []
+
+        def note(epoch: int, accuracy: float) -> None:
+            try:
+                report(epoch, accuracy)
+            except BaseException as error:
+                ours.append(error)
+                raise
+
+        try:
+            return self._evaluate(arch, note)
+        except ArchsearchError:
+            raise
+        except Exception as error:
+            if ours:
+                raise
+            first = (str(error).splitlines() or [""])[0]
+            raise TrainingFailed(f"{type(error).__name__}: {first}") from error
