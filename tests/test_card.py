@@ -35,6 +35,7 @@ def rows(text: str) -> list[str]:
     return re.findall(r"^\| `(.*?)` \|", text, re.M)
 
 
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11
 def test_the_lines_that_load_each_file_work(
     source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,11 +56,12 @@ def load(path: Path, *, trusted: bool = False) -> tuple[dict[str, str], Any]:
         members = _members(path)
         metadata = json.loads(members[_EXTRA]) if _EXTRA in members else {}
         safe = path if trusted else _rebuilt(members)
-        # Its exceptions are those of zip files, JSON, torch and sympy.
-        network = torch.export.load(safe).module()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # torch 2.11, of its own reading
+            network = torch.export.load(safe).module()
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - those of zip files, JSON, torch and sympy
         raise InputError(f"{path}: no .pt2 file of a network: {one_line(error)}") from None
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: its metadata is no JSON object")
