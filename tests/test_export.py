@@ -129,7 +129,7 @@ def test_every_block_keeps_its_outputs_in_onnx_and_at_int8(name: str, tmp_path: 
     mine = source.network()(pixels.float() / 255)
     model = write.onnx_model(source.network(), source.arch)
     eight = quantized(model, images_of(source).train)
-    for found, share in ((model, 1e-5), (eight, 0.15)):
+    for found, share in ((model, 1e-5), (eight, 0.25)):
         write.write_onnx(tmp_path / "m.onnx", found, source.arch, source.info)
         parity = compare(mine, open_runner(tmp_path / "m.onnx")(pixels), labels, 1000)
         assert parity.max_abs_diff <= share * parity.scale

@@ -287,6 +287,24 @@ def test_two_files_of_one_name_in_an_archive(own: Path, marker: Path) -> None:
     assert "two of its files have one name" in error_of(own / "model.pt2")
 
 
+def test_an_archive_that_unpacks_to_more_than_it_is(own: Path) -> None:
+    with zipfile.ZipFile(own / "model.pt2", "a", zipfile.ZIP_DEFLATED) as archive:
+        top = archive.namelist()[0].partition("/")[0]
+        archive.writestr(f"{top}/data/weights/weight_99", bytes(10_000_000))
+    assert "its parts are larger than it is" in error_of(own / "model.pt2")
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda", "nonsense"])
+def test_a_graph_for_another_device(own: Path, device: str) -> None:
+    def move(members: Members) -> None:
+        members[GRAPH] = members[GRAPH].replace(b'"cpu"', json.dumps(device).encode())
+        members[CONFIG] = members[CONFIG].replace(b'"cpu"', json.dumps(device).encode())
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this device is here")
+    error_of(rewritten(own / "model.pt2", move))
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "onnx", "pt2"])
 def test_a_pickle_under_another_name(tmp_path: Path, marker: Path, kind: str) -> None:
     path = tmp_path / f"model.{kind}"

@@ -71,6 +71,9 @@ def load(path: Path, *, trusted: bool = False) -> tuple[dict[str, str], Any]:
 def _members(path: Path) -> dict[str, bytes]:
     """The files of the archive by their names below its top folder."""
     with zipfile.ZipFile(path) as archive:
+        # torch compresses nothing: what unpacks to more than the file has was made to fill memory.
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its parts are larger than it is")
         found = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
         if len(found) != len(archive.namelist()):
             raise ValueError("two of its files have one name")

@@ -72,7 +72,7 @@ def open_runner(path: str | Path, device: torch.device | None = None, *, trusted
 def _probe(predict: Callable[[Tensor], Tensor], arch: Arch, path: Path) -> None:
     """Raises InputError unless a graph does with two images what its architecture would."""
     try:
-        shape = tuple(predict(torch.zeros(2, *arch.input_shape)).shape)
+        shape = tuple(predict(torch.zeros(2, *arch.input_shape)).cpu().shape)
     except Exception as error:  # noqa: BLE001 - torch and ONNX Runtime share no exception
         raise InputError(f"{path}: its graph does not run on images of its architecture: {one_line(error)}") from None
     if shape != (2, arch.classes):
