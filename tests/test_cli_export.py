@@ -12,6 +12,7 @@ from conftest import STUDY, Answer, snapshot
 from exports import ARCH, INFO, settled
 
 from archsearch import weights
+from archsearch.data import Dataset
 
 Command = Callable[..., Answer]
 
@@ -27,6 +28,17 @@ def done(answer: Answer) -> dict[str, object]:
     found = json.loads(answer.out)
     assert set(found) == {"path", "bytes", "max_abs_diff", "accuracy"}
     return dict(found)
+
+
+def test_the_test_split_is_not_read(command: Command, study: Path, best: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self: Dataset) -> None:
+        raise AssertionError("the test split was read")
+
+    monkeypatch.setattr(Dataset, "test", read)
+    for args in (("--format", "safetensors"), ("--format", "onnx", "--quantize", "int8")):
+        assert command("export", STUDY, best, *args).status == 0
+    with pytest.raises(AssertionError, match="was read"):
+        command("evaluate", study / "export" / best / "model.safetensors")
 
 
 def test_from_the_run_to_a_quantised_file_and_its_accuracy(

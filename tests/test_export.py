@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from exports import ARCH, images_of, info_of, settled, source_of
+from onnx import numpy_helper
 from torch import nn
 
 from archsearch import references, weights
@@ -82,6 +84,33 @@ def test_norms_are_folded_into_the_convolutions_of_an_onnx_graph(source: Source)
     kinds = [node.op_type for node in write.onnx_model(source.network(), ARCH).graph.node]
     assert kinds.count("Conv") == sum(isinstance(part, nn.Conv2d) for part in source.module.modules())
     assert "BatchNormalization" not in kinds
+
+
+def test_quantised_weights_keep_to_seven_bits_and_the_normalisation_is_left_alone(
+    source: Source, images: Images
+) -> None:
+    model = quantized(write.onnx_model(source.network(), ARCH), images.train)
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    kernels = [array for array in arrays.values() if array.dtype == np.int8 and array.ndim > 1]
+    assert len(kernels) == sum(isinstance(part, nn.Conv2d | nn.Linear) for part in source.module.modules())
+    assert all(63 <= abs(kernel.astype(int)).max() <= 64 for kernel in kernels)
+    first = [next(n for n in model.graph.node if n.op_type == kind) for kind in ("Mul", "Sub")]
+    assert "images" in first[0].input
+    assert first[0].output[0] in first[1].input
+
+
+def test_ranges_come_from_train_images(
+    source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watched(model: Any, pixels: torch.Tensor) -> Any:
+        seen.append(pixels)
+        return quantized(model, pixels)
+
+    monkeypatch.setattr("archsearch.export.job.quantized", watched)
+    export(source, tmp_path / "m.onnx", images, "onnx", "int8")
+    assert [pixels is images.train for pixels in seen] == [True]
 
 
 def test_weights_stay_as_they_were(source: Source, images: Images, tmp_path: Path) -> None:
