@@ -89,7 +89,7 @@ def export(
         kind: safetensors, onnx or pt2. dtype: one of `DTYPES_OF[kind]`.
         max_size: the file must have fewer bytes than this.
         check_images: outputs are compared on so many validation images at most. So is the accuracy of a .pt2 file at
-            fp16 or bf16, which most CPUs compute forty times as slowly as fp32; otherwise it is over the whole split.
+            fp16 or bf16, which many CPUs compute some 35 times as slowly as fp32; otherwise it is over the whole split.
 
     Raises:
         InputError: no such format, or a package for it is missing.
