@@ -46,7 +46,7 @@ def load(path: Path) -> tuple[dict[str, str], Session]:
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        # From bytes: no file beside this one is read.
+        # From bytes: what lies beside a file from elsewhere is none of its tensors.
         session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except OSError:
         raise
