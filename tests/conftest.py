@@ -19,6 +19,10 @@ import pytest
 
 from archsearch.cli import _run, main
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core tests at the same time: torch, imported later, is to use one thread in each.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 TINY = """summary = "tiny"
 [stem]
 type = "conv"
