@@ -9,6 +9,7 @@
     ├── SpaceExhausted            nothing new is left to propose
     ├── NothingFeasible           no candidate of the space fits the budget
     ├── TrainingFailed            one candidate could not be trained; the search goes on
+    ├── ExportFailed              the exported file is too large, differs from the network, or cannot be written
     └── StopTraining              raised by `report` inside an evaluation: stop here, keep what was measured
 
 The command line turns an InputError into one line and exit status 2; nothing else may.
@@ -76,6 +77,10 @@ class NothingFeasible(ArchsearchError):
 
 class TrainingFailed(ArchsearchError):
     """One candidate could not be trained; the message is its reason."""
+
+
+class ExportFailed(ArchsearchError):
+    """A network that cannot be exported, or an exported file that does not fit or does not match; nothing is kept."""
 
 
 class StopTraining(ArchsearchError):

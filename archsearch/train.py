@@ -319,6 +319,7 @@ class Trainer:
             {
                 **info,
                 "dataset": self.data.dataset.name,
+                "seed": self.seed,
                 "recipe": self.data.settle(self.recipe.with_values(arch.recipe)).to_dict(),
                 "normalisation": {"mean": list(mean), "std": list(std)},
                 "classes": list(self.data.dataset.classes),

@@ -54,7 +54,7 @@ def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> 
     Raises:
         OSError: the file cannot be written.
     """
-    metadata = _metadata(arch, dict(info))
+    metadata = describe(arch, info)
     return write_with(path, lambda temporary: _save_file(deployed_state(module), temporary, metadata))
 
 
@@ -65,11 +65,25 @@ def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, s
         raise OSError(errno.EIO, str(error)) from None
 
 
-def _metadata(arch: Arch, info: dict[str, Any]) -> dict[str, str]:
-    metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps(info)}
+def describe(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a file with this network, whatever its format."""
+    metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps(dict(info))}
     if len(json.dumps(metadata)) > METADATA_BYTES + arch.spill and "classes" in info:
-        return _metadata(arch, {key: value for key, value in info.items() if key != "classes"})
+        return describe(arch, {key: value for key, value in info.items() if key != "classes"})
     return metadata
+
+
+def described(metadata: Mapping[str, str], path: Path) -> Weights:
+    """What metadata say of a network. Raises InputError where they are not ours or name no valid network."""
+    if "arch" not in metadata:
+        raise InputError(f"{path}: its metadata has no architecture; weights files that archsearch writes have one")
+    try:
+        info = json.loads(metadata.get("info", "{}"))
+    except (ValueError, RecursionError):
+        info = None
+    if not isinstance(info, dict):
+        raise InputError(f"{path}: its metadata 'info' is no JSON object")
+    return Weights(Arch.from_toml(metadata["arch"], str(path)), info)
 
 
 def read(path: str | Path) -> Weights:
@@ -85,15 +99,7 @@ def read(path: str | Path) -> Weights:
     except (OSError, safetensors.SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path}: no readable safetensors file: {reason}") from None
-    if "arch" not in metadata:
-        raise InputError(f"{path}: its metadata has no architecture; weights files that archsearch writes have one")
-    try:
-        info = json.loads(metadata.get("info", "{}"))
-    except (ValueError, RecursionError):
-        info = None
-    if not isinstance(info, dict):
-        raise InputError(f"{path}: its metadata 'info' is no JSON object")
-    return Weights(Arch.from_toml(metadata["arch"], str(path)), info)
+    return described(metadata, path)
 
 
 def load(path: str | Path) -> nn.Sequential:

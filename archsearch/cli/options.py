@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +12,9 @@ from archsearch.cost import DTYPE_BYTES
 from archsearch.errors import InputError, StudyError
 from archsearch.layers import Shape
 from archsearch.units import parse_bytes, parse_count, parse_seconds
+
+if TYPE_CHECKING:
+    from archsearch.storage import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,12 +90,45 @@ def out_option(function: Function) -> Function:
     return option(function)
 
 
+def data_options(function: Function) -> Function:
+    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`, `seed`."""
+    for option in reversed(
+        [
+            click.option("--dataset", help="As in `run`: cifar10, folder:DIR, ...  [default: that of the training]"),
+            click.option(
+                "--data-dir",
+                type=click.Path(path_type=Path),
+                default=Path("data"),
+                show_default=True,
+                help="Where downloaded datasets lie.",
+            ),
+            click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels, as in `run`."),
+            click.option(
+                "--seed",
+                type=click.IntRange(0),
+                help="Of the run: fixes the validation split.  [default: that of the training, else 0]",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
 def study_folder(study: str, out: Path) -> Path:
     """The folder of a study given as that folder or as its name. Raises StudyError."""
     for folder in (Path(study), out / study):
         if (folder / "study.db").exists():
             return folder
     raise StudyError(f"there is no study {study!r}: neither {study}/study.db nor {out / study}/study.db exists")
+
+
+def one_record(records: Sequence[Record], arch: str, folder: Path) -> Record:
+    """The candidate whose id begins with `arch`, the latest where it was trained several times. Raises InputError."""
+    found = [record for record in records if record.arch.startswith(arch)]
+    if len({record.arch for record in found}) != 1:
+        what = "several candidates" if found else "no candidate"
+        raise InputError(f"study {folder.name!r} has {what} {arch!r}: ids are in {folder / 'trials.csv'}")
+    return found[-1]
 
 
 def columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 
 from archsearch.arch import Arch
-from archsearch.cli.options import out_option, study_folder
-from archsearch.errors import InputError
+from archsearch.cli.options import one_record, out_option, study_folder
 
 
 @click.command()
@@ -24,11 +23,7 @@ def show(study: str, arch: str, as_json: bool, out: Path) -> None:
 
     folder = study_folder(study, out)
     opened, _ = open_existing(folder)
-    found = [record for record in records(opened) if record.arch.startswith(arch)]
-    if len({record.arch for record in found}) != 1:
-        what = "several candidates" if found else "no candidate"
-        raise InputError(f"study {folder.name!r} has {what} {arch!r}: ids are in {folder / 'trials.csv'}")
-    record = found[-1]
+    record = one_record(records(opened), arch, folder)
     if as_json:
         click.echo(json.dumps(asdict(record)))
         return

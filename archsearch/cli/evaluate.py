@@ -1,0 +1,88 @@
+"""`archsearch evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.cli.options import columns, data_options
+from archsearch.errors import InputError
+from archsearch.units import format_count
+
+if TYPE_CHECKING:
+    from archsearch.evaluate import Evaluation
+
+MATRIX_UP_TO, MISTAKES = 20, 10
+
+
+@click.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@data_options
+@click.option(
+    "--split", "part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
+    help="Which images; train and validation as the run divided them.",
+)  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; auto for ONNX: cpu.")
+@click.option("--confusion", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix: a .png.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: accuracy, n, per_class.")
+def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_json: bool, **options: Any) -> None:
+    """Accuracy, accuracy a class and confusion matrix of WEIGHTS, a file that archsearch wrote.
+
+    A .safetensors, .onnx or .pt2 file: architecture, normalisation and classes are in its metadata.
+    """
+    from archsearch import evaluate as library
+    from archsearch.data import load_dataset
+    from archsearch.devices import resolve_device
+    from archsearch.runtime import format_of, open_runner
+
+    if confusion is not None and confusion.suffix != ".png":
+        raise InputError(f"--confusion {confusion}: must end in .png")
+    place = resolve_device("cpu" if device == "auto" and format_of(weights) != "safetensors" else device)
+    runner = open_runner(weights, place)
+    spec = options["dataset"] or runner.info.get("dataset")
+    if not isinstance(spec, str):
+        raise InputError(f"{weights}: says nothing of its dataset: give --dataset")
+    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"])
+    library.check_fit(runner, dataset, str(weights))
+    images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
+    found = library.evaluate(runner, images, dataset.classes)
+    title = f"{weights.name} on {dataset.name}, {part}"
+    if confusion is not None:
+        library.draw_confusion(confusion, found, title)
+    plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
+    click.echo(json.dumps(plain) if as_json else "\n".join(_text(title, found)))
+
+
+def split_seed(given: int | None, info: Any) -> int:
+    """The seed of the validation split: as given, or as the file's metadata have it, or 0."""
+    said = info.get("seed")
+    if given is not None:
+        return given
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else 0
+
+
+def _text(title: str, found: Evaluation) -> list[str]:
+    lines = [f"{title}: {100 * found.accuracy:.2f}% of {format_count(found.n)} images", ""]
+    sizes = found.confusion.sum(1).tolist()
+    rows: list[tuple[str, ...]] = [("class", "accuracy", "images")]
+    rows += [
+        (name, "" if share is None else f"{100 * share:.2f}%", format_count(n))
+        for (name, share), n in zip(found.per_class.items(), sizes, strict=True)
+    ]
+    lines += columns(rows, left=(0,))
+    if len(found.classes) <= MATRIX_UP_TO:
+        lines += ["", "confusion: one row a class, one column for what it was taken for", *_matrix(found)]
+    mistakes = found.mistakes(MISTAKES)
+    if mistakes:
+        lines += ["", "most often confused: " + "; ".join(f"{a} as {b}, {n}" for a, b, n in mistakes)]
+    return lines
+
+
+def _matrix(found: Evaluation) -> list[str]:
+    rows: list[tuple[str, ...]] = [("", *(name[:6] for name in found.classes))]
+    for name, counts in zip(found.classes, found.confusion.tolist(), strict=True):
+        rows.append((name, *(str(n) if n else "." for n in counts)))
+    return columns(rows, left=(0,))

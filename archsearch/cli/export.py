@@ -1,0 +1,196 @@
+"""`archsearch export`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.cli.evaluate import split_seed
+from archsearch.cli.options import BYTES, data_options, one_record, out_option, study_folder
+from archsearch.errors import InputError
+from archsearch.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from archsearch.export import Exported, Images, Source
+    from archsearch.export.card import TestResult
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to export and against which data, from a study or from a weights file alone.
+
+    `arch` and `fingerprint` of the dataset are the study's, "" where there is none.
+    """
+
+    weights: Path
+    folder: Path
+    dataset: str | None = None
+    image_size: int | None = None
+    seed: int | None = None
+    max_size: float | None = None
+    arch: str = ""
+    fingerprint: str = ""
+    tested: TestResult | None = None
+
+
+@click.command()
+@click.argument("source")
+@click.argument("arch", required=False)
+@click.option(
+    "--format", "kind", type=click.Choice(["safetensors", "onnx", "pt2"]), required=True,
+    help="ONNX needs the packages of the extra `export`.",
+)  # fmt: skip
+@click.option(
+    "--dtype", type=click.Choice(["fp32", "fp16", "bf16"]), help="Precision inside the file.  [default: fp32]"
+)
+@click.option("--quantize", type=click.Choice(["int8"]), help="8-bit weights and activations; ONNX only.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File.  [default: OUT/STUDY/export/ARCH/model.*]"
+)
+@click.option("--max-size", type=BYTES, help="Fewer bytes on disk than this: 6MB.  [default: the study's budget]")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights of ARCH.  [default: the retrained, or the run's]"
+)
+@click.option(
+    "--check-images", type=click.IntRange(1), default=1000, show_default=True,
+    help="Validation images on which outputs are compared.",
+)  # fmt: skip
+@data_options
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: path, bytes, max_abs_diff, accuracy.")
+def export(source: str, arch: str | None, **options: Any) -> None:
+    """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
+
+    The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
+    accuracy on the validation split may drop by one point at most, its bytes must fit. Otherwise nothing is written
+    and the exit status is 1. A model card, README.md, is written beside it.
+    """
+    from archsearch import export as library
+    from archsearch.export.card import write_card
+
+    dtype = _dtype(options["dtype"], options["quantize"])
+    library.check_kind(options["kind"], dtype)
+    order = _order(source, arch, options)
+    opened = library.Source.open(order.weights)
+    if order.arch not in ("", opened.arch.id):
+        raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
+    name = f"model.{options['kind']}" if dtype == "fp32" else f"model.{dtype}.{options['kind']}"
+    target = options["output"] or order.folder / opened.arch.id / name
+    if library.format_of(target) != options["kind"]:
+        raise InputError(f"--output {target}: must end in .{options['kind']}")
+    done = library.export(
+        opened,
+        target,
+        _images(opened, order, options["data_dir"]),
+        options["kind"],
+        dtype,
+        max_size=order.max_size,
+        check_images=options["check_images"],
+    )
+    written = write_card(done, dtype, opened, order.tested)
+    plain = {
+        "path": str(done.path),
+        "bytes": done.bytes,
+        "max_abs_diff": done.parity.max_abs_diff,
+        "accuracy": done.parity.accuracy,
+    }
+    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(_text(done, dtype, order, written)))
+
+
+def _dtype(dtype: str | None, quantize: str | None) -> str:
+    if dtype and quantize:
+        raise InputError(f"--dtype {dtype} and --quantize {quantize} exclude each other: give one")
+    return quantize or dtype or "fp32"
+
+
+def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
+    given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
+    if arch is not None:
+        return _from_study(study_folder(source, options["out"]), arch, options["weights"], given)
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{source}: no weights file; to export from a study give its candidate's ARCH too")
+    if options["weights"]:
+        raise InputError("--weights goes with a STUDY and an ARCH: here SOURCE is the weights file")
+    home = path.parent.parent if path.parent.name == "weights" else path.parent
+    return Order(path, home / "export", **given)
+
+
+def _from_study(folder: Path, arch: str, weights: Path | None, given: Mapping[str, Any]) -> Order:
+    from archsearch.storage import open_existing, records
+
+    study, config = open_existing(folder)
+    record = one_record(records(study), arch, folder)
+    data = config["dataset"]
+    known = {
+        "dataset": data["name"],
+        "image_size": data.get("image_size"),
+        "seed": config["seed"],
+        "max_size": config["budget"]["max_size"],
+    }
+    return Order(
+        weights or _weights(folder, record.arch),
+        folder / "export",
+        **{**known, **given},
+        arch=record.arch,
+        fingerprint=data["fingerprint"],
+        tested=_tested(folder, record.arch),
+    )
+
+
+def _weights(folder: Path, arch: str) -> Path:
+    """The retrained weights of the first seed, or those of the run."""
+    found = folder / "weights" / f"{arch}.safetensors"
+    retrained = sorted(found.parent.glob(f"{arch}-seed*.safetensors"), key=lambda path: (len(path.name), path.name))
+    if not retrained and not found.exists():
+        raise InputError(f"study {folder.name!r} keeps no weights of {arch}, it is not on the front: give --weights")
+    return (retrained or [found])[0]
+
+
+def _tested(folder: Path, arch: str) -> TestResult | None:
+    """What `retrain` wrote into `pareto.csv`."""
+    from archsearch.export.card import TestResult
+
+    path = folder / "pareto.csv"
+    rows = csv.DictReader(path.read_text().splitlines()) if path.exists() else []
+    row: dict[str, str] = next((row for row in rows if row["arch"] == arch), {})
+    if not row.get("test_accuracy_mean"):
+        return None
+    std = float(row.get("test_accuracy_std") or 0)
+    return TestResult(float(row["test_accuracy_mean"]), std, int(float(row["test_seeds"])))
+
+
+def _images(source: Source, order: Order, data_dir: Path) -> Images:
+    from archsearch.data import load_dataset
+    from archsearch.evaluate import check_fit, part_of
+    from archsearch.export import Images
+
+    spec = order.dataset or source.info.get("dataset")
+    if not isinstance(spec, str):
+        raise InputError(f"{order.weights}: says nothing of its dataset: give --dataset")
+    dataset = load_dataset(spec, data_dir=data_dir, image_size=order.image_size)
+    check_fit(source, dataset, str(order.weights))
+    if order.fingerprint and dataset.fingerprint != order.fingerprint:
+        raise InputError(f"{spec} is not the dataset of this study: its images or classes have changed")
+    seed = split_seed(order.seed, source.info)
+    return Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))
+
+
+def _text(done: Exported, dtype: str, order: Order, written: Path) -> list[str]:
+    parity = done.parity
+    limit = f", under {format_bytes(order.max_size)}" if order.max_size is not None else ""
+    return [
+        f"{done.path}  ({dtype}, from {order.weights})",
+        f"bytes on disk        {format_count(done.bytes)}{limit}",
+        f"largest difference   {parity.max_abs_diff:.3g} over {format_count(parity.images)} validation images"
+        f" (outputs up to {parity.scale:.3g})",
+        f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
+        f" of {format_count(parity.labelled)} images",
+        f"model card           {written}",
+    ]

@@ -1,0 +1,215 @@
+"""The model card beside exported files: a README.md that says what they are, how good, and how to load them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archsearch.blocks.registry import is_a
+from archsearch.cost import DTYPE_BYTES
+from archsearch.export.job import Exported, Source
+from archsearch.files import write_text
+from archsearch.runtime import format_of
+from archsearch.runtime.pixels import normalisation_of
+from archsearch.units import format_bytes, format_count
+
+_OPEN, _CLOSE = "<!-- archsearch ", " -->"
+_LISTED = 200
+"""Class names up to so many are listed."""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Accuracy on the test split over retrainings: fractions, and how many there were."""
+
+    __test__ = False
+    mean: float
+    std: float
+    seeds: int
+
+
+def write_card(exported: Exported, dtype: str, source: Source, tested: TestResult | None = None) -> Path:
+    """Write the card of the file's folder, with the files of the same network that were exported there before.
+
+    A README.md that is no card is left alone: the card is then named after the file.
+
+    Raises:
+        OSError: the card cannot be written.
+    """
+    path = exported.path.parent / "README.md"
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_OPEN):
+        path = exported.path.with_name(f"{exported.path.name}.md")
+    files = {name: entry for name, entry in _earlier(path, source).items() if (path.parent / name).is_file()}
+    files[exported.path.name] = {
+        "dtype": dtype,
+        "bytes": exported.bytes,
+        "accuracy": exported.parity.accuracy,
+        "max_abs_diff": exported.parity.max_abs_diff,
+        "images": exported.parity.images,
+        "labelled": exported.parity.labelled,
+    }
+    return write_text(path, card(source, files, exported.parity.module_accuracy, tested))
+
+
+def _earlier(path: Path, source: Source) -> dict[str, Any]:
+    """What an earlier card of the same weights says of its files."""
+    if not path.exists():
+        return {}
+    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    try:
+        said = json.loads(first.removeprefix(_OPEN).removesuffix(_CLOSE))
+    except ValueError:
+        return {}
+    same = isinstance(said, dict) and said.get("weights") == _weights(source)
+    files = said.get("files") if same else None
+    return {name: f for name, f in files.items() if _is_entry(f)} if isinstance(files, dict) else {}
+
+
+def _is_entry(value: object) -> bool:
+    """Whether a card's note of a file is as `write_card` writes it, and nobody's edit."""
+    numbers = ("bytes", "accuracy", "max_abs_diff", "images", "labelled")
+    return (
+        isinstance(value, dict)
+        and value.get("dtype") in DTYPE_BYTES
+        and all(is_a(value.get(k), float) for k in numbers)
+    )
+
+
+def _weights(source: Source) -> str:
+    return f"{source.arch.id}/{source.path.name}"
+
+
+def card(source: Source, files: Mapping[str, Mapping[str, Any]], accuracy: float, tested: TestResult | None) -> str:
+    """The text of a card.
+
+    Args:
+        files: by name: dtype, bytes, and what its check found.
+        accuracy: the network's on the validation split, before it was exported.
+        tested: what retraining measured on the test split, None where it did not.
+    """
+    state = json.dumps({"weights": _weights(source), "files": files}).replace(">", "\\u003e")
+    parts = [
+        f"{_OPEN}{state}{_CLOSE}",
+        f"# {_layers(source)}",
+        _task(source),
+        "## Files\n\n" + _files(files),
+        "## Accuracy\n\n" + _accuracy(source, accuracy, tested),
+        "## Network\n\n" + _network(source),
+        "## Input and output\n\n" + _input(source),
+        "## How to load\n\n" + "\n\n".join(_loading(name, source) for name in sorted(files)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _task(source: Source) -> str:
+    arch, names = source.arch, source.info.get("classes")
+    listed = isinstance(names, list) and len(names) <= _LISTED
+    classes = f": {', '.join(map(_plain, names))}" if listed and names else ""
+    return (
+        f"An image classifier for `{_plain(source.info.get('dataset', 'unknown data'))}`,"
+        f" {arch.classes} classes{classes}. Found and trained by archsearch; network `{arch.id}`."
+    )
+
+
+def _plain(text: object) -> str:
+    """A class name or path from a file, as one line without markup."""
+    return "".join(c if c.isprintable() and c not in "`<>|" else "?" for c in str(text))
+
+
+def _layers(source: Source) -> str:
+    return source.arch.summary.replace(" | ", " · ")
+
+
+def _files(files: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        f"| `{name}` | {f['dtype']} | {format_count(f['bytes'])} | {_percent(f['accuracy'])}"
+        f" of {format_count(f['labelled'])}"
+        f" | {f['max_abs_diff']:.2g} over {format_count(f['images'])} images |"
+        for name, f in sorted(files.items())
+    ]
+    head = "| file | precision | bytes | validation accuracy | largest difference of an output |\n|---|---|---|---|---|"
+    return (
+        "\n".join([head, *rows]) + "\n\nEach file was run after it was written; differences are to the network in fp32."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}%"
+
+
+def _accuracy(source: Source, accuracy: float, tested: TestResult | None) -> str:
+    lines = [f"- validation split, before export: {_percent(accuracy)}"]
+    if source.info.get("trained") not in (None, "search"):
+        lines[0] += " (these weights were trained on that split too, so this says only what the export changed)"
+    if tested:
+        over = f"mean of {tested.seeds} trainings, standard deviation {100 * tested.std:.2f} points"
+        lines.append(f"- test split: {_percent(tested.mean)}, {over}")
+    elif isinstance(source.info.get("test_accuracy"), int | float):
+        lines.append(f"- test split: {_percent(source.info['test_accuracy'])}, one training")
+    else:
+        lines.append("- test split: not measured here; `archsearch evaluate` does")
+    return "\n".join(lines)
+
+
+def _network(source: Source) -> str:
+    arch = source.arch
+    cost = arch.cost
+    recipe = source.info.get("recipe")
+    rows = [
+        ("layers", f"`{_layers(source)}`"),
+        ("parameters", format_count(cost.params)),
+        ("multiply-accumulates for one image", format_count(cost.macs)),
+        *((f"safetensors bytes at {dtype}, at most", format_count(cost.size_bytes(dtype))) for dtype in DTYPE_BYTES),
+        ("live activations for one image in fp32, at most", format_bytes(cost.peak_activation_bytes())),
+    ]
+    if isinstance(recipe, dict):
+        rows.append(("training", _plain(", ".join(f"{key} {value}" for key, value in recipe.items()))))
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _input(source: Source) -> str:
+    channels, height, width = source.arch.input_shape
+    order = {1: "grey", 3: "red, green, blue"}.get(channels, "channels as in the data")
+    return (
+        f"In: float32, N x {channels} x {height} x {width}, {order}, pixels from 0 to 1 (bytes divided by 255).\n"
+        f"Out: float32, N x {source.arch.classes} logits; the largest is the class.\n\n"
+        "The `.onnx` and `.pt2` files normalise inside. The safetensors file holds the weights alone: there the caller"
+        " subtracts the mean and divides by the deviation, as below."
+    )
+
+
+def _loading(name: str, source: Source) -> str:
+    shape = ", ".join(map(str, source.arch.input_shape))
+    code = {"onnx": _ONNX, "pt2": _PT2, "safetensors": _SAFETENSORS}[format_of(Path(name))]
+    mean, std = normalisation_of(source.info, source.arch.input_shape[0], str(source.path))
+    filled = code.format(name=json.dumps(name), shape=shape, mean=list(mean), std=list(std))
+    return f"```python\n{filled}```"
+
+
+_ONNX = """import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({name})
+images = np.random.rand(1, {shape}).astype(np.float32)  # yours, from 0 to 1
+(logits,) = session.run(None, {{"images": images}})
+print(logits.argmax(axis=1))
+"""
+_PT2 = """import torch
+
+network = torch.export.load({name}).module()
+images = torch.rand(1, {shape})  # yours, from 0 to 1
+logits = network(images)
+print(logits.argmax(dim=1))
+"""
+_SAFETENSORS = """import torch
+from archsearch import load
+
+network = load({name})
+mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in ({mean}, {std}))
+images = torch.rand(1, {shape})  # yours, from 0 to 1
+logits = network((images - mean) / std)
+print(logits.argmax(dim=1))
+"""

@@ -1,0 +1,141 @@
+"""One export: write, verify, put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from archsearch import weights
+from archsearch.arch import Arch
+from archsearch.data.dataset import Split
+from archsearch.errors import InputError
+from archsearch.export import write
+from archsearch.export.quantize import evenly, quantized
+from archsearch.export.verify import Parity, check_size, compare
+from archsearch.files import write_with
+from archsearch.runtime import Runner, open_runner
+from archsearch.runtime.onnx import need
+from archsearch.runtime.pixels import DTYPES, PixelNetwork, normalisation_of
+
+DTYPES_OF = {
+    "safetensors": ("fp32", "fp16", "bf16"),
+    "pt2": ("fp32", "fp16", "bf16"),
+    "onnx": ("fp32", "fp16", "int8"),
+}
+"""ONNX Runtime computes in no bf16; int8 is ONNX Runtime's."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained network to export, in evaluation mode on the CPU, and what its file says of it."""
+
+    path: Path
+    module: nn.Module
+    arch: Arch
+    info: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Source:
+        """From a weights file. Raises InputError."""
+        found = weights.read(path)
+        normalisation_of(found.info, found.arch.input_shape[0], str(path))
+        return cls(path, weights.load(path), found.arch, found.info)
+
+    def network(self, dtype: str = "fp32") -> PixelNetwork:
+        """Pixels to logits at a precision."""
+        normalisation = normalisation_of(self.info, self.arch.input_shape[0], str(self.path))
+        return PixelNetwork(self.module, normalisation, DTYPES[dtype])
+
+
+@dataclass(frozen=True)
+class Images:
+    """uint8 images: of the train part for calibration, and the validation split with its labels."""
+
+    train: Tensor
+    validation: Split
+
+    def sample(self, most: int) -> Images:
+        """The same with at most so many validation images."""
+        pixels, labels = self.validation
+        return Images(self.train, (evenly(pixels, most), evenly(labels, most)))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written and checked; `parity` is that of its last check."""
+
+    path: Path
+    bytes: int
+    parity: Parity
+
+
+def export(
+    source: Source,
+    target: Path,
+    images: Images,
+    kind: str,
+    dtype: str = "fp32",
+    *,
+    max_size: float | None = None,
+    check_images: int = 1000,
+) -> Exported:
+    """Write a network to `target`, checked; an existing file is replaced only by one that passed.
+
+    Args:
+        kind: safetensors, onnx or pt2. dtype: one of `DTYPES_OF[kind]`.
+        max_size: the file must have fewer bytes than this.
+        check_images: outputs are compared on so many validation images at most. So is the accuracy of a .pt2 file at
+            fp16 or bf16, which many CPUs compute some 35 times as slowly as fp32; otherwise it is over the whole split.
+
+    Raises:
+        InputError: no such format, or a package for it is missing.
+        ExportFailed: it cannot be exported, does not match the network, or does not fit.
+        OSError: the file cannot be written.
+    """
+    check_kind(kind, dtype)
+    parities: list[Parity] = []
+
+    def fill(path: Path) -> None:
+        _write(path, source, images, kind, dtype)
+        check_size(path.stat().st_size, max_size)
+        few = kind == "pt2" and dtype != "fp32"
+        parities.append(_verify(path, source, images.sample(check_images) if few else images, check_images))
+        parities[-1].check(dtype)
+
+    write_with(target, fill)
+    return Exported(target, target.stat().st_size, parities[-1])
+
+
+def check_kind(kind: str, dtype: str) -> None:
+    """Raises InputError where there is no such format, not at this precision, or a package for it is missing."""
+    if kind not in DTYPES_OF:
+        raise InputError(f"unknown format {kind!r}: use one of {', '.join(DTYPES_OF)}")
+    if dtype not in DTYPES_OF[kind]:
+        raise InputError(f"{kind} files are written at {', '.join(DTYPES_OF[kind])}, not at {dtype}")
+    if kind == "onnx":
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            need(name)
+
+
+def _write(path: Path, source: Source, images: Images, kind: str, dtype: str) -> None:
+    arch, info = source.arch, {**source.info, "dtype": dtype}
+    if kind == "safetensors":
+        write.write_safetensors(path, source.module, arch, info, dtype)
+    elif kind == "pt2":
+        write.write_pt2(path, source.network(dtype), arch, info)
+    else:
+        model = write.onnx_model(source.network("fp32" if dtype == "int8" else dtype), arch)
+        write.write_onnx(path, quantized(model, images.train) if dtype == "int8" else model, arch, info)
+
+
+def _verify(path: Path, source: Source, images: Images, check_images: int) -> Parity:
+    """The file through its own runtime against the network, on the validation split."""
+    pixels, labels = images.validation
+    runner = open_runner(path, trusted=True)
+    network = source.network()
+    mine = Runner(source.arch, {}, network)(pixels)
+    return compare(mine, runner(pixels), labels, check_images)

@@ -1,0 +1,123 @@
+"""The model card: true, in order, and with lines that load what lies beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from exports import ARCH, CLASSES, INFO, images_of, settled, source_of
+
+from archsearch import weights
+from archsearch.export import Exported, Images, Source, export
+from archsearch.export.card import TestResult, write_card
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    return source_of(tmp_path_factory.mktemp("weights") / "w.safetensors")
+
+
+@pytest.fixture(scope="module")
+def images(source: Source) -> Images:
+    return images_of(source)
+
+
+def exported(source: Source, images: Images, path: Path, dtype: str = "fp32") -> Exported:
+    return export(source, path, images, path.suffix.removeprefix("."), dtype)
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+def rows(text: str) -> list[str]:
+    return re.findall(r"^\| `(.*?)` \|", text, re.M)
+
+
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11
+def test_the_lines_that_load_each_file_work(
+    source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("onnx", "pt2", "safetensors"):
+        card = write_card(exported(source, images, tmp_path / f"model.{kind}"), "fp32", source)
+    monkeypatch.chdir(tmp_path)
+    found = blocks(card.read_text())
+    assert len(found) == 3
+    for code in found:
+        assert len([line for line in code.splitlines() if line and "import" not in line]) <= 5
+        names: dict[str, object] = {}
+        exec(code, names)
+        assert tuple(names["logits"].shape) == (1, ARCH.classes)  # type: ignore[attr-defined]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_what_a_card_says(source: Source, images: Images, tmp_path: Path) -> None:
+    done = exported(source, images, tmp_path / "model.fp16.safetensors", "fp16")
+    text = write_card(done, "fp16", source, TestResult(0.91234, 0.0123, 3)).read_text()
+    cost = ARCH.cost
+    for words in (
+        f"| `model.fp16.safetensors` | fp16 | {done.bytes:,} | {100 * done.parity.accuracy:.2f}% of 60 |",
+        "npz:some.npz", ARCH.id, f"parameters | {cost.params:,} |", f"one image | {cost.macs:,} |",
+        *(f"bytes at {dtype}, at most | {cost.size_bytes(dtype):,} |" for dtype in ("fp32", "fp16", "bf16", "int8")),
+        "validation split, before export: 100.00%",
+        "test split: 91.23%, mean of 3 trainings, standard deviation 1.23 points",
+        "epochs 3, optimiser sgd", "N x 3 x 8 x 8", "N x 4 logits", *CLASSES,
+    ):  # fmt: skip
+        assert words in text
+    assert "trained on that split" not in text
+
+
+def test_what_is_not_known_is_said_to_be_unknown(source: Source, images: Images, tmp_path: Path) -> None:
+    done = exported(source, images, tmp_path / "m.safetensors")
+    assert "test split: not measured here" in write_card(done, "fp32", source).read_text()
+    retrained = Source(source.path, source.module, source.arch, {**INFO, "trained": "retrain", "test_accuracy": 0.5})
+    text = write_card(done, "fp32", retrained).read_text()
+    assert "trained on that split too" in text
+    assert "test split: 50.00%, one training" in text
+
+
+def test_a_card_lists_the_files_that_lie_there(source: Source, images: Images, tmp_path: Path) -> None:
+    for dtype in ("fp32", "fp16", "bf16"):
+        write_card(exported(source, images, tmp_path / f"{dtype}.safetensors", dtype), dtype, source)
+    (tmp_path / "fp16.safetensors").unlink()
+    card = write_card(exported(source, images, tmp_path / "fp32.safetensors"), "fp32", source)
+    assert rows(card.read_text()) == ["bf16.safetensors", "fp32.safetensors"]
+
+
+def test_files_of_other_weights_are_not_listed(source: Source, images: Images, tmp_path: Path) -> None:
+    write_card(exported(source, images, tmp_path / "old.safetensors"), "fp32", source)
+    path = weights.save(tmp_path / "other" / "new-weights.safetensors", settled(ARCH, 5), ARCH, INFO)
+    other = Source.open(path)
+    card = write_card(exported(other, images_of(other), tmp_path / "new.safetensors"), "fp32", other)
+    assert rows(card.read_text()) == ["new.safetensors"]
+
+
+@pytest.mark.parametrize("first", ["# My project", "<!-- archsearch [] -->", '<!-- archsearch {"files": 3} -->', ""])
+def test_a_readme_of_someone_else_is_left_alone(source: Source, images: Images, tmp_path: Path, first: str) -> None:
+    (tmp_path / "README.md").write_text(f"{first}\n")
+    card = write_card(exported(source, images, tmp_path / "m.safetensors"), "fp32", source)
+    if first.startswith("<!--"):
+        assert card.name == "README.md"
+    else:
+        assert card.name == "m.safetensors.md"
+        assert (tmp_path / "README.md").read_text() == f"{first}\n"
+    assert rows(card.read_text()) == ["m.safetensors"]
+
+
+def test_names_from_a_file_are_text_in_a_card(source: Source, images: Images, tmp_path: Path) -> None:
+    info = {**INFO, "classes": ["<script>", "a|b", "`c`", "d\nx"], "dataset": "--><b>"}
+    hostile = Source(source.path, source.module, source.arch, info)
+    text = write_card(exported(source, images, tmp_path / "m.safetensors"), "fp32", hostile).read_text()
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert text.count("-->") == 1
+    assert "?script?, a?b, ?c?, d?x" in text
+
+
+def test_an_edited_note_is_not_believed(source: Source, images: Images, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        card = write_card(exported(source, images, tmp_path / f"{name}.safetensors"), "fp32", source)
+    card.write_text(card.read_text().replace('"dtype": "fp32", "bytes"', '"dtype": "<b>", "bytes"'))
+    write_card(exported(source, images, tmp_path / "c.safetensors"), "fp32", source)
+    assert rows(card.read_text()) == ["c.safetensors"]
