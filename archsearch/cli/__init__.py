@@ -48,7 +48,7 @@ def cli() -> None:
     """Find the most accurate image classifiers inside a budget.
 
     \b
-    archsearch run --max-params 5e6                        two minutes on the embedded digits
+    archsearch run --max-params 5e6                        minutes on the embedded digits
     archsearch run --max-params 5e6 --dataset cifar10      the real thing
 
     Exit status: 0 done, 1 the answer is no, 2 bad input, 130 interrupted (state saved).

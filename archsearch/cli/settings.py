@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from archsearch.train import TrainingData
     from archsearch.worker import Job
 
-EPOCHS, DIGITS_EPOCHS = 20, 6
+EPOCHS, DIGITS_EPOCHS = 20, 5
 _LOOKS, _TRIES = 20, 2000
 
 
@@ -86,7 +86,7 @@ def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
 
     if not options["rungs"]:
         return None
-    return Rungs(epochs, options["grace"] or max(1, epochs // 3), options["reduction"])
+    return Rungs(epochs, options["grace"] or max(1, round(epochs / 3)), options["reduction"])
 
 
 def default_name(dataset: str, space: str, budget: Budget) -> str:
