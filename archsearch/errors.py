@@ -85,3 +85,9 @@ class ExportFailed(ArchsearchError):
 
 class StopTraining(ArchsearchError):
     """Stop this evaluation now and keep the last reported accuracy."""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception of foreign code in one line: its type and the first line of what it says."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__

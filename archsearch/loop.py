@@ -23,9 +23,9 @@ from archsearch.storage import Record
 from archsearch.tables import Reject
 
 MAX_FAILURES = 10
+KEPT_REJECTS = 10_000
 _SAMPLER_DRAWS = 200
 _RANDOM_DRAWS = 20_000
-_KEPT_REJECTS = 10_000
 _WAIT = 0.2
 
 
@@ -168,7 +168,7 @@ class Loop:
             names = ["no network"] if verdict is None else [c.name for c in verdict.limits if not c.ok]
             for name in names:
                 self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
-            keep = self.counts.over_budget <= _KEPT_REJECTS
+            keep = self.counts.over_budget <= KEPT_REJECTS
             reject = self._row(arch, verdict, broke) if keep else None
             self._tell(lambda observer: observer.checked(self.counts, reject))
         return verdict

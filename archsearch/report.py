@@ -30,26 +30,25 @@ class CandidateFiles(Observer):
 
     Args:
         folder: OUT/STUDY.
-        save: `save(path, arch, record)` writes the weights of the network that was just trained; None: no weights.
+        save: `save(path, arch, record)` writes the weights of the network that was just trained.
     """
 
-    def __init__(self, folder: Path, save: Callable[[Path, Arch, Record], None] | None = None) -> None:
+    def __init__(self, folder: Path, save: Callable[[Path, Arch, Record], None]) -> None:
         self.folder, self.save = folder, save
 
     def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
         """The architecture file, and the weights of what is on the front, before the study names them."""
         candidate.arch.dump(self.folder / "archs" / f"{record.arch}.toml")
-        if self.save and any(row.arch == record.arch for row in tables.front(history)):
+        if any(row.arch == record.arch for row in tables.front(history)):
             self.save(self.folder / "weights" / f"{record.arch}.safetensors", candidate.arch, record)
 
 
-class RunFolder(CandidateFiles):
-    """Writes tables, picture, architecture files, weights and `run.json` into one folder.
+class RunFolder(Observer):
+    """Writes tables, picture and `run.json` into one folder, and drops weights that left the front.
 
     Args:
         folder: OUT/STUDY.
         about: plain values for `run.json`.
-        save: as for CandidateFiles.
         budget: its lines are in the picture.
         references: networks that were trained beside the search, for `trials.csv` and the picture.
     """
@@ -58,12 +57,10 @@ class RunFolder(CandidateFiles):
         self,
         folder: Path,
         about: Mapping[str, Any],
-        save: Callable[[Path, Arch, Record], None] | None = None,
         budget: Budget = _NO_BUDGET,
         references: Sequence[Record] = (),
     ) -> None:
-        super().__init__(folder, save)
-        self.about, self.budget = about, budget
+        self.folder, self.about, self.budget = folder, about, budget
         self.references = references
         self.rejects = read_rejects(folder)
         self._written = -1

@@ -18,7 +18,7 @@ from archsearch.claims import Board, lose, withdraw, worker_name
 from archsearch.errors import ArchsearchError
 from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
-from archsearch.loop import MAX_FAILURES
+from archsearch.loop import KEPT_REJECTS, MAX_FAILURES
 from archsearch.search import Result, take_from_the_dead
 from archsearch.storage import Record, stored_references
 from archsearch.tables import Reject
@@ -26,7 +26,6 @@ from archsearch.worker import Job, work
 
 _IDLE_DEATHS = 3
 _PATIENCE = 5.0
-_KEPT_REJECTS = 10_000
 _ENDS = ("failures", "trials", "timeout", "exhausted")
 
 
@@ -61,7 +60,7 @@ class Tally:
         if reject.arch:
             self.known.add(reject.arch)
         self._rows += 1
-        return self._rows <= _KEPT_REJECTS
+        return self._rows <= KEPT_REJECTS
 
 
 @dataclass

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from archsearch.arch import Arch
 from archsearch.blocks import unknown
 from archsearch.cost import SCALE_SUFFIX, Layer, layers
-from archsearch.errors import InputError
+from archsearch.errors import InputError, one_line
 from archsearch.layers import Shape
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _callable(target: str, module: str, name: str) -> Callable[[], object]:
             raise InputError(f"{target}: there is no module {error.name!r} here or among the installed") from None
         raise InputError(f"{target}: importing {module!r} needs {error.name!r}, which is not installed") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is not our code
-        raise InputError(f"{target}: importing {module!r} raised {_one_line(error)}") from None
+        raise InputError(f"{target}: importing {module!r} raised {one_line(error)}") from None
     for part in name.split("."):
         if not hasattr(found, part):
             known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
@@ -166,12 +166,6 @@ def _callable(target: str, module: str, name: str) -> Callable[[], object]:
     if not callable(found):
         raise InputError(f"{target}: {name!r} is {type(found).__name__}, not a callable that gives a torch.nn.Module")
     return found  # type: ignore[no-any-return]
-
-
-def _one_line(error: BaseException) -> str:
-    from archsearch.trace import one_line
-
-    return one_line(error)
 
 
 def _file(target: str, path: Path, dtype: str, shape: Shape | None) -> Measured:
@@ -244,7 +238,7 @@ def _torch_state(path: Path) -> dict[str, Shape]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch.load raises nearly anything for a file that is not its own
         refused = "weights_only" in str(error).lower() or "Unsupported" in str(error)
-        why = "it holds pickled objects other than tensors, which are refused" if refused else _one_line(error)
+        why = "it holds pickled objects other than tensors, which are refused" if refused else one_line(error)
         raise InputError(f"{path}: no state dict: {why}; save module.state_dict() or safetensors") from None
     if isinstance(state, dict):
         state = next((state[key] for key in _STATE_KEYS if isinstance(state.get(key), dict)), state)

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from archsearch.cost import Cost, Layer, Tensor, of_tensors
-from archsearch.errors import InputError
+from archsearch.errors import InputError, one_line
 from archsearch.layers import Shape
 
 _PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
@@ -71,12 +71,6 @@ class _ForwardFailed(Exception):
         self.module = module
         self.lazy = _is_lazy(module)
         super().__init__(one_line(error))
-
-
-def one_line(error: BaseException) -> str:
-    """An exception of foreign code in one line: its type and the first line of what it says."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
 
 
 def _build(factory: Callable[[], object], what: str, device: str) -> nn.Module:

@@ -174,7 +174,7 @@ class _Fit:
             self.watch.lap("data")
             if on_cuda and not self.done:
                 self.step = graphed(self.step, self.module, self.optimiser, images, targets)
-                self.watch.lap("")
+                self.watch.start()
             set_lr(self.optimiser, self.peak * self.cycle(self.done))
             loss = self.step(images, targets)
             if self.average:

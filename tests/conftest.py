@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,3 +197,19 @@ def small_npz(path: Path, **changes: object) -> Path:
     }  # fmt: skip
     np.savez(path, allow_pickle=True, **{name: value for name, value in arrays.items() if value is not None})
     return path
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A weights file of `exports.ARCH`, opened as an export's source."""
+    from exports import source_of
+
+    return source_of(tmp_path_factory.mktemp("weights") / "w.safetensors")
+
+
+@pytest.fixture(scope="session")
+def images(source: Any) -> Any:
+    """Images on which the source's network is sure."""
+    from exports import images_of
+
+    return images_of(source)

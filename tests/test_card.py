@@ -6,21 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from exports import ARCH, CLASSES, INFO, images_of, settled, source_of
+from exports import ARCH, CLASSES, INFO, images_of, settled
 
 from archsearch import weights
 from archsearch.export import Exported, Images, Source, export
 from archsearch.export.card import TestResult, write_card
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return source_of(tmp_path_factory.mktemp("weights") / "w.safetensors")
-
-
-@pytest.fixture(scope="module")
-def images(source: Source) -> Images:
-    return images_of(source)
 
 
 def exported(source: Source, images: Images, path: Path, dtype: str = "fp32") -> Exported:
@@ -48,7 +38,7 @@ def test_the_lines_that_load_each_file_work(
         assert len([line for line in code.splitlines() if line and "import" not in line]) <= 5
         names: dict[str, object] = {}
         exec(code, names)
-        assert tuple(names["logits"].shape) == (1, ARCH.classes)  # type: ignore[attr-defined]
+        assert tuple(names["logits"].shape) == (1, ARCH.classes)
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 

@@ -77,7 +77,7 @@ SHAPE = (3, 8, 8)
 
 
 def every_answer(space: SearchSpace) -> list[dict[str, object]]:
-    values = [list(dim.values) for dim in space.dims.values()]  # type: ignore[union-attr]
+    values = [list(dim.values) for dim in space.dims.values()]
     return [dict(zip(space.dims, answers, strict=True)) for answers in itertools.product(*values)]
 
 
@@ -85,7 +85,7 @@ def brute_force(space: SearchSpace) -> tuple[int, int, int, int]:
     """Distinct draws, distinct networks, fewest and most parameters, by drawing every answer to every dim."""
     draws, networks, sizes = set(), set(), set()
     for answers in every_answer(space):
-        arch = space.draw(lambda name, dim, answers=answers: answers[name], SHAPE, 10)  # type: ignore[misc]
+        arch = space.draw(lambda name, dim, answers=answers: answers[name], SHAPE, 10)
         draws.add(repr(arch))
         try:
             networks.add(arch.adapted(SHAPE, 10).__class__(SHAPE, 10, arch.stem, arch.stages, arch.head).id)
@@ -107,7 +107,7 @@ def test_both_counts_and_both_ends_against_brute_force(name: str) -> None:
     if name == "idle":
         assert networks < draws
     # Two slots left out look alike in a draw but are two answers.
-    assert survey.descriptions(space) >= draws  # type: ignore[operator]
+    assert survey.descriptions(space) >= draws
 
 
 def test_descriptions_are_a_sum_over_types_of_products() -> None:

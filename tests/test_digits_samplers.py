@@ -1,21 +1,14 @@
 """The comparison of samplers by real training, with the smallest of settings."""
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import pytest
+from by_path import benchmark_module
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    file = Path(__file__).parent.parent / "benchmarks" / "digits_samplers.py"
-    spec = importlib.util.spec_from_file_location("benchmark_digits", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("digits_samplers")
 
 
 def test_it_trains(benchmark, capsys):

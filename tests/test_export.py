@@ -29,16 +29,6 @@ from archsearch.runtime import open_runner
 EVERY = [(kind, dtype) for kind, dtypes in DTYPES_OF.items() for dtype in dtypes]
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return source_of(tmp_path_factory.mktemp("weights") / "w.safetensors")
-
-
-@pytest.fixture(scope="module")
-def images(source: Source) -> Images:
-    return images_of(source)
-
-
 # what is written is the network
 
 

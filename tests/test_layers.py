@@ -120,12 +120,12 @@ def test_expressions_survive_pickling_and_print_readably() -> None:
 
 def test_leaves_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
-        Conv(4).out = 5  # type: ignore[misc]
+        Conv(4).out = 5
 
 
 def test_what_is_no_expression_has_no_canonical_list() -> None:
     with pytest.raises(TypeError, match="no expression"):
-        canonical("conv")  # type: ignore[arg-type]
+        canonical("conv")
 
 
 @dataclass(frozen=True, slots=True)

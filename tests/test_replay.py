@@ -1,14 +1,12 @@
 """Replays on a small made table, and the benchmark's own command."""
 
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from by_path import benchmark_module
 
 from archsearch.budget import Budget
 from archsearch.cli import main
@@ -45,12 +43,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def benchmark():
-    file = Path(__file__).parent.parent / "benchmarks" / "replay.py"
-    spec = importlib.util.spec_from_file_location("benchmark_replay", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("replay")
 
 
 def test_a_word_is_split_into_dims(path):

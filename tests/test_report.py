@@ -11,7 +11,7 @@ import pytest
 
 from archsearch import Arch, Budget, search
 from archsearch.events import Counts, Observer
-from archsearch.report import RunFolder, environment, read_counts, read_rejects
+from archsearch.report import CandidateFiles, RunFolder, environment, read_counts, read_rejects
 from archsearch.space import parse_space
 from archsearch.storage import Record
 from archsearch.tables import Reject
@@ -34,7 +34,7 @@ def save(path: Path, arch: Arch, record: Record) -> None:
 
 
 def run(folder: Path, *more: Observer, trials: int = 6, **options: Any) -> Any:
-    observers = [RunFolder(folder, {"about": "me"}, save, Budget(max_params=800)), *more]
+    observers = [CandidateFiles(folder, save), RunFolder(folder, {"about": "me"}, Budget(max_params=800)), *more]
     return search(SPACE, evaluate=formula, input_shape=(1, 8, 8), classes=4, budget=Budget(max_params=800),
                   trials=trials, sampler="random", observers=observers, **options)  # fmt: skip
 

@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports import ARCH, edited, images_of, rewritten, source_of
+from exports import ARCH, edited, rewritten
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -28,16 +28,6 @@ from archsearch.runtime.pixels import normalisation_of
 GRAPH, SAMPLE, EXTRA = "models/model.json", "data/sample_inputs/model.pt", "extra/archsearch.json"
 CONFIG = "data/weights/model_weights_config.json"
 Members = dict[str, bytes]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return source_of(tmp_path_factory.mktemp("weights") / "w.safetensors")
-
-
-@pytest.fixture(scope="module")
-def images(source: Source) -> Images:
-    return images_of(source)
 
 
 @pytest.fixture(scope="module")

@@ -262,7 +262,10 @@ points = 1""",
 @pytest.mark.parametrize("name", ENUMERABLE)
 def test_smallest_equals_brute_force(name: str, measure: str) -> None:
     space = parse_space(ENUMERABLE[name], name)
-    value = lambda arch: getattr(arch.cost, measure)  # noqa: E731
+
+    def value(arch: Arch) -> int:
+        return getattr(arch.cost, measure)
+
     arch, lowest = space.smallest(value, (3, 8, 8), 10)
     assert value(arch) == lowest == brute_force(space, value, (3, 8, 8))
 

@@ -35,7 +35,7 @@ def record(arch: str = "0123456789ab", **changes: object) -> Record:
         "peak_activation_bytes": 640, "epochs": 2, "train_seconds": 1.25, "trial": -1, "seed": 7,
         "summary": "conv8 | linear", "curve": [[1, 0.5], [2, 0.9375]],
     }  # fmt: skip
-    return Record(**{**values, **changes})  # type: ignore[arg-type]
+    return Record(**{**values, **changes})
 
 
 def add(study: optuna.Study, row: Record, verdict: Verdict = FITS) -> Record:

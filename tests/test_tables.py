@@ -50,7 +50,7 @@ def test_the_front_is_what_the_definition_says(points: list[tuple[int, int]]) ->
         (r.val_accuracy, r.params)
         for r in rows
         if not any(
-            o.params <= r.params and o.val_accuracy >= r.val_accuracy  # type: ignore[operator]
+            o.params <= r.params and o.val_accuracy >= r.val_accuracy
             and (o.params, o.val_accuracy) != (r.params, r.val_accuracy)
             for o in rows
         )

@@ -171,7 +171,7 @@ def test_weights_of_archsearch_know_their_architecture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"epoch": 3, "state_dict": state}])
 def test_a_state_dict(tmp_path: Path, wrap: object) -> None:
     path = tmp_path / "w.pt"
-    torch.save(wrap(Tied().state_dict()), path)  # type: ignore[operator]
+    torch.save(wrap(Tied().state_dict()), path)
     found = measure_target(str(path))
     assert found.params == 64 * 64 + 5  # nothing in a file says that `scale` is a buffer
     assert found.macs is None

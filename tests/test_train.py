@@ -331,7 +331,10 @@ def test_the_accuracy_is_that_of_the_last_epoch(digits: TrainingData, monkeypatc
 
 def test_a_training_depends_on_seed_and_candidate_alone(digits: TrainingData) -> None:
     other = Arch((1, 8, 8), 10, Part("none"), (Stage("nin", 8, stride=2),), Part("linear"))
-    quiet = lambda epoch, value: None  # noqa: E731
+
+    def quiet(epoch: int, value: float) -> None:
+        """Listens to nothing."""
+
     recipe = Recipe(epochs=1)
     first = Trainer(digits, recipe, 5)
     alone = first(SMALL, quiet)

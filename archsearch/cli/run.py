@@ -188,7 +188,7 @@ def _search(
         **environment(),
         "settled_recipe": plan.settled,
     }
-    files = RunFolder(folder, about, None, budget, stored_references(study))
+    files = RunFolder(folder, about, budget, stored_references(study))
 
     def reference(record: Record, every: Sequence[Record]) -> None:
         view.head(view.describe(record))

@@ -91,7 +91,7 @@ def _open(source: _Source, root: Path, *, train: bool, download: bool = False) -
     from torchvision import datasets
 
     with warnings.catch_warnings():  # numpy 2.4 warns of the old pickles inside CIFAR
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", r"dtype\(\): align should be passed")
         return getattr(datasets, source.loader)(root, train=train, download=download)
 
 

@@ -16,11 +16,10 @@ from torch import nn
 
 from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.errors import ExportFailed
+from archsearch.errors import ExportFailed, one_line
 from archsearch.runtime.onnx import IMAGES, LOGITS, need
 from archsearch.runtime.pixels import DTYPES, PixelNetwork
 from archsearch.runtime.pt2 import METADATA
-from archsearch.trace import one_line
 
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 

@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree
 
-from archsearch.errors import InputError
-from archsearch.trace import one_line
+from archsearch.errors import InputError, one_line
 
 METADATA = "archsearch.json"
 _GRAPH, _EXTRA = "models/model.json", f"extra/{METADATA}"

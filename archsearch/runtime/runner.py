@@ -12,10 +12,9 @@ from torch import Tensor
 
 from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.errors import InputError
+from archsearch.errors import InputError, one_line
 from archsearch.runtime import onnx, pt2
 from archsearch.runtime.pixels import PixelNetwork, normalisation_of
-from archsearch.trace import one_line
 
 FORMATS = ("safetensors", "onnx", "pt2")
 _BATCH = 250
