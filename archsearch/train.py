@@ -25,7 +25,7 @@ from archsearch.devices import (
     peak_memory,
     reset_peak,
 )
-from archsearch.errors import InputError, SpecError, TrainingFailed
+from archsearch.errors import InputError, SpecError, TrainingFailed, one_line
 from archsearch.graphs import Stepper, graphed
 from archsearch.modules import build
 from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate, set_lr
@@ -292,7 +292,7 @@ class Trainer:
             raise TrainingFailed(str(error)) from None
         except RuntimeError as error:
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
-            raise TrainingFailed(str(error).splitlines()[0]) from error
+            raise TrainingFailed(one_line(error)) from error
 
     def _used(self, watch: Stopwatch, wall: float, epochs: int) -> dict[str, float]:
         seconds = {"data": 0.0, "step": 0.0, "eval": 0.0, **watch.seconds()}

@@ -216,6 +216,15 @@ def test_a_block_that_breaks_is_a_failed_candidate(digits: TrainingData, hungry_
         Trainer(digits, Recipe(epochs=1), 0)(hungry_block(-1), lambda epoch, value: None)
 
 
+def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*args: object, **options: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(train, "fit", silent)
+    with pytest.raises(TrainingFailed, match=r"^RuntimeError$"):
+        Trainer(digits, Recipe(epochs=1), 0)(SMALL, lambda epoch, value: None)
+
+
 def test_deterministic_algorithms_are_asked_for_and_given_back(digits: TrainingData) -> None:
     seen = []
     recipe = Recipe(epochs=1)
