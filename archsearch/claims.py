@@ -214,9 +214,9 @@ def finish(study: optuna.Study, claim: Claim, record: Record) -> Record | None:
     return replace(record, trial=claim.number) if done else None
 
 
-def withdraw(study: optuna.Study, trial_id: int) -> None:
-    """Close a claim as if it had never been made."""
-    _close(study, trial_id, {FATE: "withdrawn"})
+def withdraw(study: optuna.Study, trial_id: int) -> bool:
+    """Close a claim as if it had never been made; False if it was closed before, with a result or as lost."""
+    return _close(study, trial_id, {FATE: "withdrawn"})
 
 
 def lose(study: optuna.Study, trial: FrozenTrial, reason: str) -> Record | None:

@@ -251,8 +251,8 @@ class Loop:
                 self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
             done = finish(self.study, claim, record)
         except BaseException:
-            withdraw(self.study, claim.trial_id)
-            self.counts.checked -= 1  # without an end it is no candidate: a resumed search may draw it again
+            # without an end it is no candidate: a resumed search may draw it again
+            self.counts.checked -= withdraw(self.study, claim.trial_id)
             raise
         self._commit(candidate, done)
 

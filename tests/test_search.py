@@ -18,7 +18,7 @@ from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.search import Result
-from archsearch.space import parse_space
+from archsearch.space import load_space, parse_space
 from archsearch.storage import Record, records, status
 from archsearch.tables import USAGE_COLUMNS, Reject
 
@@ -660,3 +660,31 @@ def test_the_front_is_that_of_brute_force(space: SearchSpace, share: float, samp
     else:
         assert set(found.front.arch) == true_front([a for a in inside if a.id in {r.arch for r in found.records}])
     assert len(found.records) == min(len(inside), found.counts.trained)
+
+
+def test_an_interrupt_right_after_the_result_still_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = loop.finish
+
+    def interrupted(*args: Any) -> None:
+        finish(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "finish", interrupted)
+    counts, study = Counts(), optuna.create_study(directions=["maximize", "minimize"])
+    with pytest.raises(KeyboardInterrupt):
+        search(
+            load_space("resnin"), evaluate=lambda arch, report: 0.5, input_shape=(1, 8, 8), classes=10,
+            sampler="random", trials=2, study=study, counts=counts, observers=[Last(counts)],
+        )  # fmt: skip
+    assert len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) == 1
+    assert counts.checked - counts.over_budget - counts.duplicates == 1
+
+
+class Last(Observer):
+    """Keeps the last counts."""
+
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
+
+    def ended(self, history: Any, counts: Counts) -> None:
+        vars(self.counts).update(vars(counts))
