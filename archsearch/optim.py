@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -86,6 +87,15 @@ class Average:
         weight = max(1 / self._horizon, 1 / (1 + self._steps / 2)) if self._horizon > 1 else 1.0
         mine, theirs = zip(*self._pairs, strict=True)
         torch._foreach_lerp_(mine, theirs, weight)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes."""
+        return {"steps": self._steps, "module": self.module.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to an average as it was."""
+        self._steps = state["steps"]
+        self.module.load_state_dict(state["module"])
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from archsearch.budget import Budget
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.files import write_text, write_with
 from archsearch.plot import plot
-from archsearch.storage import Record
+from archsearch.storage import Record, Retrained
 from archsearch.tables import Reject
 
 _PACKAGES = ("archsearch", "torch", "torchvision", "optuna", "numpy")
@@ -51,6 +51,7 @@ class RunFolder(Observer):
         about: plain values for `run.json`.
         budget: its lines are in the picture.
         references: networks that were trained beside the search, for `trials.csv` and the picture.
+        retrained: what an earlier `retrain` measured, for `pareto.csv`.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class RunFolder(Observer):
         about: Mapping[str, Any],
         budget: Budget = _NO_BUDGET,
         references: Sequence[Record] = (),
+        retrained: Sequence[Retrained] = (),
     ) -> None:
         self.folder, self.about, self.budget = folder, about, budget
-        self.references = references
+        self.references, self.retrained = references, retrained
         self.rejects = read_rejects(folder)
         self._written = -1
 
@@ -87,7 +89,7 @@ class RunFolder(Observer):
         self._write_about(counts)
 
     def _write(self, history: Sequence[Record], counts: Counts) -> None:
-        write_tables(self.folder, [*self.references, *history], self.budget)
+        write_tables(self.folder, [*self.references, *history], self.budget, self.retrained)
         self._write_rejects()
         self._write_about(counts)
 
@@ -107,9 +109,9 @@ class RunFolder(Observer):
                 path.unlink()
 
 
-def write_tables(folder: Path, history: Sequence[Record], budget: Budget) -> None:
+def write_tables(folder: Path, history: Sequence[Record], budget: Budget, retrained: Sequence[Retrained] = ()) -> None:
     """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole; references may be in `history`. Raises OSError."""
-    write_csv(folder / "pareto.csv", tables.front_table(history))
+    write_csv(folder / "pareto.csv", tables.front_table(history, retrained))
     write_csv(folder / "trials.csv", tables.trials_table(history))
     plot(folder / "pareto.png", history, budget, folder.name)
 

@@ -26,6 +26,7 @@ from archsearch.rungs import CURVE
 METRICS = ["val_accuracy", "params"]
 _CONFIG = "archsearch"
 _REFERENCES = "references"
+_RETRAINED = "retrained:"
 STATES = {
     "complete": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
@@ -78,6 +79,26 @@ class Record:
     def result(self) -> dict[str, Any]:
         """The fields that the training made, but for the curve."""
         return {name: getattr(self, name) for name in _RESULT_FIELDS}
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One full training of a chosen network, and its accuracy on the test split, which was read once for it.
+
+    `mirrored`: the accuracy where logits of an image and of its mirror image are added, None if it was not asked for;
+    accuracies are fractions. `start`: where the weights of the encoder came from, "" for none.
+    """
+
+    arch: str
+    seed: int
+    test_accuracy: float
+    mirrored: float | None
+    epochs: int
+    train_seconds: float
+    params: int
+    device: str
+    start: str
+    recipe: dict[str, Any]
 
 
 def sqlite_url(path: Path) -> str:
@@ -201,6 +222,24 @@ def add_reference(study: optuna.Study, record: Record) -> None:
 def stored_references(study: optuna.Study) -> list[Record]:
     """The reference networks that were trained beside the study's trials."""
     return [Record(**row) for row in json.loads(study.user_attrs.get(_REFERENCES, "[]"))]
+
+
+def add_retrained(study: optuna.Study, row: Retrained) -> None:
+    """Keep what a retraining measured with the study; an earlier one of the same network and seed is replaced."""
+    study.set_user_attr(f"{_RETRAINED}{row.arch}:{row.seed}", asdict(row))
+
+
+def drop_retrained(study: optuna.Study, arch: str) -> None:
+    """Forget all retrainings of a network."""
+    for row in stored_retrained(study):
+        if row.arch == arch:
+            study.set_user_attr(f"{_RETRAINED}{row.arch}:{row.seed}", None)
+
+
+def stored_retrained(study: optuna.Study) -> list[Retrained]:
+    """Every retraining of a study's networks, by network and seed."""
+    rows = [Retrained(**row) for name, row in study.user_attrs.items() if name.startswith(_RETRAINED) and row]
+    return sorted(rows, key=lambda row: (row.arch, row.seed))
 
 
 def study_names(storage: RDBStorage) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from archsearch import weights
 from archsearch.arch import Arch
+from archsearch.blocks.registry import Value
+from archsearch.checkpoint import Checkpoint
 from archsearch.data import Dataset, DeviceData, augmentation_of, epoch, split
 from archsearch.devices import (
     Stopwatch,
@@ -33,6 +35,7 @@ from archsearch.recipe import AUTO, Recipe
 from archsearch.step import Step
 
 Report = Callable[[int, float], None]
+Start = Callable[[nn.Module], None]
 _EVAL_BATCH = 1000
 _STATISTICS = 2048
 _ONE_THREAD_MACS = 2e8
@@ -42,7 +45,10 @@ _CORES = torch.get_num_threads()
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Both parts of a dataset on the device, and what a recipe leaves open, chosen from the dataset."""
+    """Both parts of a dataset on the device, and what a recipe leaves open, chosen from the dataset.
+
+    validation: empty where everything is trained on.
+    """
 
     dataset: Dataset
     train: DeviceData
@@ -58,6 +64,16 @@ class TrainingData:
             parts = (images[mine], labels[mine]), (images[held], labels[held])
         else:
             parts = (images, labels), dataset.validation
+        train, validation = (DeviceData(x, y, dataset.normalisation, device) for x, y in parts)
+        return cls(dataset, train, validation, device)
+
+    @classmethod
+    def whole(cls, dataset: Dataset, device: torch.device) -> TrainingData:
+        """Train and validation images together, to train on what a search has chosen."""
+        images, labels = dataset.images, dataset.labels
+        if dataset.validation is not None:
+            images, labels = (torch.cat(pair) for pair in zip((images, labels), dataset.validation, strict=True))
+        parts = (images, labels), (images[:0], labels[:0])
         train, validation = (DeviceData(x, y, dataset.normalisation, device) for x, y in parts)
         return cls(dataset, train, validation, device)
 
@@ -88,8 +104,12 @@ def fit(
     threads: int | None = None,
     deterministic: bool = False,
     watch: Stopwatch | None = None,
+    start: Start | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> nn.Module:
     """Train a network and report its validation accuracy after every epoch; returns it after the last one.
+
+    Without validation images the accuracy is not a number (nan).
 
     Args:
         seed: fixes initial weights, order and augmentation. Reruns are equal to the last digit on one CPU with
@@ -97,20 +117,28 @@ def fit(
         threads: of the CPU, at most; by default all cores.
         deterministic: as `devices.determinism`.
         watch: is told what went into data, step and eval.
+        start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
+            (stem, a stage) without any parameter to train keep their statistics too.
+        checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end.
 
     Raises:
+        InputError: early stopping without validation images; a crop or cutout larger than the images.
         TrainingFailed: the loss is not finite or has exploded, or the device's memory does not suffice.
     """
     recipe = data.settle(recipe)
+    if recipe.patience and not len(data.validation):
+        raise InputError(f"patience = {recipe.patience}: early stopping needs validation images, here are none")
     torch.set_num_threads(_threads(arch, recipe.batch_size, threads or _CORES))
     torch.manual_seed(seed)
     generator = torch.Generator(device=data.device).manual_seed(seed)
     module = build(arch)
     initialise(module)
+    if start:
+        start(module)
     module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         with determinism(deterministic, data.device):
-            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device)).run(report)
+            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint).run(report)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -127,9 +155,16 @@ class _Fit:
     """The epochs of one training."""
 
     def __init__(
-        self, module: nn.Module, data: TrainingData, recipe: Recipe, generator: torch.Generator, watch: Stopwatch
+        self,
+        module: nn.Module,
+        data: TrainingData,
+        recipe: Recipe,
+        generator: torch.Generator,
+        watch: Stopwatch,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.module, self.data, self.recipe, self.generator, self.watch = module, data, recipe, generator, watch
+        self.checkpoint = checkpoint
         self.batch = min(recipe.batch_size, len(data.train))
         self.steps = max(1, len(data.train) // self.batch)
         self.optimiser = make_optimiser(module, recipe, self.batch)
@@ -137,8 +172,12 @@ class _Fit:
         self.cycle = one_cycle(recipe.epochs * self.steps, recipe.warmup)
         self.step: Stepper = Step(module, self.optimiser, recipe.label_smoothing, data.device)
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
-        self.done = 0
+        self.done, self.captured = 0, False
+        self.best, self.since = -1.0, 0
         self.sample = _sample(data.train)
+        self.frozen = [part for part in module.children() if _is_frozen(part)]
+        if self.frozen:
+            self._recalibrate()
 
     @property
     def result(self) -> nn.Module:
@@ -146,34 +185,76 @@ class _Fit:
         return self.average.module if self.average else self.module
 
     def run(self, report: Report) -> nn.Module:
-        """All epochs, or fewer with early stopping."""
-        best, since = -1.0, 0
-        for number in range(1, self.recipe.epochs + 1):
+        """All epochs that are left, or fewer with early stopping."""
+        kept = self.checkpoint and self.checkpoint.read()
+        first = self._restore(kept) if kept else 1
+        for number in range(first, self.recipe.epochs + 1):
             self._epoch(number)
-            value = self._evaluate()
+            value = self._evaluate(last=number == self.recipe.epochs)
             self.watch.lap("eval")
+            self.best, self.since = (value, 0) if value > self.best else (self.best, self.since + 1)
+            if self.checkpoint and self.checkpoint.is_due:
+                self.checkpoint.write(self._state(number))
             report(number, value)
             self.watch.start()
-            best, since = (value, 0) if value > best else (best, since + 1)
-            if self.recipe.patience and since >= self.recipe.patience:
+            if self.recipe.patience and self.since >= self.recipe.patience:
                 break
         return self.result
 
-    def _evaluate(self) -> float:
+    def _evaluate(self, last: bool) -> float:
+        if not len(self.data.validation):
+            if last:
+                self._recalibrate()
+            return math.nan
+        self._recalibrate()
+        return accuracy(self.result, self.data.validation)
+
+    def _recalibrate(self) -> None:
         dtype = autocast_dtype(self.data.device)
         with torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None):
             recalibrate(self.result, self.sample)
-        return accuracy(self.result, self.data.validation)
+
+    def _state(self, number: int) -> dict[str, Any]:
+        """Everything that the epochs after this one depend on."""
+        random = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if self.data.device.type == "cuda" else [])]
+        return {
+            "epoch": number,
+            "done": self.done,
+            "patience": [self.best, self.since],
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state() if self.average else None,
+            "generator": self.generator.get_state(),
+            "random": random,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> int:
+        """Go back to a state; returns the number of the next epoch."""
+        self.module.load_state_dict(state["module"])
+        rates = [group["lr"] for group in self.optimiser.param_groups]  # on CUDA tensors, which must stay there
+        self.optimiser.load_state_dict(state["optimiser"])
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        if self.average:
+            self.average.restore(state["average"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["random"][0])
+        if self.data.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["random"][1:])
+        self.done, (self.best, self.since) = state["done"], state["patience"]
+        return int(state["epoch"]) + 1
 
     def _epoch(self, number: int) -> None:
         self.module.train()
+        for part in self.frozen:
+            part.eval()
         total = torch.zeros((), device=self.data.device)
         on_cpu, on_cuda = (self.data.device.type == kind for kind in ("cpu", "cuda"))
         self.watch.start()
         for images, targets in self._batches(number):
             self.watch.lap("data")
-            if on_cuda and not self.done:
-                self.step = graphed(self.step, self.module, self.optimiser, images, targets)
+            if on_cuda and not self.captured:
+                self.step, self.captured = graphed(self.step, self.module, self.optimiser, images, targets), True
                 self.watch.start()
             set_lr(self.optimiser, self.peak * self.cycle(self.done))
             loss = self.step(images, targets)
@@ -195,6 +276,11 @@ class _Fit:
             number=number,
             classes=len(self.data.dataset.classes),
         )
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    parameters = list(part.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 def _sample(train: DeviceData) -> torch.Tensor:
@@ -234,6 +320,10 @@ class Trainer:
     The seed of a candidate's training comes from the search's seed and the candidate's id alone, so that it
     does not depend on what was trained before.
 
+    Args:
+        overrides: values of the recipe that hold for every network, whatever its own recipe says.
+        start, checkpoint: as for `fit`.
+
     Attributes:
         usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
             data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest), peak_memory_bytes.
@@ -246,12 +336,18 @@ class Trainer:
         seed: int,
         threads: int | None = None,
         deterministic: bool = False,
+        overrides: Mapping[str, Value] | None = None,
+        start: Start | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.data = data
         self.recipe = recipe
         self.seed = seed
         self.threads = threads
         self.deterministic = deterministic
+        self.overrides = dict(overrides or {})
+        self.start = start
+        self.checkpoint = checkpoint
         self.module: nn.Module | None = None
         self.usage: dict[str, float] = {}
 
@@ -270,11 +366,15 @@ class Trainer:
             self.module = self._fit(arch, note, watch)
         finally:
             self.usage = self._used(watch, time.perf_counter() - clock, len(curve))
-        return curve[-1]
+        return curve[-1] if curve else math.nan
+
+    def recipe_of(self, arch: Arch) -> Recipe:
+        """What a network is trained with, settled for the data. Raises SpecError."""
+        return self.data.settle(self.recipe.with_values(arch.recipe).with_values(self.overrides))
 
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch) -> nn.Module:
         try:
-            recipe = self.recipe.with_values(arch.recipe)
+            recipe = self.recipe_of(arch)
         except SpecError as error:
             raise TrainingFailed(str(error)) from None
         try:
@@ -287,6 +387,8 @@ class Trainer:
                 threads=self.threads,
                 deterministic=self.deterministic,
                 watch=watch,
+                start=self.start,
+                checkpoint=self.checkpoint,
             )
         except InputError as error:  # a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None
@@ -317,11 +419,11 @@ class Trainer:
             self.module,
             arch,
             {
-                **info,
                 "dataset": self.data.dataset.name,
                 "seed": self.seed,
-                "recipe": self.data.settle(self.recipe.with_values(arch.recipe)).to_dict(),
+                "recipe": self.recipe_of(arch).to_dict(),
                 "normalisation": {"mean": list(mean), "std": list(std)},
                 "classes": list(self.data.dataset.classes),
+                **info,
             },
         )

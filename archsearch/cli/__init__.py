@@ -17,6 +17,7 @@ _COMMANDS = {
     "spaces": "List the search spaces, or describe one.",
     "pareto": "Write a study's tables and plots again.",
     "show": "One candidate of a study: layers, cost, learning curve.",
+    "retrain": "Train chosen networks fully, then read the test split once.",
     "evaluate": "Accuracy, per class too, and confusion matrix of a trained file.",
     "export": "Write a trained network as safetensors, ONNX or .pt2, checked before it is kept.",
     "replay": "Replay searches on networks that were trained before: a CSV file or a study.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from archsearch.units import format_bytes, format_count
 if TYPE_CHECKING:
     from archsearch.export import Exported, Images, Source
     from archsearch.export.card import TestResult
+    from archsearch.tables import Tested
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,11 @@ def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
 
 
 def _from_study(folder: Path, arch: str, weights: Path | None, given: Mapping[str, Any]) -> Order:
-    from archsearch.storage import open_existing, records
+    from archsearch.storage import open_existing, records, stored_retrained
+    from archsearch.tables import tested
 
     study, config = open_existing(folder)
+    found = tested(stored_retrained(study))
     record = one_record(records(study), arch, folder)
     data = config["dataset"]
     known = {
@@ -140,7 +142,7 @@ def _from_study(folder: Path, arch: str, weights: Path | None, given: Mapping[st
         **{**known, **given},
         arch=record.arch,
         fingerprint=data["fingerprint"],
-        tested=_tested(folder, record.arch),
+        tested=_tested(found.get(record.arch)),
     )
 
 
@@ -153,17 +155,11 @@ def _weights(folder: Path, arch: str) -> Path:
     return (retrained or [found])[0]
 
 
-def _tested(folder: Path, arch: str) -> TestResult | None:
-    """What `retrain` wrote into `pareto.csv`."""
+def _tested(found: Tested | None) -> TestResult | None:
+    """What `retrain` measured, for the card."""
     from archsearch.export.card import TestResult
 
-    path = folder / "pareto.csv"
-    rows = csv.DictReader(path.read_text().splitlines()) if path.exists() else []
-    row: dict[str, str] = next((row for row in rows if row["arch"] == arch), {})
-    if not row.get("test_accuracy_mean"):
-        return None
-    std = float(row.get("test_accuracy_std") or 0)
-    return TestResult(float(row["test_accuracy_mean"]), std, int(float(row["test_seeds"])))
+    return TestResult(found.mean, found.std, found.seeds) if found else None
 
 
 def _images(source: Source, order: Order, data_dir: Path) -> Images:

@@ -17,11 +17,12 @@ def pareto(study: str, out: Path) -> None:
     """Write the tables and plots of STUDY (its folder, or its name in OUT) again, and print the front."""
     from archsearch.cli.live import Lines
     from archsearch.report import write_tables
-    from archsearch.storage import open_existing, records, stored_references
+    from archsearch.storage import open_existing, records, stored_references, stored_retrained
     from archsearch.tables import front
 
     folder = study_folder(study, out)
     opened, config = open_existing(folder)
     history = records(opened)
-    write_tables(folder, [*stored_references(opened), *history], Budget(**config["budget"]))
+    budget, retrained = Budget(**config["budget"]), stored_retrained(opened)
+    write_tables(folder, [*stored_references(opened), *history], budget, retrained)
     Lines(0, 0).table(front(history))

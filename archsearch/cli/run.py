@@ -172,7 +172,7 @@ def _search(
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
     from archsearch.report import RunFolder, environment, read_counts
-    from archsearch.storage import stored_references
+    from archsearch.storage import stored_references, stored_retrained
     from archsearch.supervise import Supervisor
     from archsearch.worker import Job
 
@@ -188,7 +188,7 @@ def _search(
         **environment(),
         "settled_recipe": plan.settled,
     }
-    files = RunFolder(folder, about, budget, stored_references(study))
+    files = RunFolder(folder, about, budget, stored_references(study), stored_retrained(study))
 
     def reference(record: Record, every: Sequence[Record]) -> None:
         view.head(view.describe(record))

@@ -23,11 +23,11 @@ _LISTED = 200
 
 @dataclass(frozen=True)
 class TestResult:
-    """Accuracy on the test split over retrainings: fractions, and how many there were."""
+    """Accuracy on the test split over retrainings: fractions, and how many there were; one has no deviation."""
 
     __test__ = False
     mean: float
-    std: float
+    std: float | None
     seeds: int
 
 
@@ -145,7 +145,11 @@ def _accuracy(source: Source, accuracy: float, tested: TestResult | None) -> str
     if source.info.get("trained") not in (None, "search"):
         lines[0] += " (these weights were trained on that split too, so this says only what the export changed)"
     if tested:
-        over = f"mean of {tested.seeds} trainings, standard deviation {100 * tested.std:.2f} points"
+        over = (
+            "one training"
+            if tested.std is None
+            else f"mean of {tested.seeds} trainings, standard deviation {100 * tested.std:.2f} points"
+        )
         lines.append(f"- test split: {_percent(tested.mean)}, {over}")
     elif isinstance(source.info.get("test_accuracy"), int | float):
         lines.append(f"- test split: {_percent(source.info['test_accuracy'])}, one training")

@@ -1,0 +1,61 @@
+"""The state of a training that is not finished, in a file, so that another process can go on with it."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archsearch.files import write_with
+
+_EVERY = 60.0
+
+
+class Checkpoint:
+    """One training's state on disk, written at most every `every` seconds.
+
+    Args:
+        key: says which training it is; a file with another key is none of this one's and is written over.
+    """
+
+    def __init__(self, path: Path, key: str, every: float = _EVERY) -> None:
+        self.path, self.key, self.every = path, key, every
+        self._started = self._written = time.monotonic()
+        self._before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The time of the training so far, in all processes that had a part in it."""
+        return self._before + time.monotonic() - self._started
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last one is old enough."""
+        return time.monotonic() - self._written >= self.every
+
+    def read(self) -> dict[str, Any] | None:
+        """The state, its tensors on the CPU; None where there is no file, or none of this training."""
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):  # not a file of ours
+            return None
+        if not isinstance(found, dict) or found.get("key") != self.key:
+            return None
+        self._before = found["seconds"]
+        state: dict[str, Any] = found["state"]
+        return state
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Keep a state of tensors and plain values, whole. Raises OSError."""
+        whole = {"key": self.key, "seconds": self.seconds, "state": state}
+        write_with(self.path, lambda temporary: torch.save(whole, temporary))
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """The training is over."""
+        self.path.unlink(missing_ok=True)

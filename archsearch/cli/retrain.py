@@ -1,0 +1,322 @@
+"""`archsearch retrain`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.arch import Arch
+from archsearch.budget import Budget
+from archsearch.cli.options import SECONDS, columns, data_options, one_record, out_option, study_folder
+from archsearch.cli.settings import DIGITS_EPOCHS, EPOCHS, recipe_values
+from archsearch.errors import InputError, SpecError, StopTraining, TrainingFailed
+from archsearch.recipe import Recipe
+from archsearch.references import PREFIX
+from archsearch.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from archsearch.data import Dataset
+    from archsearch.retrain import Plan
+    from archsearch.storage import Retrained
+
+_QUIET = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to train, in which folder, and what is known of it. `study` is None for a file or a reference."""
+
+    archs: Sequence[Arch]
+    folder: Path
+    recipe: Recipe
+    dataset: str | None
+    image_size: int | None = None
+    fingerprint: str = ""
+    split_seed: int = 0
+    study: Any = None
+    budget: Budget = field(default_factory=Budget)
+
+
+@click.command()
+@click.argument("target")
+@click.option("--front", "whole_front", is_flag=True, help="All networks of the study's Pareto front, smallest first.")
+@click.option("--arch", help="One candidate of the study, by the first digits of its id.  [default: the most accurate]")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each network.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs a training.  [default: five times those of the search]")
+@click.option(
+    "--recipe", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe, as in `run`; repeatable."
+)
+@click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
+@click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
+@click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
+@click.option("--timeout", type=SECONDS, help="Stop after this time; the same command goes on: 8m, 2h.")
+@click.option("--overwrite", is_flag=True, help="Forget earlier retrainings of these networks.")
+@click.option("--deterministic", is_flag=True, help="Bit-equal reruns on one device, as in `run`.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--study", "name", help="Folder in OUT for a file or a reference.  [default: dataset-name]")
+@data_options
+@out_option
+def retrain(target: str, **options: Any) -> int:
+    """Train chosen networks fully, on train and validation images, then read the test split, once a training.
+
+    TARGET: a study (its folder or name), an architecture or weights file, or ref:NAME; the last two are made to fit
+    the dataset. Weights go to OUT/STUDY/weights/ARCH-seedK.safetensors, accuracies of each training to retrain.csv,
+    their mean and deviation to the study and its pareto.csv. What is finished is not trained again.
+    """
+    from archsearch.data import load_dataset
+    from archsearch.devices import resolve_device
+
+    if options["freeze_encoder"] and not options["init_from"]:
+        raise InputError("--freeze-encoder goes with --init-from: say which encoder")
+    device = resolve_device(options["device"])
+    found = _target(target, options)
+    spec = options["dataset"] or found.dataset
+    if spec is None:
+        raise InputError(f"{target} says nothing of a dataset: give --dataset")
+    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"] or found.image_size)
+    if found.fingerprint not in ("", dataset.fingerprint):
+        raise InputError(f"{spec} is not the dataset of this study: to transfer, give the file of a network as TARGET")
+    if options["tta"] and not dataset.flip:
+        raise InputError(f"--tta: mirrored images of {spec} may be of another class")
+    archs = [_fitting(arch, dataset) for arch in found.archs]
+    plan = _plan(found, dataset, device, options)
+    plan.check(archs)
+    return _Retraining(plan, found, archs, options).run()
+
+
+def _target(target: str, options: Mapping[str, Any]) -> Target:
+    path = Path(target)
+    if not target.startswith(PREFIX) and not path.is_file():
+        if options["name"]:
+            raise InputError(f"--study goes with a file or ref:NAME: {target} is a study of its own")
+        return _of_study(study_folder(target, options["out"]), options)
+    if options["whole_front"] or options["arch"]:
+        raise InputError(f"--front and --arch go with a study: {target} is one network")
+    arch, dataset = _network(target, path)
+    spec = options["dataset"] or dataset
+    kind, _, place = (spec or "").partition(":")
+    label = f"{Path(place).stem if place else kind}-{path.stem.removeprefix(PREFIX)}"
+    epochs = DIGITS_EPOCHS if spec == "digits" else EPOCHS
+    return Target([arch], options["out"] / (options["name"] or label), Recipe(epochs=epochs), spec)
+
+
+def _network(target: str, path: Path) -> tuple[Arch, str | None]:
+    """The architecture of a file or reference, and the dataset that a weights file names."""
+    if target.startswith(PREFIX):
+        from archsearch import references
+
+        return references.load(target).arch, None
+    if path.suffix == ".toml":
+        return Arch.load(path), None
+    from archsearch import weights
+
+    read = weights.read(path)
+    named = read.info.get("dataset")
+    return read.arch, named if isinstance(named, str) else None
+
+
+def _of_study(folder: Path, options: Mapping[str, Any]) -> Target:
+    from archsearch.storage import open_existing, records
+    from archsearch.tables import front
+
+    if options["whole_front"] and options["arch"]:
+        raise InputError(f"--front and --arch {options['arch']} exclude each other: give one")
+    study, config = open_existing(folder)
+    history = records(study)
+    best = front(history)
+    if options["arch"]:
+        best = [one_record(history, options["arch"], folder)]
+    elif not best:
+        raise InputError(f"study {folder.name!r} has no complete candidate yet: let `run --resume` go on")
+    chosen = best if options["whole_front"] else best[-1:]
+    data = config["dataset"]
+    return Target(
+        [Arch.load(folder / "archs" / f"{record.arch}.toml") for record in chosen],
+        folder,
+        Recipe(**config["recipe"]),
+        data["name"],
+        data.get("image_size"),
+        data["fingerprint"],
+        config["seed"],
+        study,
+        Budget(**config["budget"]),
+    )
+
+
+def _fitting(arch: Arch, dataset: Dataset) -> Arch:
+    """The network for these images and classes. Raises SpecError where there is none."""
+    adapted = arch.adapted(dataset.input_shape, len(dataset.classes))
+    try:
+        adapted.cost  # noqa: B018 - whether it makes a network at all shows when it is counted
+    except SpecError as error:
+        raise SpecError(error.problems, f"this network on {dataset.name}") from None
+    return adapted
+
+
+def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
+    from archsearch.retrain import Plan, default_epochs
+    from archsearch.train import TrainingData
+    from archsearch.transfer import encoder
+
+    epochs = options["epochs"] or default_epochs(found.recipe.epochs)
+    overrides = {**recipe_values(options["recipe"]), "epochs": epochs}
+    if overrides.get("patience"):
+        raise InputError("--recipe patience: retraining has no validation images to stop by, it goes to the last epoch")
+    try:
+        found.recipe.with_values(overrides)
+    except SpecError as error:
+        raise InputError(f"--recipe {error}") from None
+    return Plan(
+        TrainingData.whole(dataset, device),
+        found.recipe,
+        overrides,
+        found.folder,
+        found.split_seed,
+        encoder(options["init_from"], options["freeze_encoder"]) if options["init_from"] else None,
+        options["tta"],
+        deterministic=options["deterministic"],
+    )
+
+
+class _Retraining:
+    """All trainings of one command: every network once, then once more with the next seed."""
+
+    def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
+        self.plan, self.target, self.archs = plan, target, archs
+        self.seeds, self.timeout = range(options["seeds"]), options["timeout"]
+        self.overwrite = options["overwrite"]
+        self.clock = time.monotonic()
+        self.failed = 0
+
+    def run(self) -> int:
+        """Exit status: 0, or 1 if a training failed."""
+        from archsearch.retrain import finished, forget
+
+        if self.overwrite:
+            for arch in self.archs:
+                forget(self.plan, arch)
+                self._forget(arch)
+        pairs = [(arch, seed) for seed in self.seeds for arch in self.archs]
+        done = {(arch.id, seed) for arch, seed in pairs if finished(self.plan, arch, seed)}
+        left = [pair for pair in pairs if (pair[0].id, pair[1]) not in done]
+        self._open(len(done), len(left))
+        for count, (arch, seed) in enumerate(left):
+            if not self._train(arch, seed):
+                click.echo(f"time is up, {len(left) - count} of {len(pairs)} trainings left: the same command goes on")
+                break
+        self._tables(echo=True)
+        return 1 if self.failed else 0
+
+    def _open(self, done: int, left: int) -> None:
+        data, folder = self.plan.data, self.target.folder
+        epochs = self.plan.overrides["epochs"]
+        more = f", {done} are finished" if done else ""
+        click.echo(
+            f"{len(self.archs)} network{'s' if len(self.archs) > 1 else ''} on {format_count(len(data.train))} images"
+            f" of {data.dataset.name}, {data.device}: {left} trainings of {epochs} epochs{more}"
+        )
+        if not self.target.study:
+            for arch in self.archs:
+                arch.dump(folder / "archs" / f"{arch.id}.toml")
+        if left:
+            self._note()
+        self._tables()
+
+    def _note(self) -> None:
+        """What was asked for, in `retrain.json`, after what was asked for before."""
+        from archsearch.files import write_text
+        from archsearch.report import environment
+        from archsearch.storage import hide_password
+
+        path, dataset = self.target.folder / "retrain.json", self.plan.data.dataset
+        before = json.loads(path.read_text()) if path.exists() else []
+        about = {
+            "command": hide_password(shlex.join(["archsearch", *sys.argv[1:]])),
+            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+            "images": len(self.plan.data.train),
+            "device": str(self.plan.data.device),
+            "start": self.plan.start,
+            **environment(),
+        }
+        write_text(path, json.dumps([*before, about], indent=2) + "\n")
+
+    def _train(self, arch: Arch, seed: int) -> bool:
+        """One training; False if the time is up."""
+        from archsearch.retrain import retrain as train
+
+        label = f"{arch.id} seed {seed}"
+        clock = last = time.monotonic()
+
+        def report(epoch: int, accuracy: float) -> None:
+            nonlocal last
+            epochs, now = int(self.plan.overrides["epochs"]), time.monotonic()
+            if epoch < epochs and now - last > _QUIET:
+                last = now
+                click.echo(f"{label}: epoch {epoch} of {epochs} after {format_seconds(now - clock)}")
+            if epoch < epochs and self._is_over():
+                raise StopTraining("time is up")
+
+        if self._is_over():
+            return False
+        try:
+            row = train(self.plan, arch, seed, report)
+        except StopTraining:
+            return False
+        except TrainingFailed as error:
+            self.failed += 1
+            click.echo(f"{label}: failed: {error}")
+            return True
+        extra = "" if row.mirrored is None else f", with mirror images {100 * row.mirrored:.2f}%"
+        click.echo(f"{label}: test {100 * row.test_accuracy:.2f}%{extra}, {format_seconds(row.train_seconds)}")
+        self._tables()
+        return True
+
+    def _is_over(self) -> bool:
+        return self.timeout is not None and time.monotonic() - self.clock >= self.timeout
+
+    def _forget(self, arch: Arch) -> None:
+        from archsearch.storage import drop_retrained
+
+        if self.target.study:
+            drop_retrained(self.target.study, arch.id)
+
+    def _tables(self, echo: bool = False) -> None:
+        """`retrain.csv`, the study and its tables, from the weights that are there."""
+        from archsearch.report import write_csv, write_tables
+        from archsearch.retrain import rows_of
+        from archsearch.storage import add_retrained, records, stored_references, stored_retrained
+        from archsearch.tables import retrained_table
+
+        rows, study = rows_of(self.target.folder), self.target.study
+        write_csv(self.target.folder / "retrain.csv", retrained_table(rows))
+        if study:
+            known = stored_retrained(study)
+            for row in rows:
+                if row not in known:
+                    add_retrained(study, row)
+            history = [*stored_references(study), *records(study)]
+            write_tables(self.target.folder, history, self.target.budget, stored_retrained(study))
+        if echo:
+            self._print(rows)
+
+    def _print(self, rows: Sequence[Retrained]) -> None:
+        from archsearch.tables import tested
+
+        found = tested([row for row in rows if row.arch in {arch.id for arch in self.archs}])
+        table: list[tuple[str, ...]] = [("network", "params", "test accuracy", "seeds", "")]
+        for arch in self.archs:
+            if result := found.get(arch.id):
+                spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
+                accuracy = f"{100 * result.mean:.2f}%{spread}"
+                table.append((arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), arch.summary))
+        for line in columns(table, left=(0, 4)) if len(table) > 1 else []:
+            click.echo(line)
+        click.echo(f"weights, retrain.csv: {self.target.folder}/")

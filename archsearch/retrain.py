@@ -1,0 +1,195 @@
+"""Full trainings of chosen networks: on train and validation images, the last epoch, then the test split once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archsearch import weights
+from archsearch.arch import Arch
+from archsearch.blocks.registry import Value
+from archsearch.checkpoint import Checkpoint
+from archsearch.data import Dataset, DeviceData
+from archsearch.errors import InputError
+from archsearch.modules import build
+from archsearch.recipe import Recipe
+from archsearch.storage import Retrained
+from archsearch.train import Trainer, TrainingData
+from archsearch.transfer import Encoder
+
+_BATCH = 1000
+_TRAINED = "retrain"
+_KINDS: dict[str, Any] = {
+    "seed": int, "test_accuracy": float, "mirrored": float | None, "epochs": int, "train_seconds": float,
+    "device": str, "start": str, "recipe": dict,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trainings of a retraining have in common.
+
+    Args:
+        data: everything to train on, without validation images.
+        recipe: for all networks; a network's own recipe goes before it, `overrides` before both.
+        folder: gets `weights/<arch>-seed<k>.safetensors`.
+        split_seed: of the search, which divided train and validation images; for the files' metadata.
+        encoder: what the networks start from, None for nothing.
+        mirrored: measure too what adding the logits of mirrored images gives.
+        threads, deterministic: as for `Trainer`.
+    """
+
+    data: TrainingData
+    recipe: Recipe
+    overrides: Mapping[str, Value]
+    folder: Path
+    split_seed: int = 0
+    encoder: Encoder | None = None
+    mirrored: bool = False
+    threads: int | None = None
+    deterministic: bool = False
+
+    def path(self, arch: Arch, seed: int) -> Path:
+        """Where a training's weights are."""
+        return self.folder / "weights" / f"{arch.id}-seed{seed}.safetensors"
+
+    def trainer(self, arch: Arch, seed: int) -> Trainer:
+        """What trains a network. Early stopping is off: there is nothing to stop by."""
+        overrides = {**self.overrides, "patience": 0}
+        trainer = Trainer(self.data, self.recipe, seed, self.threads, self.deterministic, overrides, self.encoder)
+        identity = [arch.id, seed, self.start, self.data.dataset.fingerprint, trainer.recipe_of(arch).to_dict()]
+        trainer.checkpoint = Checkpoint(self.path(arch, seed).with_suffix(".checkpoint"), json.dumps(identity))
+        return trainer
+
+    def check(self, archs: Sequence[Arch]) -> None:
+        """Raises InputError where the encoder is none of these networks'."""
+        for arch in archs if self.encoder else ():
+            assert self.encoder
+            self.encoder(build(arch))
+
+    @property
+    def start(self) -> str:
+        """Where the encoder came from, "" for none."""
+        return f"{self.encoder.source}{', frozen' if self.encoder.frozen else ''}" if self.encoder else ""
+
+
+def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], None]) -> Retrained:
+    """Train one network with one seed, read the test split, write the weights; goes on where it was interrupted.
+
+    Args:
+        report: called after every epoch with its number and nan; what it raises ends the training, to be gone on with.
+
+    Raises:
+        TrainingFailed: as `fit`.
+        DataError: the test split is broken.
+        OSError: the files cannot be written.
+    """
+    trainer = plan.trainer(arch, seed)
+    checkpoint = trainer.checkpoint
+    assert checkpoint is not None
+    trainer(arch, report)
+    assert trainer.module is not None
+    device = plan.data.device
+    accuracy, mirrored = on_test(trainer.module, plan.data.dataset, device, plan.mirrored)
+    recipe = trainer.recipe_of(arch)
+    row = Retrained(
+        arch=arch.id,
+        seed=seed,
+        test_accuracy=accuracy,
+        mirrored=mirrored,
+        epochs=recipe.epochs,
+        train_seconds=round(checkpoint.seconds, 3),
+        params=arch.cost.params,
+        device=_name(device),
+        start=plan.start,
+        recipe=recipe.to_dict(),
+    )
+    about = {name: value for name, value in asdict(row).items() if name not in ("arch", "seed", "params", "recipe")}
+    trainer.save(plan.path(arch, seed), arch, **about, trained=_TRAINED, seed=plan.split_seed, training_seed=seed)
+    checkpoint.remove()
+    return row
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@torch.no_grad()
+def on_test(
+    module: nn.Module, dataset: Dataset, device: torch.device, mirrored: bool = False
+) -> tuple[float, float | None]:
+    """The share of test images with the right label, and with `mirrored` that of an image and its mirror together.
+
+    In float32, as `archsearch evaluate` does it. Reads the test split.
+    """
+    images, labels = dataset.test()
+    data = DeviceData(images, labels, dataset.normalisation, device)
+    logits = _logits(module.eval(), data.images)
+    both = logits + _logits(module, data.images.flip(3)) if mirrored else None
+    return _share(logits, data.labels), None if both is None else _share(both, data.labels)
+
+
+def _logits(module: nn.Module, images: Tensor) -> Tensor:
+    return torch.cat([module(some).float() for some in torch.split(images, _BATCH)])
+
+
+def _share(logits: Tensor, labels: Tensor) -> float:
+    return int((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:
+    """What an earlier retraining measured, None if there was none.
+
+    Raises:
+        InputError: its recipe or its start were others.
+    """
+    path = plan.path(arch, seed)
+    row = read_row(path) if path.exists() else None
+    if row is None:
+        return None
+    wanted = {**plan.trainer(arch, seed).recipe_of(arch).to_dict(), "start": plan.start}
+    found = {**row.recipe, "start": row.start}
+    other = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
+    if other:
+        raise InputError(f"{path} was trained with {', '.join(other)}: ask for the same, or add --overwrite")
+    return row
+
+
+def read_row(path: Path) -> Retrained | None:
+    """What a weights file says of the retraining that made it; None for one that no retraining made."""
+    read = weights.read(path)
+    if read.info.get("trained") != _TRAINED:
+        return None
+    about = {
+        **read.info,
+        "arch": read.arch.id,
+        "seed": read.info.get("training_seed"),
+        "params": read.arch.cost.params,
+    }
+    if wrong := [name for name, kind in _KINDS.items() if not isinstance(about.get(name), kind)]:
+        raise InputError(f"{path}: its metadata have no {wrong[0]!r} that a retraining wrote: remove the file")
+    values: dict[str, Any] = {field.name: about.get(field.name) for field in fields(Retrained)}
+    return Retrained(**values)
+
+
+def rows_of(folder: Path) -> list[Retrained]:
+    """Every retraining whose weights are in a folder, by network and seed."""
+    found = [read_row(path) for path in (folder / "weights").glob("*-seed*.safetensors")]
+    return sorted((row for row in found if row), key=lambda row: (row.params, row.arch, row.seed))
+
+
+def forget(plan: Plan, arch: Arch) -> None:
+    """Remove the weights and checkpoints of all retrainings of a network."""
+    for path in plan.path(arch, 0).parent.glob(f"{arch.id}-seed*"):
+        path.unlink()
+
+
+def default_epochs(search: int) -> int:
+    """Epochs of a full training, from those of a search."""
+    return 5 * search
