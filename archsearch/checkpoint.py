@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import time
 from pathlib import Path
@@ -52,8 +53,9 @@ class Checkpoint:
 
     def write(self, state: dict[str, Any]) -> None:
         """Keep a state of tensors and plain values, whole. Raises OSError."""
-        whole = {"key": self.key, "seconds": self.seconds, "state": state}
-        write_with(self.path, lambda temporary: torch.save(whole, temporary))
+        buffer = io.BytesIO()  # to a full disk torch itself would raise a RuntimeError
+        torch.save({"key": self.key, "seconds": self.seconds, "state": state}, buffer)
+        write_with(self.path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
         self._written = time.monotonic()
 
     def remove(self) -> None:

@@ -1,0 +1,111 @@
+"""Checkpoints: an interrupted training ends as one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_train import SMALL, same, toy
+from torch import nn
+
+from archsearch.arch import Arch, Part, Stage
+from archsearch.checkpoint import Checkpoint
+from archsearch.recipe import Recipe
+from archsearch.train import TrainingData, fit
+
+CPU = torch.device("cpu")
+DROPS = Arch((1, 8, 8), 2, Part("conv", (("width", 8),)), (Stage("basic", 8),), Part("linear", (("dropout", 0.3),)))
+RECIPES = {
+    "sgd": {"flip": 2, "crop": 1},
+    "adamw": {"optimiser": "adamw", "lr": 0.01, "ema": 2.0, "cutmix": 1.0},
+    "patience": {"patience": 2, "policy": "trivial"},
+}
+
+
+class Cut(Exception):
+    """The process ends here."""
+
+
+def run(
+    data: TrainingData, recipe: Recipe, path: Path | None, stop: int = 0, key: str = "k"
+) -> tuple[nn.Module | None, list[int]]:
+    """The trained module, None where it was cut off after epoch `stop`; and the epochs that were trained."""
+    seen: list[int] = []
+
+    def report(epoch: int, accuracy: float) -> None:
+        seen.append(epoch)
+        if epoch == stop:
+            raise Cut
+
+    arch = DROPS if data.dataset.name == "toy" else SMALL
+    checkpoint = Checkpoint(path, key, every=0.0) if path else None
+    try:
+        return fit(arch, data, recipe, 0, report, threads=1, checkpoint=checkpoint), seen
+    except Cut:
+        return None, seen
+
+
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_training_goes_on_to_the_same_end(name: str, validation: bool, tmp_path: Path) -> None:
+    dataset = toy(120, flip=True)
+    data = TrainingData.of(dataset, 0, CPU) if validation else TrainingData.whole(dataset, CPU)
+    recipe = Recipe(epochs=5, batch_size=32).with_values(
+        {key: value for key, value in RECIPES[name].items() if validation or key != "patience"}
+    )
+    whole, epochs = run(data, recipe, None)
+    parts: list[int] = []
+    module = None
+    for stop in (2, 3, 0):
+        module, seen = run(data, recipe, tmp_path / "w.checkpoint", stop)
+        parts += seen
+    assert parts == epochs
+    assert whole is not None
+    assert module is not None
+    assert same(whole, module)
+
+
+def test_a_finished_training_is_there_at_once(tmp_path: Path) -> None:
+    data, recipe = TrainingData.whole(toy(40), CPU), Recipe(epochs=2)
+    first, _ = run(data, recipe, tmp_path / "c")
+    again, seen = run(data, recipe, tmp_path / "c")
+    assert seen == []
+    assert first is not None
+    assert again is not None
+    assert same(first, again)
+
+
+@pytest.mark.parametrize("content", [b"", b"no file of torch's", b"\x80\x02]", None])
+def test_what_is_no_checkpoint_of_this_training_is_written_over(content: bytes | None, tmp_path: Path) -> None:
+    data, recipe, path = TrainingData.whole(toy(40), CPU), Recipe(epochs=2), tmp_path / "c"
+    if content is None:
+        run(data, recipe, path, stop=1, key="another")
+    else:
+        path.write_bytes(content)
+    assert run(data, recipe, path)[1] == [1, 2]
+    assert Checkpoint(path, "k").read() is not None
+    assert Checkpoint(path, "another").read() is None
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "exploded",)
+
+    torch.save({"key": "k", "seconds": 0.0, "state": Bomb()}, tmp_path / "c")
+    assert Checkpoint(tmp_path / "c", "k").read() is None
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_time_is_summed_over_processes(tmp_path: Path) -> None:
+    one = Checkpoint(tmp_path / "c", "k", every=0.0)
+    one._before = 100.0
+    one.write({})
+    two = Checkpoint(tmp_path / "c", "k")
+    assert two.seconds < 50
+    assert two.read() == {}
+    assert two.seconds >= 100
+    assert not two.is_due
+    two.remove()
+    assert two.read() is None
