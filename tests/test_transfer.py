@@ -123,7 +123,9 @@ def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
         if hasattr(theirs, "features"):
             torch.testing.assert_close(module[:-1](images), theirs.features(images))
         else:
-            module.head.load_state_dict(dict(zip(module.head.state_dict(), theirs.fc.state_dict().values(), strict=True)))
+            module.head.load_state_dict(
+                dict(zip(module.head.state_dict(), theirs.fc.state_dict().values(), strict=True))
+            )
             torch.testing.assert_close(module(images), theirs(images))
 
 

@@ -1,0 +1,233 @@
+"""`archsearch retrain`: from the front to tested weights, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from conftest import STUDY, Answer, Process, small_npz, snapshot
+from sklearn.datasets import load_digits
+
+from archsearch import weights
+from archsearch.data import Dataset
+from archsearch.files import write_text
+
+Command = Callable[..., Answer]
+CSV = {"arch": str}
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the test split of a dataset was read, by its name."""
+    counts: Counter[str] = Counter()
+    read = Dataset.test
+
+    def counting(self: Dataset) -> Any:
+        counts[self.name] += 1
+        return read(self)
+
+    monkeypatch.setattr(Dataset, "test", counting)
+    return counts
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(folder / name, dtype=CSV)
+
+
+def test_the_front_with_two_seeds(command: Command, study: Path, reads: Counter[str]) -> None:
+    before = table(study, "pareto.csv")
+    answer = command("retrain", STUDY, "--front", "--seeds", 2, "--epochs", 3)
+    assert (answer.status, answer.err) == (0, "")
+    rows, after = table(study, "retrain.csv"), table(study, "pareto.csv")
+    assert reads == {"digits": 2 * len(before)} == {"digits": len(rows)}
+    assert list(after)[-3:] == ["test_accuracy_mean", "test_accuracy_std", "test_seeds"]
+    pd.testing.assert_frame_equal(after[list(before)], before)
+    for _, row in after.iterrows():
+        mine = rows[rows["arch"] == row["arch"]]
+        assert sorted(mine["seed"]) == [0, 1]
+        assert set(mine["epochs"]) == {3}
+        assert row["test_accuracy_mean"] == pytest.approx(mine["test_accuracy"].mean())
+        assert row["test_accuracy_std"] == pytest.approx(mine["test_accuracy"].std(ddof=1))
+        assert row["test_seeds"] == 2
+        for _, training in mine.iterrows():
+            path = study / "weights" / f"{row['arch']}-seed{training['seed']}.safetensors"
+            found = json.loads(command("evaluate", path, "--json").out)
+            assert found["accuracy"] == training["test_accuracy"]
+    for again in (("pareto", STUDY), ("run", "--resume", "--trials", 6, *RESUME)):
+        (study / "pareto.csv").unlink()
+        assert command(*again).status == 0
+        same = table(study, "pareto.csv")
+        common = same.merge(after, on="arch", suffixes=("", "_before"))
+        assert len(common)
+        assert (common["test_accuracy_mean"] == common["test_accuracy_mean_before"]).all()
+
+
+RESUME = ["--max-params", "20k", "--space", "tiny.toml", "--epochs", "2", "--seed", "3"]
+
+
+def test_trained_on_everything_but_the_test_images(command: Command, study: Path) -> None:
+    answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 1)
+    assert f"1 network on {len(load_digits().target) - 300:,} images of digits, cpu: 1 trainings" in answer.out
+    best = table(study, "pareto.csv").iloc[-1]
+    assert best["test_seeds"] == 1
+    assert np.isnan(best["test_accuracy_std"])
+    info = weights.read(study / "weights" / f"{best['arch']}-seed0.safetensors").info
+    assert info["trained"] == "retrain"
+    assert info["recipe"]["epochs"] == info["epochs"] == 1
+    assert info["seed"] == 3
+    assert info["training_seed"] == 0
+    about = json.loads((study / "retrain.json").read_text())
+    assert about[0]["command"] == f"archsearch retrain {STUDY} --seeds 1 --epochs 1"
+
+
+def test_what_is_finished_is_not_trained_again(command: Command, study: Path, reads: Counter[str]) -> None:
+    assert command("retrain", STUDY, "--seeds", 1, "--epochs", 1).status == 0
+    files = snapshot(study / "weights")
+    assert command("retrain", STUDY, "--seeds", 2, "--epochs", 1).status == 0
+    assert reads["digits"] == 2
+    after = snapshot(study / "weights")
+    assert files.items() < after.items()
+    answer = command("retrain", STUDY, "--seeds", 2, "--epochs", 2)
+    assert answer.status == 2
+    assert answer.error.endswith("was trained with epochs 1, not 2: ask for the same, or add --overwrite")
+    assert snapshot(study / "weights") == after
+    assert command("retrain", STUDY, "--seeds", 1, "--epochs", 2, "--overwrite").status == 0
+    assert list(table(study, "retrain.csv")["epochs"]) == [2]
+    assert table(study, "pareto.csv").iloc[-1]["test_seeds"] == 1
+
+
+def test_time_is_up_and_the_same_command_goes_on(command: Command, study: Path) -> None:
+    words = ("retrain", STUDY, "--front", "--seeds", 1, "--epochs", 2)
+    answer = command(*words, "--timeout", "0.001s")
+    count = len(table(study, "pareto.csv"))
+    assert answer.status == 0
+    assert f"time is up, {count} of {count} trainings left: the same command goes on" in answer.out
+    assert not list((study / "weights").glob("*-seed*"))
+    assert command(*words).status == 0
+    assert len(table(study, "retrain.csv")) == count
+
+
+def test_an_interrupted_training_leaves_only_whole_files(start: Callable[..., Process], study: Path) -> None:
+    process = start("retrain", STUDY, "--seeds", "1", "--epochs", "2000")
+    while not process.lines():
+        assert process.process.is_alive()
+    process.signal(2)
+    assert process.wait().status == 130
+    assert not list((study / "weights").glob("*-seed*.safetensors"))
+    assert not list((study / "weights").glob(".*"))
+
+
+def test_a_reference_on_other_images_with_mirrors(command: Command, work: Path, reads: Counter[str]) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 4
+    images = (rng.integers(0, 60, (80, 12, 12, 3)) + 45 * labels[:, None, None, None]).astype(np.uint8)
+    small_npz(work / "colour.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    words = ("retrain", "ref:resnet-course-small", "--dataset", "npz:colour.npz", "--seeds", 1, "--epochs", 2)
+    flipped = command(*words, "--tta")
+    assert (flipped.status, flipped.err) == (0, "")
+    folder = work / "results" / "colour-resnet-course-small"
+    (row,) = table(folder, "retrain.csv").to_dict("records")
+    assert "with mirror images" in flipped.out
+    assert 0 <= row["mirrored"] <= 1
+    assert reads["npz:colour.npz"] == 1
+    assert command("check", folder / "archs" / f"{row['arch']}.toml").status == 0
+    assert command(*words).status == 0  # nothing left
+    assert reads["npz:colour.npz"] == 1
+
+
+def test_an_encoder_for_another_dataset(command: Command, study: Path, work: Path) -> None:
+    small_npz(work / "dark.npz")
+    best = table(study, "pareto.csv").iloc[-1]["arch"]
+    source = study / "weights" / f"{best}.safetensors"
+    words = ("retrain", source, "--dataset", "npz:dark.npz", "--seeds", 1, "--epochs", 2, "--study", "t")
+    answer = command(*words, "--init-from", source, "--freeze-encoder")
+    assert (answer.status, answer.err) == (0, "")
+    (path,) = (work / "results" / "t" / "weights").iterdir()
+    there, here = (safetensors.torch.load_file(file) for file in (source, path))
+    kernels = [name for name in here if here[name].ndim == 4]
+    assert kernels
+    assert all(torch.equal(here[name], there[name]) for name in kernels)
+    assert weights.read(path).arch.classes == 2
+    assert weights.read(path).info["start"] == f"{source}, frozen"
+    other = command(*words)
+    assert "was trained with start" in other.error
+    tuned = command(*words, "--init-from", source, "--overwrite")
+    assert tuned.status == 0
+    (path,) = (work / "results" / "t" / "weights").iterdir()
+    assert not any(torch.equal(safetensors.torch.load_file(path)[name], there[name]) for name in kernels)
+
+
+def test_a_network_that_fails_is_told_and_the_others_go_on(command: Command, study: Path) -> None:
+    answer = command("retrain", STUDY, "--front", "--seeds", 1, "--epochs", 1, "--recipe", "lr=1e30")
+    count = len(table(study, "pareto.csv"))
+    assert answer.status == 1
+    assert answer.out.count("failed: ") == count
+    assert not list((study / "weights").glob("*-seed*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((STUDY, "--front", "--arch", "0"), "--front and --arch 0 exclude each other: give one"),
+        ((STUDY, "--arch", "zz"), "has no candidate 'zz'"),
+        ((STUDY, "--study", "s"), f"--study goes with a file or ref:NAME: {STUDY} is a study of its own"),
+        ((STUDY, "--freeze-encoder"), "--freeze-encoder goes with --init-from"),
+        ((STUDY, "--tta"), "--tta: mirrored images of digits may be of another class"),
+        ((STUDY, "--recipe", "patience=3"), "--recipe patience: retraining has no validation images"),
+        ((STUDY, "--recipe", "lr=-1"), "--recipe lr = -1"),
+        ((STUDY, "--dataset", "npz:dark.npz"), "npz:dark.npz is not the dataset of this study"),
+        (("nothing",), "there is no study 'nothing'"),
+        (("ref:lenet5",), "ref:lenet5 says nothing of a dataset: give --dataset"),
+        (("ref:lenet5", "--front", "--dataset", "digits"), "--front and --arch go with a study"),
+        (("ref:lenet6", "--dataset", "digits"), "no reference network 'lenet6'"),
+        (("ref:alexnet", "--dataset", "digits"), "this network on digits: "),
+        (("ref:mlp", "--dataset", "digits", "--init-from", "no.safetensors"), "no.safetensors: no readable"),
+        (("tiny.toml", "--dataset", "digits"), "tiny.toml: "),
+    ],
+)
+def test_bad_input_is_one_line(command: Command, study: Path, work: Path, words: tuple[str, ...], message: str) -> None:
+    small_npz(work / "dark.npz")
+    before = snapshot(work)
+    answer = command("retrain", *words)
+    assert answer.status == 2
+    assert message in answer.error
+    assert snapshot(work) == before
+
+
+@pytest.mark.parametrize("change", [{"test_accuracy": "high"}, {"training_seed": None}, {"recipe": []}])
+def test_a_tampered_weights_file_is_one_line(command: Command, study: Path, change: dict[str, Any]) -> None:
+    assert command("retrain", STUDY, "--seeds", 1, "--epochs", 1).status == 0
+    (path,) = (study / "weights").glob("*-seed0.safetensors")
+    read = weights.read(path)
+    weights.save(path, weights.load(path), read.arch, {**read.info, **change})
+    answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 1)
+    assert answer.status == 2
+    assert "its metadata have no " in answer.error
+
+
+def test_a_study_without_candidates(command: Command, work: Path) -> None:
+    write_text(work / "one.toml", "")
+    answer = command("retrain", work / "one.toml", "--dataset", "digits")
+    assert answer.status == 2
+    assert "is missing" in answer.error
+
+
+def test_from_run_to_a_quantised_file(command: Command, study: Path) -> None:
+    """The chain of the README on digits: run (the fixture), retrain, export, evaluate."""
+    assert command("retrain", STUDY, "--seeds", 2, "--epochs", 5).status == 0
+    best = table(study, "pareto.csv").iloc[-1]
+    export = ("export", STUDY, best["arch"], "--format", "onnx", "--quantize", "int8", "--json")
+    done = json.loads(command(*export).out)
+    found = json.loads(command("evaluate", done["path"], "--json").out)
+    (first,) = table(study, "retrain.csv").query(f"arch == '{best['arch']}' and seed == 0").to_dict("records")
+    assert found["accuracy"] >= first["test_accuracy"] - 0.03
+    card = (Path(done["path"]).parent / "README.md").read_text()
+    assert f"- test split: {100 * best['test_accuracy_mean']:.2f}%, mean of 2 trainings" in card
