@@ -89,9 +89,8 @@ def make_study(folder: Path, trials: int = 14, **about: Any) -> optuna.Study:
     """A finished study of so many candidates in a folder, with all its files, and one reference."""
     folder.mkdir(parents=True, exist_ok=True)
     study = create_study(open_storage(sqlite_url(folder / "study.db")), folder.name, config())
-    files = RunFolder(
-        folder, {"command": f"archsearch run --space {NAME!r}", **config(), "rungs": [2], **about}, BUDGET
-    )
+    told = {"command": f"archsearch run --space {NAME!r}", **config(), "rungs": [2], **about}
+    files = FilesAtTheEnd(folder, told, BUDGET)
     search(parse_space(SPACE, "wide"), evaluate=Formula(), input_shape=(1, 8, 8), classes=4, budget=BUDGET,
            trials=trials, sampler="random", study=study, observers=[CandidateFiles(folder, save), files])  # fmt: skip
     row = proposal(Arch.load(next((folder / "archs").glob("*.toml"))), BUDGET, 0)
