@@ -45,6 +45,10 @@ PRELOAD = [
 ]  # fmt: skip
 
 
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
 @dataclass
 class Answer:
     """What a command said: its exit status and both streams."""
@@ -213,3 +217,16 @@ def images(source: Any) -> Any:
     from exports import images_of
 
     return images_of(source)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One for all: more than a thousand pages would not cost as much as a start."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "pages are tested in Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield browser
+        browser.close()

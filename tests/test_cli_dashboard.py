@@ -14,12 +14,9 @@ import optuna
 import pandas as pd
 import pytest
 from conftest import STUDY
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from archsearch.storage import sqlite_url
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +38,6 @@ def address(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     out, err = server.communicate(timeout=30)
     assert server.returncode == 130
     assert "Traceback" not in out + err
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all: more than a thousand pages would not cost as much as a start."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, "the dashboard is tested in Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from conftest import STUDY, Answer
 
 Command = Callable[..., Answer]
-FILES = ("pareto.csv", "trials.csv", "pareto.png")
+FILES = ("pareto.csv", "trials.csv", "pareto.png", "report.html")
 
 
 @pytest.mark.parametrize("name", [STUDY, f"results/{STUDY}"])

@@ -14,8 +14,9 @@ from archsearch.cli.options import out_option, study_folder
 @click.argument("study")
 @out_option
 def pareto(study: str, out: Path) -> None:
-    """Write the tables and plots of STUDY (its folder, or its name in OUT) again, and print the front."""
+    """Write the tables, plots and page of STUDY (its folder, or its name in OUT) again, and print the front."""
     from archsearch.cli.live import Lines
+    from archsearch.page import write_page
     from archsearch.report import write_tables
     from archsearch.storage import open_existing, records, stored_references, stored_retrained
     from archsearch.tables import front
@@ -25,4 +26,5 @@ def pareto(study: str, out: Path) -> None:
     history = records(opened)
     budget, retrained = Budget(**config["budget"]), stored_retrained(opened)
     write_tables(folder, [*stored_references(opened), *history], budget, retrained)
+    write_page(folder, opened, config)
     Lines(0, 0).table(front(history))

@@ -42,7 +42,7 @@ class Target:
     fingerprint: str = ""
     split_seed: int = 0
     study: Any = None
-    budget: Budget = field(default_factory=Budget)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @click.command()
@@ -147,7 +147,7 @@ def _of_study(folder: Path, options: Mapping[str, Any]) -> Target:
         data["fingerprint"],
         config["seed"],
         study,
-        Budget(**config["budget"]),
+        config,
     )
 
 
@@ -213,6 +213,7 @@ class _Retraining:
                 click.echo(f"time is up, {len(left) - count} of {len(pairs)} trainings left: the same command goes on")
                 break
         self._tables(echo=True)
+        self._page()
         return 1 if self.failed else 0
 
     def _open(self, done: int, left: int) -> None:
@@ -303,9 +304,15 @@ class _Retraining:
                 if row not in known:
                     add_retrained(study, row)
             history = [*stored_references(study), *records(study)]
-            write_tables(self.target.folder, history, self.target.budget, stored_retrained(study))
+            write_tables(self.target.folder, history, Budget(**self.target.config["budget"]), stored_retrained(study))
         if echo:
             self._print(rows)
+
+    def _page(self) -> None:
+        if self.target.study:
+            from archsearch.page import write_page
+
+            write_page(self.target.folder, self.target.study, self.target.config)
 
     def _print(self, rows: Sequence[Retrained]) -> None:
         from archsearch.tables import tested

@@ -171,6 +171,7 @@ def _search(
 ) -> int:
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
+    from archsearch.page import StudyPage
     from archsearch.report import RunFolder, environment, read_counts
     from archsearch.storage import stored_references, stored_retrained
     from archsearch.supervise import Supervisor
@@ -180,11 +181,13 @@ def _search(
     view.head(plan.head + (f"; {plan.workers} workers" if plan.workers > 1 else ""))
     if config["dataset"]["name"] == "digits":
         view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
+    rungs = rungs_of(plan.epochs, options)
     about = {
         "command": _command(),
         **config,
         "device": plan.device,
         "workers": plan.workers,
+        "rungs": rungs.at if rungs else [],
         **environment(),
         "settled_recipe": plan.settled,
     }
@@ -203,14 +206,14 @@ def _search(
         device=plan.device,
         trials=options["trials"],
         sampler=options["sampler"],
-        rungs=rungs_of(plan.epochs, options),
+        rungs=rungs,
         timeout=options["timeout"],
         deterministic=options["deterministic"],
         references=options["references"],
         rejected=tuple(reject.arch for reject in files.rejects),
     )
     counts = read_counts(folder) if options["resume"] else None
-    observers = [files, view, DashboardCurves(study)]
+    observers = [files, view, DashboardCurves(study), StudyPage(folder, study, config)]
     with view:
         result = Supervisor(study, jobs_of(job, plan.workers), observers, counts, reference).run()
     return _close(result, folder, view)

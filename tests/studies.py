@@ -1,0 +1,100 @@
+"""A study without any training: real claims and records, made-up accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from archsearch import Arch, Budget, search
+from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.events import Counts
+from archsearch.measure import proposal
+from archsearch.report import CandidateFiles, RunFolder
+from archsearch.space import parse_space
+from archsearch.storage import Record, add_reference, create_study, open_storage, sqlite_url
+
+NAME = "made-up <script>alert(1)</script> & 'more'"
+SPACE = """[stem]
+type = "conv"
+width = { int = [2, 9] }
+[[stage]]
+block = "nin"
+width = { int = [2, 40] }
+[head]
+type = "linear"
+"""
+BUDGET = Budget(max_params=800, max_size=20_000)
+USAGE = {"data_seconds": 0.5, "step_seconds": 2.0, "eval_seconds": 0.25, "overhead_seconds": 0.1}
+
+
+class Formula:
+    """Accuracies that grow with size; every fourth training is stopped, every ninth fails."""
+
+    usage = USAGE
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.metrics: dict[str, float] = {}
+
+    def __call__(self, arch: Arch, report: Any) -> float:
+        self.calls += 1
+        best = 1 - 20 / arch.cost.params
+        for epoch in (1, 2, 3, 4):
+            self.metrics = {"train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "learning_rate": 0.1 / epoch}
+            report(epoch, best * (1 - 0.5**epoch))
+            if epoch == 2 and self.calls % 4 == 0:
+                raise StopTraining("stopped after 2 epochs: others are better for their size")
+            if self.calls % 9 == 0:
+                raise TrainingFailed("the loss is not finite in epoch 1")
+        return best * (1 - 0.5**4)
+
+
+def config(space: str = NAME) -> dict[str, Any]:
+    """What a run gives its study."""
+    return {
+        "space": {"name": space, "toml": SPACE},
+        "budget": asdict(BUDGET),
+        "dataset": {"name": "digits", "fingerprint": "0123456789abcdef", "image_size": None},
+        "input": [1, 8, 8],
+        "classes": 4,
+        "recipe": {"epochs": 4},
+        "seed": 0,
+    }
+
+
+def save(path: Path, arch: Arch, record: Record) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(arch.id)
+
+
+class FilesAtTheEnd(RunFolder):
+    """Drawing the picture after every candidate takes a second each time."""
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        pass
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        pass
+
+    def ended(self, history: Sequence[Record], counts: Counts) -> None:
+        super().started(history, counts)
+        self._drop_weights(history)
+
+
+def make_study(folder: Path, trials: int = 14, **about: Any) -> optuna.Study:
+    """A finished study of so many candidates in a folder, with all its files, and one reference."""
+    folder.mkdir(parents=True, exist_ok=True)
+    study = create_study(open_storage(sqlite_url(folder / "study.db")), folder.name, config())
+    told = {"command": f"archsearch run --space {NAME!r}", **config(), "rungs": [2], **about}
+    files = FilesAtTheEnd(folder, told, BUDGET)
+    search(parse_space(SPACE, "wide"), evaluate=Formula(), input_shape=(1, 8, 8), classes=4, budget=BUDGET,
+           trials=trials, sampler="random", study=study, observers=[CandidateFiles(folder, save), files])  # fmt: skip
+    row = proposal(Arch.load(next((folder / "archs").glob("*.toml"))), BUDGET, 0)
+    curve = [[1.0, 0.5], [4.0, 0.93]]
+    reference = replace(row, params=500, val_accuracy=0.93, epochs=4, state="reference", reason="lenet5", curve=curve)
+    add_reference(study, reference)
+    return study

@@ -1,0 +1,247 @@
+"""`report.html`: what it says, without a browser."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import optuna
+import pytest
+from studies import BUDGET, NAME, config, make_study
+
+from archsearch.page import write_page
+from archsearch.page.axes import epoch_axis, log_axis, percent_axis
+from archsearch.page.charts import curve_chart, front_chart, reject_histogram
+from archsearch.page.contents import Contents, read_contents
+from archsearch.page.importance import LEAST, importance
+from archsearch.page.write import render
+from archsearch.storage import (
+    Record,
+    Retrained,
+    add_retrained,
+    create_study,
+    drop_retrained,
+    open_storage,
+    records,
+    sqlite_url,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "<b>study"
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path) -> optuna.Study:
+    return make_study(folder, trials=20)
+
+
+@pytest.fixture(scope="module")
+def contents(folder: Path, study: optuna.Study) -> Contents:
+    return read_contents(folder, study, config())
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path, study: optuna.Study) -> str:
+    return write_page(folder, study, config()).read_text(encoding="utf-8")
+
+
+def row(trial: int, accuracy: float | None, params: int, state: str = "complete") -> Record:
+    return Record(f"{trial:012x}", accuracy, params, 4 * params, 10 * params, 64, 3, 0.5, trial, 0, "s", state)
+
+
+def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str, contents: Contents) -> None:
+    winner = contents.front[-1]
+    plain = html.unescape(text)
+    assert winner.summary in plain
+    assert f"{100 * (winner.val_accuracy or 0):.2f}%" in plain
+    assert f"{winner.params:,} parameters" in plain
+    for record in contents.history:
+        shown = f'data-k="t{record.trial}"' in text
+        assert shown == (record.val_accuracy is not None), record
+    assert 'data-k="r-lenet5"' in text
+    assert f"{contents.counts['over_budget']:,} distinct ones were over budget" in plain
+
+
+def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: Contents) -> None:
+    (body,) = re.findall(r"<tbody>(.*?)</tbody>", text, re.DOTALL)
+    assert re.findall(r"<small>(\w{12})</small>", body) == [record.arch for record in contents.front]
+
+
+def test_names_of_users_are_text(text: str) -> None:
+    assert "alert(1)" in text
+    assert "<script>alert" not in text
+    assert "<b>study" not in text
+    assert len(re.findall(r"<script", text)) == 1
+    assert html.escape(NAME, quote=False).split("&#")[0][:20] in text
+
+
+def test_nothing_is_asked_of_others(text: str) -> None:
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:|weights/|archs/|[a-z.]+[\"'])", text)
+    assert not re.findall(r"https?:|//[a-z]|@import|url\(", text)
+    assert "default-src 'none'" in text
+
+
+def test_it_is_the_same_again(folder: Path, study: optuna.Study, text: str) -> None:
+    assert write_page(folder, study, config()).read_text(encoding="utf-8") == text
+
+
+def test_the_test_accuracy_is_shown_as_soon_as_the_study_has_it(
+    folder: Path, study: optuna.Study, contents: Contents, text: str
+) -> None:
+    assert "test accuracy" not in text
+    for record in contents.front:
+        for seed, accuracy in enumerate((0.906, 0.912, 0.918)):
+            retrained = Retrained(record.arch, seed, accuracy, None, 9, 1.0, record.params, "cpu", "", {})
+            add_retrained(study, retrained)
+    later = render(read_contents(folder, study, config()))
+    for record in contents.front:
+        drop_retrained(study, record.arch)
+    assert later.count("91.20% ± 0.60") == len(contents.front) + 1
+    assert "test accuracy, 3 seeds" in later
+
+
+def test_the_front_is_a_staircase_that_ends_at_the_budget(contents: Contents) -> None:
+    chart = front_chart(contents)
+    best = contents.front
+    first, last = chart.x.place(best[0].params), best[-1]
+    assert chart.stairs.startswith(f"M{first} ")
+    assert chart.stairs.count("V") == len(best) - 1
+    assert chart.stairs.endswith(f"H{chart.edge}")
+    assert chart.edge == chart.x.place(BUDGET.max_params or 0)
+    assert chart.x.place(last.params) < chart.edge < 100
+
+
+def test_the_rug_shows_only_sizes_within_the_axis(contents: Contents) -> None:
+    chart = front_chart(contents)
+    places = [float(at) for at in re.findall(r"M([\d.]+) 0V10", chart.rug)]
+    inside = [r for r in contents.rejects if r.params and chart.x.low <= r.params <= chart.x.high]
+    assert 0 < len(places) <= len(inside)
+    assert places == sorted(set(places))
+
+
+def test_the_histogram_holds_every_reject(contents: Contents) -> None:
+    histogram = reject_histogram(contents)
+    assert histogram
+    counted = sum(int(bar.label.split()[0].replace(",", "")) for bar in histogram.bars)
+    assert counted == len([r for r in contents.rejects if r.params])
+    assert max(bar.height for bar in histogram.bars) == 100
+
+
+def test_curves_end_where_the_training_did(contents: Contents) -> None:
+    chart = curve_chart(contents)
+    ends = {curve.end.key: curve for curve in chart.curves}
+    stopped = next(r for r in contents.history if r.state == "stopped")
+    assert ends[f"t{stopped.trial}"].end.x == chart.x.place(2) == 50
+    assert ends["r-lenet5"].end.x == 100
+    assert [rung.at for rung in chart.rungs] == [50]
+    long = replace(stopped, curve=[[float(e), 0.5] for e in range(1, 1001)])
+    (curve,) = curve_chart(replace(contents, history=[long], references=[])).curves
+    assert len(curve.points.split()) <= 61
+    assert curve.end.x == 100
+
+
+def test_labels_of_references_do_not_lie_on_each_other(contents: Contents) -> None:
+    near = [replace(row(i, 0.9 + i / 1000, 500 + i, "reference"), reason=f"net{i}") for i in range(4)]
+    labels = front_chart(replace(contents, references=near)).labels
+    heights = sorted(label.y for label in labels)
+    assert len(heights) == 4
+    assert all(b - a >= 4.99 for a, b in pairwise(heights))
+
+
+FEW = [[], [row(0, None, 5, "failed")], [row(0, 0.5, 7)], [row(0, 0.5, 7, "stopped")], [row(0, 1, 1), row(1, 0, 1)]]
+
+
+@pytest.mark.parametrize("rows", FEW)
+@pytest.mark.parametrize("about", [{}, {"budget": {"max_size": 1e6}}, config()])
+def test_few_candidates_make_a_page(rows: list[Record], about: dict[str, object]) -> None:
+    page = render(Contents("s", about, rows))
+    assert page.count("<h1>") == 1
+    assert ("was trained to the end yet" in page) == (not any(r.state == "complete" for r in rows))
+    assert page.count('class="mark') >= sum(r.val_accuracy is not None for r in rows)
+
+
+def test_a_hundred_candidates_make_a_small_file(contents: Contents) -> None:
+    curve = [[float(epoch), 0.123456 + epoch / 1000] for epoch in range(1, 201)]
+    rows = [replace(row(i, 0.5 + i / 1000, 1000 + 37 * i), curve=curve, summary="conv64 · " * 8) for i in range(100)]
+    assert len(render(replace(contents, history=rows)).encode()) < 300_000
+
+
+def test_importances_are_shares_of_the_dims(study: optuna.Study) -> None:
+    found = importance(study)
+    complete = sum(r.state == "complete" for r in records(study))
+    assert found.trials == complete >= LEAST
+    assert set(found.shares) == {"stem.width", "stage1.width"}
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert found == importance(study)
+
+
+def test_rejects_in_the_study_do_not_count_as_trainings(study: optuna.Study, tmp_path: Path) -> None:
+    """Stock samplers learn from rejects that are complete trials of accuracy 0."""
+    before = importance(study)
+    other = create_study(open_storage(sqlite_url(tmp_path / "study.db")), "s", config())
+    other.add_trials(study.get_trials())
+    trial = study.get_trials()[0]
+    other.add_trial(
+        optuna.trial.create_trial(values=[0.0, 9e9], params=trial.params, distributions=trial.distributions)
+    )
+    assert importance(other) == before
+
+
+def test_few_trainings_have_no_importances_and_the_page_says_so(tmp_path: Path) -> None:
+    study = create_study(open_storage(sqlite_url(tmp_path / "study.db")), tmp_path.name, config())
+    page = write_page(tmp_path, study, config()).read_text()
+    assert f"Not known: 0 complete trainings are too few, it takes {LEAST}." in page
+
+
+@pytest.mark.parametrize("values", [[1, 1], [100, 5e6], [3, 1e9], [870, 1100], [99, 101], []])
+def test_a_log_axis_has_ticks_in_order_and_its_values_inside(values: list[float]) -> None:
+    axis = log_axis(values)
+    assert 2 <= len(axis.ticks) <= 14 or max(values, default=9) / min(values, default=1) < 2.1
+    assert [tick.at for tick in axis.ticks] == sorted(tick.at for tick in axis.ticks)
+    assert all(0 < axis.place(value) < 100 for value in values)
+    assert axis.place(1e-12) == 0
+    assert axis.place(1e12) == 100
+
+
+@pytest.mark.parametrize("values", [[0, 100], [50.0], [99.1, 99.2], [], [0.0]])
+def test_a_percent_axis_stays_within_what_there_is(values: list[float]) -> None:
+    axis = percent_axis(values)
+    assert axis.low >= 0
+    assert len(axis.ticks) >= 2
+    assert all(float(tick.label.rstrip("%")) <= 100 for tick in axis.ticks)
+    assert all(0 <= axis.place(value) <= 100 for value in values)
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 5, 20, 37, 200, 1000])
+def test_epochs_are_whole(epochs: int) -> None:
+    labels = [tick.label for tick in epoch_axis(epochs).ticks]
+    assert labels[0] == "0"
+    assert all(label == str(int(label)) for label in labels)
+    assert 2 <= len(labels) <= 7
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_contrasts_are_those_of_aa_in_both_modes(text: str) -> None:
+    palettes = [
+        dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", text, re.DOTALL)
+    ]
+    assert len(palettes) == 2
+
+    def contrast(palette: dict[str, str], one: str, two: str) -> float:
+        bright, dark = sorted((luminance(palette[one]), luminance(palette[two])), reverse=True)
+        return (bright + 0.05) / (dark + 0.05)
+
+    for palette in palettes:
+        for ground in ("card", "page"):
+            assert all(contrast(palette, ink, ground) >= 4.5 for ink in ("ink", "dim", "reference", "front"))
+        assert all(contrast(palette, graphic, "card") >= 3 for graphic in ("done", "stopped", "bar"))
