@@ -142,9 +142,31 @@ class ThinConv2d(nn.Conv2d):
         return functional.conv2d(x[:, :, ::step, ::step], self.weight, self.bias)
 
 
+class WideConv2d(nn.Conv2d):
+    """A convolution whose kernel reaches beyond the whole map: in training it leaves out what meets only padding.
+
+    On a map of 2x2 pixels a 5x5 kernel has 9 places that ever meet a pixel. The sum is the same, and so is every
+    gradient (zero for the rest); in evaluation, and in what is exported, it is a plain convolution.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        extra = beyond(self.kernel_size[0], int(self.padding[0]), max(x.shape[2:]))
+        if not self.training or not extra:
+            return super().forward(x)
+        inner = slice(extra, self.kernel_size[0] - extra)
+        padding = int(self.padding[0]) - extra
+        return functional.conv2d(x, self.weight[:, :, inner, inner], self.bias, self.stride, padding, 1, self.groups)
+
+
+def beyond(kernel: int, padding: int, side: int) -> int:
+    """Rows at each edge of a kernel that meet nothing but padding on a map of this side."""
+    return max(0, padding - (side - 1)) if kernel == 2 * padding + 1 else 0
+
+
 def _conv(leaf: Conv, shape: Shape) -> nn.Module:
     thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1)
-    kind = ThinConv2d if thin else nn.Conv2d
+    wide = leaf.dilation == 1 and beyond(leaf.kernel, leaf.padding, max(shape[1:]))
+    kind = ThinConv2d if thin else WideConv2d if wide else nn.Conv2d
     return kind(shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias)
 
 

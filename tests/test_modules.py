@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from strategies import SPACES, draws
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from archsearch.arch import Arch, Part, Stage
 from archsearch.errors import SpecError
@@ -31,7 +34,7 @@ from archsearch.layers import (
     mul,
     seq,
 )
-from archsearch.modules import AuxHead, ThinConv2d, build, build_expr
+from archsearch.modules import AuxHead, ThinConv2d, WideConv2d, build, build_expr
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 
@@ -226,3 +229,40 @@ def test_other_convolutions_are_torchs_own(conv: Conv) -> None:
     assert type(build_expr(conv, (6, 8, 8))) is nn.Conv2d
     assert type(build_expr(Conv(4, 1, 2), (8, 8, 8))) is nn.Conv2d
     assert type(build_expr(Conv(4, 1, 2), (7, 8, 8))) is ThinConv2d
+
+
+@given(
+    radius=st.integers(1, 3),
+    height=st.integers(1, 4),
+    width=st.integers(1, 4),
+    stride=st.integers(1, 2),
+    groups=st.sampled_from([1, 2, 4]),
+    training=st.booleans(),
+)
+def test_a_kernel_wider_than_its_map_is_exact(
+    radius: int, height: int, width: int, stride: int, groups: int, training: bool
+) -> None:
+    conv = Conv(4, 2 * radius + 1, stride, groups=groups, bias=True)
+    module = build_expr(conv, (4, height, width)).double().train(training)
+    assert isinstance(module, WideConv2d) == (radius > max(height, width) - 1)
+    plain = nn.Conv2d(4, 4, 2 * radius + 1, stride, radius, groups=groups).double()
+    plain.load_state_dict(module.state_dict())
+    found = []
+    for part in (module, plain):
+        x = images(3, 4, height, width).double().requires_grad_()
+        output = part(x)
+        output.backward(images(*output.shape, seed=1).double())
+        found.append([output, x.grad, part.weight.grad, part.bias.grad])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_wide_kernel_computes_less_in_training() -> None:
+    module = build_expr(Conv(4, 5), (4, 2, 2))
+    x = images(3, 4, 2, 2)
+    flops = []
+    for mode in (True, False):
+        with FlopCounterMode(display=False) as counter:
+            module.train(mode)(x)
+        flops.append(counter.get_total_flops())
+    assert flops[0] * 25 == flops[1] * 9
