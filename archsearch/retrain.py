@@ -42,7 +42,7 @@ class Plan:
         split_seed: of the search, which divided train and validation images; for the files' metadata.
         encoder: what the networks start from, None for nothing.
         mirrored: measure too what adding the logits of mirrored images gives.
-        threads, deterministic: as for `Trainer`.
+        threads, deterministic, compiled: as for `Trainer`.
     """
 
     data: TrainingData
@@ -54,6 +54,7 @@ class Plan:
     mirrored: bool = False
     threads: int | None = None
     deterministic: bool = False
+    compiled: bool = False
 
     def path(self, arch: Arch, seed: int) -> Path:
         """Where a training's weights are."""
@@ -62,7 +63,16 @@ class Plan:
     def trainer(self, arch: Arch, seed: int) -> Trainer:
         """What trains a network. Early stopping is off: there is nothing to stop by."""
         overrides = {**self.overrides, "patience": 0}
-        trainer = Trainer(self.data, self.recipe, seed, self.threads, self.deterministic, overrides, self.encoder)
+        trainer = Trainer(
+            self.data,
+            self.recipe,
+            seed,
+            self.threads,
+            self.deterministic,
+            overrides,
+            self.encoder,
+            compiled=self.compiled,
+        )
         identity = [arch.id, seed, self.start, self.data.dataset.fingerprint, trainer.recipe_of(arch).to_dict()]
         trainer.checkpoint = Checkpoint(self.path(arch, seed).with_suffix(".checkpoint"), json.dumps(identity))
         return trainer

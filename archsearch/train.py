@@ -106,6 +106,7 @@ def fit(
     watch: Stopwatch | None = None,
     start: Start | None = None,
     checkpoint: Checkpoint | None = None,
+    compiled: bool = False,
 ) -> nn.Module:
     """Train a network and report its validation accuracy after every epoch; returns it after the last one.
 
@@ -120,6 +121,7 @@ def fit(
         start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
             (stem, a stage) without any parameter to train keep their statistics too.
         checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end.
+        compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
 
     Raises:
         InputError: early stopping without validation images; a crop or cutout larger than the images.
@@ -138,7 +140,9 @@ def fit(
     module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         with determinism(deterministic, data.device):
-            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint).run(report)
+            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint, compiled).run(
+                report
+            )
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -162,6 +166,7 @@ class _Fit:
         generator: torch.Generator,
         watch: Stopwatch,
         checkpoint: Checkpoint | None,
+        compiled: bool,
     ) -> None:
         self.module, self.data, self.recipe, self.generator, self.watch = module, data, recipe, generator, watch
         self.checkpoint = checkpoint
@@ -170,7 +175,8 @@ class _Fit:
         self.optimiser = make_optimiser(module, recipe, self.batch)
         self.peak = recipe.lr * self.batch / 256
         self.cycle = one_cycle(recipe.epochs * self.steps, recipe.warmup)
-        self.step: Stepper = Step(module, self.optimiser, recipe.label_smoothing, data.device)
+        forward: Any = torch.compile(module) if compiled else module
+        self.step: Stepper = Step(forward, self.optimiser, recipe.label_smoothing, data.device)
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.done, self.captured = 0, False
         self.best, self.since = -1.0, 0
@@ -322,7 +328,7 @@ class Trainer:
 
     Args:
         overrides: values of the recipe that hold for every network, whatever its own recipe says.
-        start, checkpoint: as for `fit`.
+        start, checkpoint, compiled: as for `fit`.
 
     Attributes:
         usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
@@ -339,6 +345,7 @@ class Trainer:
         overrides: Mapping[str, Value] | None = None,
         start: Start | None = None,
         checkpoint: Checkpoint | None = None,
+        compiled: bool = False,
     ) -> None:
         self.data = data
         self.recipe = recipe
@@ -348,6 +355,7 @@ class Trainer:
         self.overrides = dict(overrides or {})
         self.start = start
         self.checkpoint = checkpoint
+        self.compiled = compiled
         self.module: nn.Module | None = None
         self.usage: dict[str, float] = {}
 
@@ -389,6 +397,7 @@ class Trainer:
                 watch=watch,
                 start=self.start,
                 checkpoint=self.checkpoint,
+                compiled=self.compiled,
             )
         except InputError as error:  # a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None

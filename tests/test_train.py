@@ -378,3 +378,15 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
     value = trainer(SMALL, lambda epoch, value: None)
     trainer.save(tmp_path / "w.safetensors", SMALL, val_accuracy=value)
     assert train.accuracy(load(tmp_path / "w.safetensors"), digits.validation) == value
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # inductor's own
+def test_a_compiled_training_learns_the_same() -> None:
+    data = TrainingData.of(toy(64), 0, CPU)
+    plain, compiled = (
+        fit(SMALL.adapted((1, 8, 8), 2), data, Recipe(epochs=1), 0, lambda epoch, value: None, compiled=choice)
+        for choice in (False, True)
+    )
+    for one, two in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)

@@ -60,6 +60,7 @@ class Target:
 @click.option("--timeout", type=SECONDS, help="Stop after this time; the same command goes on: 8m, 2h.")
 @click.option("--overwrite", is_flag=True, help="Forget earlier retrainings of these networks.")
 @click.option("--deterministic", is_flag=True, help="Bit-equal reruns on one device, as in `run`.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: pays in trainings of many minutes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--study", "name", help="Folder in OUT for a file or a reference.  [default: dataset-name]")
 @data_options
@@ -183,6 +184,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
         encoder(options["init_from"], options["freeze_encoder"]) if options["init_from"] else None,
         options["tta"],
         deterministic=options["deterministic"],
+        compiled=options["compiled"],
     )
 
 
