@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from archsearch import weights
 from archsearch.arch import Arch
@@ -88,6 +89,7 @@ def fit(
     threads: int | None = None,
     deterministic: bool = False,
     watch: Stopwatch | None = None,
+    metrics: dict[str, float] | None = None,
 ) -> nn.Module:
     """Train a network and report its validation accuracy after every epoch; returns it after the last one.
 
@@ -97,6 +99,8 @@ def fit(
         threads: of the CPU, at most; by default all cores.
         deterministic: as `devices.determinism`.
         watch: is told what went into data, step and eval.
+        metrics: before each report gets that epoch's train_loss (the mean of what is minimised), val_loss (plain
+            cross-entropy) and learning_rate (of the last step).
 
     Raises:
         TrainingFailed: the loss is not finite or has exploded, or the device's memory does not suffice.
@@ -110,7 +114,9 @@ def fit(
     module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         with determinism(deterministic, data.device):
-            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device)).run(report)
+            training = _Fit(module, data, recipe, generator, watch or Stopwatch(data.device))
+            training.metrics = {} if metrics is None else metrics
+            return training.run(report)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -138,6 +144,7 @@ class _Fit:
         self.step: Stepper = Step(module, self.optimiser, recipe.label_smoothing, data.device)
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.done = 0
+        self.metrics: dict[str, float] = {}
         self.sample = _sample(data.train)
 
     @property
@@ -163,7 +170,8 @@ class _Fit:
         dtype = autocast_dtype(self.data.device)
         with torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None):
             recalibrate(self.result, self.sample)
-        return accuracy(self.result, self.data.validation)
+        value, self.metrics["val_loss"] = accuracy_and_loss(self.result, self.data.validation)
+        return value
 
     def _epoch(self, number: int) -> None:
         self.module.train()
@@ -175,7 +183,8 @@ class _Fit:
             if on_cuda and not self.done:
                 self.step = graphed(self.step, self.module, self.optimiser, images, targets)
                 self.watch.start()
-            set_lr(self.optimiser, self.peak * self.cycle(self.done))
+            rate = self.peak * self.cycle(self.done)
+            set_lr(self.optimiser, rate)
             loss = self.step(images, targets)
             if self.average:
                 self.average.update()
@@ -184,7 +193,9 @@ class _Fit:
             if on_cpu and not math.isfinite(float(loss)):  # on a GPU a look at every loss would wait for it
                 break
             self.watch.lap("step")
-        _check(float(total) / self.steps, number, len(self.data.dataset.classes))
+        mean = float(total) / self.steps
+        _check(mean, number, len(self.data.dataset.classes))
+        self.metrics.update(train_loss=mean, learning_rate=rate)
 
     def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         return epoch(
@@ -213,19 +224,27 @@ def _check(loss: float, epoch: int, classes: int) -> None:
         raise TrainingFailed(f"diverged in epoch {epoch}: mean loss {loss:.3g}, where guessing has {chance:.3g}")
 
 
-@torch.no_grad()
 def accuracy(module: nn.Module, data: DeviceData) -> float:
     """The share of images that the module labels correctly, in evaluation mode."""
+    return accuracy_and_loss(module, data)[0]
+
+
+@torch.no_grad()
+def accuracy_and_loss(module: nn.Module, data: DeviceData) -> tuple[float, float]:
+    """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy."""
     module.eval()
     device = data.images.device
     dtype = autocast_dtype(device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), device=device)
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for images, labels in zip(
             torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
         ):
-            correct += (module(images).argmax(1) == labels).sum()
-    return int(correct) / len(data)
+            logits = module(images)
+            correct += (logits.argmax(1) == labels).sum()
+            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return int(correct) / len(data), float(loss) / len(data)
 
 
 class Trainer:
@@ -237,6 +256,7 @@ class Trainer:
     Attributes:
         usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
             data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest), peak_memory_bytes.
+        metrics: of the last epoch that was reported, as `fit` gives them.
     """
 
     def __init__(
@@ -254,13 +274,14 @@ class Trainer:
         self.deterministic = deterministic
         self.module: nn.Module | None = None
         self.usage: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
     def __call__(self, arch: Arch, report: Report) -> float:
         """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
         curve: list[float] = []
         clock, watch = time.perf_counter(), Stopwatch(self.data.device)
         reset_peak(self.data.device)
-        self.module, self.usage = None, {}
+        self.module, self.usage, self.metrics = None, {}, {}
 
         def note(number: int, value: float) -> None:
             curve.append(value)
@@ -287,6 +308,7 @@ class Trainer:
                 threads=self.threads,
                 deterministic=self.deterministic,
                 watch=watch,
+                metrics=self.metrics,
             )
         except InputError as error:  # a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None

@@ -378,3 +378,24 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
     value = trainer(SMALL, lambda epoch, value: None)
     trainer.save(tmp_path / "w.safetensors", SMALL, val_accuracy=value)
     assert train.accuracy(load(tmp_path / "w.safetensors"), digits.validation) == value
+
+
+def test_metrics_are_there_before_each_report_and_are_those_of_that_epoch(digits: TrainingData) -> None:
+    trainer = Trainer(digits, Recipe(epochs=3, label_smoothing=0.0), 0)
+    seen = []
+
+    def report(epoch: int, value: float) -> None:
+        seen.append(dict(trainer.metrics))
+
+    trainer(SMALL, report)
+    assert [set(metrics) for metrics in seen] == [{"train_loss", "val_loss", "learning_rate"}] * 3
+    losses, rates = ([metrics[name] for metrics in seen] for name in ("train_loss", "learning_rate"))
+    assert losses[0] > losses[1] > losses[2] > 0
+    assert rates[0] > rates[1] > rates[2] > 0
+    assert trainer.module is not None
+    with torch.no_grad():
+        logits = trainer.module(digits.validation.images).float()
+    expected = float(functional.cross_entropy(logits, digits.validation.labels))
+    assert trainer.metrics["val_loss"] == pytest.approx(expected, rel=0.02)  # bf16 there, where the CPU has it
+    trainer(SMALL, lambda epoch, value: None)
+    assert trainer.metrics == seen[-1]

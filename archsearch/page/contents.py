@@ -69,7 +69,7 @@ def read_contents(folder: Path, study: optuna.Study, config: Mapping[str, Any]) 
         history=history,
         references=stored_references(study),
         rejects=read_rejects(folder),
-        tests=_tests(folder / "pareto.csv"),
+        tests=read_retrained(folder / "pareto.csv"),
         importance=importance(study),
         files=[name for name in (*_FILES, *weights) if (folder / name).exists()],
     )
@@ -80,7 +80,7 @@ def _run_json(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
-def _tests(path: Path) -> dict[str, Retrained]:
+def read_retrained(path: Path) -> dict[str, Retrained]:
     """Test accuracies by architecture, as far as `retrain` has measured them."""
     if not path.exists():
         return {}
