@@ -15,7 +15,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from archsearch.events import Counts, Observer
 from archsearch.page.axes import Axis, epoch_axis, percent_axis
 from archsearch.page.charts import percent
-from archsearch.page.contents import read_retrained
+from archsearch.page.contents import Retrained, read_retrained
 from archsearch.page.words import score_words
 from archsearch.storage import Record, records
 from archsearch.tables import front
@@ -24,6 +24,7 @@ from archsearch.units import format_bytes, format_count
 FOLDER = "artifacts"
 CURVE = "learning-curve.svg"
 _COLUMNS = ("trial", "network", "validation accuracy", "test accuracy", "parameters", "on disk", "weights")
+_LAST_WORDS = "the page to show to others is `report.html` there."
 _KINDS = {".svg": "image/svg+xml", ".toml": "text/plain"}
 _REMOVED = "null"  # what the dashboard writes over an artifact that a person has deleted
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 480, 280, 56, 34
@@ -34,21 +35,31 @@ def show_front(folder: Path, study: optuna.Study) -> None:
 
     What a trial has already is left as it is. Artifacts lie in `folder`/artifacts. Raises OSError.
     """
-    from optuna_dashboard import save_note
+    from optuna_dashboard import get_note, save_note
 
     best = front(records(study))
-    save_note(study, note(folder, study, best))
+    save_note(study, merged(get_note(study), note(folder, study, best)))
     trials = study.get_trials(deepcopy=False)
     for record in best:
         _attach(folder, study, trials[record.trial]._trial_id, record)
 
 
+def merged(old: str, new: str) -> str:
+    """A note with our part replaced by `new`; what people wrote above and below it stays."""
+    heading = new.splitlines()[0]
+    above, found, rest = old.partition(heading)
+    if not found:
+        return f"{old.rstrip()}\n\n{new}".lstrip()
+    return above + new + rest.partition(_LAST_WORDS)[2]
+
+
 def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
     """The front as a Markdown table with links to the trials, and where the files lie."""
     tests = read_retrained(folder / "pareto.csv")
+    columns = [name for name in _COLUMNS if tests or name != "test accuracy"]
     place = html.escape(str(folder.absolute()))
-    rows = [_row(study._study_id, r, score_words(tests[r.arch]) if r.arch in tests else "") for r in best]
-    table = [_COLUMNS, ["---"] * len(_COLUMNS), *rows]
+    rows = [_row(study._study_id, r, tests.get(r.arch)) for r in best]
+    table = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     return "\n".join(
         [
@@ -56,21 +67,21 @@ def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
             "",
             *(lines if rows else ["No candidate is complete yet."]),
             "",
-            f"Files: `{place}`; the page to show to others is `report.html` there.",
+            f"Files: `{place}`; {_LAST_WORDS}",
         ]
     )
 
 
-def _row(study: int, record: Record, test: str) -> list[str]:
-    return [
-        f"[{record.trial}](/dashboard/studies/{study}/trials?numbers={record.trial})",
-        html.escape(record.summary).replace("|", "\\|"),
-        f"{percent(record.val_accuracy):.2f}%",
-        test,
-        format_count(record.params),
-        format_bytes(record.size_bytes),
-        f"`weights/{record.arch}.safetensors`",
-    ]
+def _row(study: int, record: Record, test: Retrained | None) -> dict[str, str]:
+    return {
+        "trial": f"[{record.trial}](/dashboard/studies/{study}/trials?numbers={record.trial})",
+        "network": html.escape(record.summary).replace("|", "\\|"),
+        "validation accuracy": f"{percent(record.val_accuracy):.2f}%",
+        "test accuracy": score_words(test) if test else "",
+        "parameters": format_count(record.params),
+        "on disk": format_bytes(record.size_bytes),
+        "weights": f"`weights/{record.arch}.safetensors`",
+    }
 
 
 def _attach(folder: Path, study: optuna.Study, trial_id: int, record: Record) -> None:
