@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from archsearch.arch import Arch
@@ -51,8 +51,8 @@ class Observer:
     def training(self, candidate: Candidate) -> None:
         """Before a candidate is trained."""
 
-    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
-        """After every report of the training."""
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
+        """After every report of the training; `metrics` as far as it has any, such as losses."""
 
     def lost(self, arch: str, reason: str) -> None:
         """The worker that trained this candidate is gone: somebody will train it again."""

@@ -240,7 +240,8 @@ class Loop:
 
         def report(epoch: int, accuracy: float) -> None:
             curve.append([epoch, accuracy])
-            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+            metrics = dict(getattr(evaluate, "metrics", {}))
+            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy, metrics))
             if self.rungs and not self._goes_on(self.rungs, claim, curve, candidate.arch.cost.params):
                 raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -181,10 +181,10 @@ class Supervisor:
         worker.candidate, worker.idle_deaths = candidate, 0
         self._tell(lambda observer: observer.training(candidate))
 
-    def _on_epoch(self, worker: _Worker, epoch: int, accuracy: float) -> None:
+    def _on_epoch(self, worker: _Worker, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         candidate = worker.candidate
         if candidate:
-            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy))
+            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy, metrics))
 
     def _on_finished(self, worker: _Worker, record: Record) -> None:
         worker.candidate = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from archsearch import weights
 from archsearch.arch import Arch
@@ -107,6 +108,7 @@ def fit(
     start: Start | None = None,
     checkpoint: Checkpoint | None = None,
     compiled: bool = False,
+    metrics: dict[str, float] | None = None,
 ) -> nn.Module:
     """Train a network and report its validation accuracy after every epoch; returns it after the last one.
 
@@ -122,6 +124,8 @@ def fit(
             (stem, a stage) without any parameter to train keep their statistics too.
         checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end.
         compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
+        metrics: before each report gets that epoch's train_loss (the mean of what is minimised), val_loss (plain
+            cross-entropy) and learning_rate (of the last step).
 
     Raises:
         InputError: early stopping without validation images; a crop or cutout larger than the images.
@@ -140,9 +144,9 @@ def fit(
     module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         with determinism(deterministic, data.device):
-            return _Fit(module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint, compiled).run(
-                report
-            )
+            training = _Fit(module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint, compiled)
+            training.metrics = {} if metrics is None else metrics
+            return training.run(report)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -180,6 +184,7 @@ class _Fit:
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.done, self.captured = 0, False
         self.best, self.since = -1.0, 0
+        self.metrics: dict[str, float] = {}
         self.sample = _sample(data.train)
         self.frozen = [part for part in module.children() if _is_frozen(part)]
         if self.frozen:
@@ -213,7 +218,8 @@ class _Fit:
                 self._recalibrate()
             return math.nan
         self._recalibrate()
-        return accuracy(self.result, self.data.validation)
+        value, self.metrics["val_loss"] = accuracy_and_loss(self.result, self.data.validation)
+        return value
 
     def _recalibrate(self) -> None:
         dtype = autocast_dtype(self.data.device)
@@ -262,7 +268,8 @@ class _Fit:
             if on_cuda and not self.captured:
                 self.step, self.captured = graphed(self.step, self.module, self.optimiser, images, targets), True
                 self.watch.start()
-            set_lr(self.optimiser, self.peak * self.cycle(self.done))
+            rate = self.peak * self.cycle(self.done)
+            set_lr(self.optimiser, rate)
             loss = self.step(images, targets)
             if self.average:
                 self.average.update()
@@ -271,7 +278,9 @@ class _Fit:
             if on_cpu and not math.isfinite(float(loss)):  # on a GPU a look at every loss would wait for it
                 break
             self.watch.lap("step")
-        _check(float(total) / self.steps, number, len(self.data.dataset.classes))
+        mean = float(total) / self.steps
+        _check(mean, number, len(self.data.dataset.classes))
+        self.metrics.update(train_loss=mean, learning_rate=rate)
 
     def _batches(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         return epoch(
@@ -305,19 +314,27 @@ def _check(loss: float, epoch: int, classes: int) -> None:
         raise TrainingFailed(f"diverged in epoch {epoch}: mean loss {loss:.3g}, where guessing has {chance:.3g}")
 
 
-@torch.no_grad()
 def accuracy(module: nn.Module, data: DeviceData) -> float:
     """The share of images that the module labels correctly, in evaluation mode."""
+    return accuracy_and_loss(module, data)[0]
+
+
+@torch.no_grad()
+def accuracy_and_loss(module: nn.Module, data: DeviceData) -> tuple[float, float]:
+    """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy."""
     module.eval()
     device = data.images.device
     dtype = autocast_dtype(device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), device=device)
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for images, labels in zip(
             torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
         ):
-            correct += (module(images).argmax(1) == labels).sum()
-    return int(correct) / len(data)
+            logits = module(images)
+            correct += (logits.argmax(1) == labels).sum()
+            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return int(correct) / len(data), float(loss) / len(data)
 
 
 class Trainer:
@@ -333,6 +350,7 @@ class Trainer:
     Attributes:
         usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
             data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest), peak_memory_bytes.
+        metrics: of the last epoch that was reported, as `fit` gives them.
     """
 
     def __init__(
@@ -358,13 +376,14 @@ class Trainer:
         self.compiled = compiled
         self.module: nn.Module | None = None
         self.usage: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
 
     def __call__(self, arch: Arch, report: Report) -> float:
         """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
         curve: list[float] = []
         clock, watch = time.perf_counter(), Stopwatch(self.data.device)
         reset_peak(self.data.device)
-        self.module, self.usage = None, {}
+        self.module, self.usage, self.metrics = None, {}, {}
 
         def note(number: int, value: float) -> None:
             curve.append(value)
@@ -398,6 +417,7 @@ class Trainer:
                 start=self.start,
                 checkpoint=self.checkpoint,
                 compiled=self.compiled,
+                metrics=self.metrics,
             )
         except InputError as error:  # a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None

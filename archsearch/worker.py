@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
@@ -94,9 +94,9 @@ class Messages(Observer):
         """Without the draft's trial, which is this process's own."""
         self.send("training", replace(candidate, draw=replace(candidate.draw, trial=None)))
 
-    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         """The parent knows the candidate."""
-        self.send("epoch", epoch, accuracy)
+        self.send("epoch", epoch, accuracy, metrics)
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """The record, which the study has by now."""
@@ -234,6 +234,11 @@ class guarded:
     def usage(self) -> dict[str, float]:
         """What the evaluation measured of itself."""
         return dict(getattr(self._evaluate, "usage", {}))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the evaluation knows of its last epoch beside the accuracy."""
+        return dict(getattr(self._evaluate, "metrics", {}))
 
     def __call__(self, arch: Arch, report: Report) -> float:
         """Raises TrainingFailed with the error's type and first line; errors of `report` go through."""

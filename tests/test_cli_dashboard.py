@@ -89,3 +89,26 @@ def test_a_picture_of_the_study(page: Page, address: str, tmp_path: Path) -> Non
     page.get_by_text("Pareto").first.wait_for()
     picture = page.screenshot(path=tmp_path / "dashboard.png")
     assert len(picture) > 20_000
+
+
+def test_the_note_links_the_front_to_trials_with_their_files(page: Page, address: str, finished: Path) -> None:
+    best = pd.read_csv(finished / "results" / STUDY / "pareto.csv", dtype={"arch": str})
+    page.goto(f"{address}dashboard/studies/1/note")
+    page.get_by_text("the front").first.wait_for()
+    links = [link.get_attribute("href") for link in page.locator("table a").all()]
+    assert links == [f"/dashboard/studies/1/trials?numbers={number}" for number in best.trial]
+    page.locator("table a").first.click()
+    for name in (f"{best.arch[0]}.safetensors", f"{best.arch[0]}.toml", "learning-curve.svg"):
+        page.get_by_text(name).first.wait_for()
+    picture = page.locator("img[src^='/artifacts/']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+def test_the_files_can_be_had_from_the_dashboard(page: Page, address: str, finished: Path) -> None:
+    best = pd.read_csv(finished / "results" / STUDY / "pareto.csv", dtype={"arch": str})
+    page.goto(f"{address}dashboard/studies/1/trials?numbers={best.trial[0]}")
+    link = page.locator(f"a[download='{best.arch[0]}.safetensors']").first
+    link.wait_for(state="attached")
+    answer = page.request.get(address.rstrip("/") + str(link.get_attribute("href")))
+    assert answer.body() == (finished / "results" / STUDY / "weights" / f"{best.arch[0]}.safetensors").read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from studies import BUDGET, NAME, config, make_study
+from studies import BUDGET, NAME, config, make_study, retrained
 
 from archsearch.page import write_page
 from archsearch.page.axes import epoch_axis, log_axis, percent_axis
@@ -20,8 +20,6 @@ from archsearch.page.importance import LEAST, importance
 from archsearch.page.write import render
 from archsearch.storage import (
     Record,
-    Retrained,
-    add_retrained,
     create_study,
     drop_retrained,
     open_storage,
@@ -95,9 +93,7 @@ def test_the_test_accuracy_is_shown_as_soon_as_the_study_has_it(
 ) -> None:
     assert "test accuracy" not in text
     for record in contents.front:
-        for seed, accuracy in enumerate((0.906, 0.912, 0.918)):
-            retrained = Retrained(record.arch, seed, accuracy, None, 9, 1.0, record.params, "cpu", "", {})
-            add_retrained(study, retrained)
+        retrained(study, record, (0.906, 0.912, 0.918))
     later = render(read_contents(folder, study, config()))
     for record in contents.front:
         drop_retrained(study, record.arch)

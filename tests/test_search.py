@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Log(Observer):
     def training(self, candidate: Candidate) -> None:
         self.calls.append(("training", candidate.arch.id))
 
-    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         self.calls.append(("epoch", candidate.arch.id, epoch))
 
     def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:

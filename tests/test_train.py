@@ -390,3 +390,24 @@ def test_a_compiled_training_learns_the_same() -> None:
     )
     for one, two in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_metrics_are_there_before_each_report_and_are_those_of_that_epoch(digits: TrainingData) -> None:
+    trainer = Trainer(digits, Recipe(epochs=3, label_smoothing=0.0), 0)
+    seen = []
+
+    def report(epoch: int, value: float) -> None:
+        seen.append(dict(trainer.metrics))
+
+    trainer(SMALL, report)
+    assert [set(metrics) for metrics in seen] == [{"train_loss", "val_loss", "learning_rate"}] * 3
+    losses, rates = ([metrics[name] for metrics in seen] for name in ("train_loss", "learning_rate"))
+    assert losses[0] > losses[1] > losses[2] > 0
+    assert rates[0] > rates[1] > rates[2] > 0
+    assert trainer.module is not None
+    with torch.no_grad():
+        logits = trainer.module(digits.validation.images).float()
+    expected = float(functional.cross_entropy(logits, digits.validation.labels))
+    assert trainer.metrics["val_loss"] == pytest.approx(expected, rel=0.02)  # bf16 there, where the CPU has it
+    trainer(SMALL, lambda epoch, value: None)
+    assert trainer.metrics == seen[-1]

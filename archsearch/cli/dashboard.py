@@ -14,20 +14,30 @@ from archsearch.errors import InputError
 @click.command()
 @click.argument("study", required=False)
 @click.option("--storage", help="Optuna storage URL, instead of a STUDY in a folder.")
+@click.option(
+    "--artifacts",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the files that the study's trials show.  [default: STUDY/artifacts]",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on.")
 @out_option
-def dashboard(study: str | None, storage: str | None, host: str, port: int, out: Path) -> None:
+def dashboard(study: str | None, storage: str | None, artifacts: Path | None, host: str, port: int, out: Path) -> None:
     """Open STUDY (its folder, or its name in OUT) or a storage in the Optuna dashboard."""
+    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
+    from archsearch.artifacts import FOLDER
     from archsearch.storage import faults, hide_password, open_storage, sqlite_url
 
     if (study is None) == (storage is None):
         raise InputError("give either a STUDY or --storage URL")
-    url = storage or sqlite_url(study_folder(str(study), out) / "study.db")
+    folder = study_folder(str(study), out) if study else None
+    url = storage or sqlite_url(Path(folder or "") / "study.db")
+    place = artifacts or (folder / FOLDER if folder else None)
+    store = FileSystemArtifactStore(str(place)) if place and place.is_dir() else None
     with faults(url):
-        app = wsgi(open_storage(url))
+        app = wsgi(open_storage(url), artifact_store=store)
         _serve(app, host, port, hide_password(url))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -122,7 +122,7 @@ class Live(Lines):
         """A candidate whose epochs come next; each worker has one."""
         self.now = {**self.now, candidate.arch.id: self._about(candidate)}
 
-    def epoch(self, candidate: Candidate, epoch: int, accuracy: float) -> None:
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         """Its epoch and accuracy."""
         at = f"  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
         self.now = {**self.now, candidate.arch.id: self._about(candidate) + at}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +109,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="First train the textbook's networks that fit dataset and budget, to compare with; not in --trials.",
 )
+@click.option(
+    "--track",
+    type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+    multiple=True,
+    help="Tell it of every candidate and epoch too; an extra of the same name, repeatable.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an existing study, to --trials in total.")
 def run(**options: Any) -> int:
     """Search, reject, train, and write the Pareto front of accuracy against size.
@@ -133,7 +139,9 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     from archsearch.devices import resolve_device
     from archsearch.feasible import check_feasible
     from archsearch.storage import faults
+    from archsearch.tracking import require
 
+    require(options["track"])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     device = resolve_device(options["device"])
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
@@ -169,6 +177,7 @@ def _search(
     options: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> int:
+    from archsearch.artifacts import DashboardFront
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
     from archsearch.page import StudyPage
@@ -213,10 +222,18 @@ def _search(
         rejected=tuple(reject.arch for reject in files.rejects),
     )
     counts = read_counts(folder) if options["resume"] else None
-    observers = [files, view, DashboardCurves(study), StudyPage(folder, study, config)]
+    observers = [files, view, DashboardCurves(study), StudyPage(folder, study, config), DashboardFront(folder, study)]
+    observers += _trackers(options["track"], folder, about, view.head)
     with view:
         result = Supervisor(study, jobs_of(job, plan.workers), observers, counts, reference).run()
     return _close(result, folder, view)
+
+
+def _trackers(names: Sequence[str], folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> list[Any]:
+    from archsearch.tracking import Tracking, make_tracker
+
+    config = {**about, "space": about["space"]["name"]}
+    return [Tracking(name, make_tracker(name, folder, folder.name, say), config, say) for name in dict.fromkeys(names)]
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:

@@ -1,0 +1,137 @@
+"""What the Optuna dashboard is given of a front: the note and the artifacts."""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna_dashboard import get_note, save_note
+from optuna_dashboard.artifact._backend import list_trial_artifacts
+from studies import make_study, retrained
+
+from archsearch.artifacts import CURVE, FOLDER, curve_picture, merged, show_front
+from archsearch.storage import Record, create_study, open_existing, open_storage, records, sqlite_url
+from archsearch.tables import front
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("artifacts") / "a-study"
+    make_study(folder, trials=8)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / made.name))
+
+
+@pytest.fixture
+def study(folder: Path) -> optuna.Study:
+    return open_existing(folder)[0]
+
+
+def shown(study: optuna.Study) -> dict[int, dict[str, str]]:
+    """The artifacts that the dashboard finds: by trial number, by file name their id."""
+    storage = study._storage
+    attrs = storage.get_study_system_attrs(study._study_id)
+    found: dict[int, dict[str, str]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        metas: Any = list_trial_artifacts(attrs, storage.get_trial_system_attrs(trial._trial_id), trial)
+        if metas:
+            assert len({meta["filename"] for meta in metas}) == len(metas)
+            found[trial.number] = {meta["filename"]: meta["artifact_id"] for meta in metas}
+    return found
+
+
+def test_the_front_has_its_weights_its_file_and_its_curve(folder: Path, study: optuna.Study) -> None:
+    show_front(folder, study)
+    best = {record.trial: record for record in front(records(study))}
+    found = shown(study)
+    assert found.keys() == best.keys()
+    for number, record in best.items():
+        assert set(found[number]) == {f"{record.arch}.safetensors", f"{record.arch}.toml", CURVE}
+        stored = folder / FOLDER / found[number][f"{record.arch}.toml"]
+        assert stored.read_bytes() == (folder / "archs" / f"{record.arch}.toml").read_bytes()
+
+
+def test_nothing_is_there_twice_and_what_the_folder_lost_comes_back(folder: Path, study: optuna.Study) -> None:
+    show_front(folder, study)
+    before, files = shown(study), sorted(path.name for path in (folder / FOLDER).iterdir())
+    show_front(folder, study)
+    assert shown(study) == before
+    assert sorted(path.name for path in (folder / FOLDER).iterdir()) == files
+    shutil.rmtree(folder / FOLDER)
+    show_front(folder, study)
+    assert shown(study) == before
+    assert sorted(path.name for path in (folder / FOLDER).iterdir()) == files
+
+
+def test_what_a_person_deletes_in_the_dashboard_stays_away(folder: Path, study: optuna.Study) -> None:
+    show_front(folder, study)
+    number, names = next(iter(shown(study).items()))
+    trial = study.get_trials(deepcopy=False)[number]
+    key = f"dashboard:artifacts:{trial._trial_id}:{names[CURVE]}"
+    study._storage.set_study_system_attr(study._study_id, key, "null")
+    (folder / FOLDER / names[CURVE]).unlink()
+    show_front(folder, study)
+    assert CURVE not in shown(study)[number]
+    assert not (folder / FOLDER / names[CURVE]).exists()
+
+
+def test_weights_of_a_retraining_join(folder: Path, study: optuna.Study) -> None:
+    record = front(records(study))[0]
+    show_front(folder, study)
+    (folder / "weights" / f"{record.arch}-seed1.safetensors").write_text("w")
+    show_front(folder, study)
+    assert f"{record.arch}-seed1.safetensors" in shown(study)[record.trial]
+
+
+def test_the_note_has_the_table_and_later_the_test_accuracies(folder: Path, study: optuna.Study) -> None:
+    show_front(folder, study)
+    best, text = front(records(study)), get_note(study)
+    assert "test accuracy" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| [")]
+    assert len(lines) == len(best)
+    for record, line in zip(best, lines, strict=True):
+        assert f"[{record.trial}](/dashboard/studies/1/trials?numbers={record.trial})" in line
+        assert f"{100 * (record.val_accuracy or 0):.2f}%" in line
+        assert (folder / "weights" / f"{record.arch}.safetensors").exists()
+    assert str(folder) in text
+    for record in best:
+        retrained(study, record, (0.89, 0.90, 0.91))
+    show_front(folder, study)
+    assert get_note(study).count("90.00% ± 1.00") == len(best)
+
+
+def test_what_people_write_around_the_note_stays(folder: Path, study: optuna.Study) -> None:
+    save_note(study, "Mine, before any run.")
+    show_front(folder, study)
+    first = get_note(study)
+    assert first.startswith("Mine, before any run.\n\n## a-study: the front")
+    save_note(study, first + "\n\nAnd below.")
+    show_front(folder, study)
+    assert get_note(study) == first + "\n\nAnd below."
+    assert merged("", "## x") == "## x"
+
+
+@pytest.mark.parametrize("curve", [[], [[1, 0.5]], [[1.0, 0.1], [2.0, 0.9], [3.0, 1.0]]])
+def test_the_curve_is_a_picture_with_a_point_an_epoch(curve: list[list[float]]) -> None:
+    record = Record("a" * 12, 0.9, 10, 40, 100, 64, 3, 0.5, 0, 0, "s", curve=curve)
+    root = ET.fromstring(curve_picture(record))
+    (line,) = root.findall("{http://www.w3.org/2000/svg}polyline")
+    points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+    assert len(points) == len(curve)
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
+    assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)
+
+
+def test_a_study_without_a_front_gets_a_note_that_says_so(tmp_path: Path) -> None:
+    study = create_study(open_storage(sqlite_url(tmp_path / "study.db")), "empty", {})
+    show_front(tmp_path, study)
+    assert "No candidate is complete yet." in get_note(study)
+    assert not (tmp_path / FOLDER).exists()
