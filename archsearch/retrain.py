@@ -20,7 +20,8 @@ from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.recipe import Recipe
 from archsearch.storage import Retrained
-from archsearch.train import Trainer, TrainingData
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
 from archsearch.transfer import Encoder
 
 _BATCH = 1000

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.blocks.registry import Value
 from archsearch.checkpoint import Checkpoint
-from archsearch.data import Dataset, DeviceData, augmentation_of, epoch, split
+from archsearch.data import DeviceData, augmentation_of, epoch
 from archsearch.devices import (
     Stopwatch,
     autocast_dtype,
     determinism,
     free_memory,
     out_of_memory,
-    peak_memory,
-    reset_peak,
 )
-from archsearch.errors import InputError, SpecError, TrainingFailed, one_line
+from archsearch.errors import InputError, TrainingFailed
 from archsearch.graphs import Stepper, graphed
 from archsearch.modules import build
 from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate, set_lr
-from archsearch.recipe import AUTO, Recipe
+from archsearch.recipe import Recipe
 from archsearch.step import Step
+from archsearch.training_data import TrainingData
 
 Report = Callable[[int, float], None]
 Start = Callable[[nn.Module], None]
@@ -42,57 +35,6 @@ _STATISTICS = 2048
 _ONE_THREAD_MACS = 2e8
 _DIVERGED = 10.0
 _CORES = torch.get_num_threads()
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Both parts of a dataset on the device, and what a recipe leaves open, chosen from the dataset.
-
-    validation: empty where everything is trained on.
-    """
-
-    dataset: Dataset
-    train: DeviceData
-    validation: DeviceData
-    device: torch.device
-
-    @classmethod
-    def of(cls, dataset: Dataset, seed: int, device: torch.device) -> TrainingData:
-        """Split the train images by the seed, stratified, unless the dataset brings a validation split."""
-        images, labels = dataset.images, dataset.labels
-        if dataset.validation is None:
-            mine, held = split(labels, seed)
-            parts = (images[mine], labels[mine]), (images[held], labels[held])
-        else:
-            parts = (images, labels), dataset.validation
-        train, validation = (DeviceData(x, y, dataset.normalisation, device) for x, y in parts)
-        return cls(dataset, train, validation, device)
-
-    @classmethod
-    def whole(cls, dataset: Dataset, device: torch.device) -> TrainingData:
-        """Train and validation images together, to train on what a search has chosen."""
-        images, labels = dataset.images, dataset.labels
-        if dataset.validation is not None:
-            images, labels = (torch.cat(pair) for pair in zip((images, labels), dataset.validation, strict=True))
-        parts = (images, labels), (images[:0], labels[:0])
-        train, validation = (DeviceData(x, y, dataset.normalisation, device) for x, y in parts)
-        return cls(dataset, train, validation, device)
-
-    def settle(self, recipe: Recipe) -> Recipe:
-        """The recipe with everything that was left open (-1) chosen.
-
-        Batches: a twentieth of the images, as a power of two from 32 to 256. Crops: an eighth of the side,
-        none under 16 pixels: on 8x8 digits a shift of one pixel costs 1 to 4 points of accuracy.
-        """
-        batch, crop, flip = recipe.batch_size, recipe.crop, recipe.flip
-        if batch == AUTO:
-            batch = min(256, max(32, 2 ** round(math.log2(max(1, len(self.train) / 20)))))
-        if crop == AUTO:
-            side = min(self.dataset.input_shape[1:])
-            crop = side // 8 if side >= 16 else 0
-        if flip == AUTO:
-            flip = int(self.dataset.flip)
-        return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip})
 
 
 def fit(
@@ -335,124 +277,3 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData) -> tuple[float, float
             correct += (logits.argmax(1) == labels).sum()
             loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
     return int(correct) / len(data), float(loss) / len(data)
-
-
-class Trainer:
-    """Evaluates candidates for a search, and keeps the last trained module so that it can be saved.
-
-    The seed of a candidate's training comes from the search's seed and the candidate's id alone, so that it
-    does not depend on what was trained before.
-
-    Args:
-        overrides: values of the recipe that hold for every network, whatever its own recipe says.
-        start, checkpoint, compiled: as for `fit`.
-
-    Attributes:
-        usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
-            data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest), peak_memory_bytes.
-        metrics: of the last epoch that was reported, as `fit` gives them.
-    """
-
-    def __init__(
-        self,
-        data: TrainingData,
-        recipe: Recipe,
-        seed: int,
-        threads: int | None = None,
-        deterministic: bool = False,
-        overrides: Mapping[str, Value] | None = None,
-        start: Start | None = None,
-        checkpoint: Checkpoint | None = None,
-        compiled: bool = False,
-    ) -> None:
-        self.data = data
-        self.recipe = recipe
-        self.seed = seed
-        self.threads = threads
-        self.deterministic = deterministic
-        self.overrides = dict(overrides or {})
-        self.start = start
-        self.checkpoint = checkpoint
-        self.compiled = compiled
-        self.module: nn.Module | None = None
-        self.usage: dict[str, float] = {}
-        self.metrics: dict[str, float] = {}
-
-    def __call__(self, arch: Arch, report: Report) -> float:
-        """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
-        curve: list[float] = []
-        clock, watch = time.perf_counter(), Stopwatch(self.data.device)
-        reset_peak(self.data.device)
-        self.module, self.usage, self.metrics = None, {}, {}
-
-        def note(number: int, value: float) -> None:
-            curve.append(value)
-            report(number, value)
-
-        try:
-            self.module = self._fit(arch, note, watch)
-        finally:
-            self.usage = self._used(watch, time.perf_counter() - clock, len(curve))
-        return curve[-1] if curve else math.nan
-
-    def recipe_of(self, arch: Arch) -> Recipe:
-        """What a network is trained with, settled for the data. Raises SpecError."""
-        return self.data.settle(self.recipe.with_values(arch.recipe).with_values(self.overrides))
-
-    def _fit(self, arch: Arch, report: Report, watch: Stopwatch) -> nn.Module:
-        try:
-            recipe = self.recipe_of(arch)
-        except SpecError as error:
-            raise TrainingFailed(str(error)) from None
-        try:
-            return fit(
-                arch,
-                self.data,
-                recipe,
-                self._seed(arch),
-                report,
-                threads=self.threads,
-                deterministic=self.deterministic,
-                watch=watch,
-                start=self.start,
-                checkpoint=self.checkpoint,
-                compiled=self.compiled,
-                metrics=self.metrics,
-            )
-        except InputError as error:  # a searched crop or cutout larger than the images
-            raise TrainingFailed(str(error)) from None
-        except RuntimeError as error:
-            # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
-            raise TrainingFailed(one_line(error)) from error
-
-    def _used(self, watch: Stopwatch, wall: float, epochs: int) -> dict[str, float]:
-        seconds = {"data": 0.0, "step": 0.0, "eval": 0.0, **watch.seconds()}
-        training = seconds["data"] + seconds["step"]
-        return {
-            "images_per_second": round(epochs * len(self.data.train) / training, 1) if epochs and training else 0.0,
-            **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
-            "overhead_seconds": round(wall - sum(seconds.values()), 3),
-            "peak_memory_bytes": peak_memory(self.data.device),
-        }
-
-    def _seed(self, arch: Arch) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.seed}/{arch.id}".encode()).digest()[:4], "big")
-
-    def save(self, path: Path, arch: Arch, **info: Any) -> None:
-        """Write the last trained module as a weights file. Raises OSError."""
-        if self.module is None:
-            raise RuntimeError("nothing was trained yet")
-        mean, std = self.data.dataset.normalisation
-        weights.save(
-            path,
-            self.module,
-            arch,
-            {
-                "dataset": self.data.dataset.name,
-                "seed": self.seed,
-                "recipe": self.recipe_of(arch).to_dict(),
-                "normalisation": {"mean": list(mean), "std": list(std)},
-                "classes": list(self.data.dataset.classes),
-                **info,
-            },
-        )

@@ -37,7 +37,8 @@ from archsearch.search import search
 from archsearch.space import parse_space
 from archsearch.storage import Record, faults, load_study, open_storage
 from archsearch.tables import Reject
-from archsearch.train import Trainer, TrainingData
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
 
 _LAST_WORDS = 5.0
 _BATCH, _EVERY = 200, 0.1

@@ -24,7 +24,8 @@ from archsearch.draft import SAMPLERS
 from archsearch.recipe import Recipe
 from archsearch.search import Result, search
 from archsearch.space import load_space
-from archsearch.train import Trainer, TrainingData
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -27,7 +27,8 @@ from archsearch.data import Dataset
 from archsearch.devices import autocast_dtype, resolve_device
 from archsearch.modules import build
 from archsearch.recipe import Recipe
-from archsearch.train import Trainer, TrainingData
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 

@@ -12,7 +12,8 @@ from torch import nn
 from archsearch.arch import Arch, Part, Stage
 from archsearch.checkpoint import Checkpoint
 from archsearch.recipe import Recipe
-from archsearch.train import TrainingData, fit
+from archsearch.train import fit
+from archsearch.training_data import TrainingData
 
 CPU = torch.device("cpu")
 DROPS = Arch((1, 8, 8), 2, Part("conv", (("width", 8),)), (Stage("basic", 8),), Part("linear", (("dropout", 0.3),)))

@@ -22,7 +22,9 @@ from archsearch.data import augment as module
 from archsearch.data.augment import rotation, warp
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.recipe import Recipe
-from archsearch.train import Trainer, TrainingData, fit
+from archsearch.train import fit
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
 
 CPU = torch.device("cpu")
 seeds = st.integers(0, 2**32)

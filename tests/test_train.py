@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch import Arch, build, load, train
+from archsearch import Arch, build, load, train, trainer
 from archsearch.arch import Part, Stage
 from archsearch.blocks import registry
 from archsearch.cost import LeafCost
@@ -21,7 +21,9 @@ from archsearch.errors import TrainingFailed
 from archsearch.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
 from archsearch.modules import AuxHead
 from archsearch.recipe import Recipe
-from archsearch.train import Trainer, TrainingData, fit
+from archsearch.train import fit
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
 
 CPU = torch.device("cpu")
 
@@ -140,13 +142,13 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
 
 def test_a_training_without_progress_ends_early(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
-    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 0.0))
     assert trained(digits, epochs=5, patience=2)[1] == [0.5, 0.6, 0.6, 0.55]
 
 
 def test_without_patience_every_epoch_is_trained(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2])
-    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 0.0))
     assert len(trained(digits, epochs=4)[1]) == 4
 
 
@@ -220,7 +222,7 @@ def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monk
     def silent(*args: object, **options: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(train, "fit", silent)
+    monkeypatch.setattr(trainer, "fit", silent)
     with pytest.raises(TrainingFailed, match=r"^RuntimeError$"):
         Trainer(digits, Recipe(epochs=1), 0)(SMALL, lambda epoch, value: None)
 
@@ -331,7 +333,7 @@ def test_a_validation_split_of_the_datasets_own_is_kept() -> None:
 
 def test_the_accuracy_is_that_of_the_last_epoch(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.9, 0.3])
-    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 0.0))
     seen: list[tuple[int, float]] = []
     value = Trainer(digits, Recipe(epochs=3), 0)(SMALL, lambda epoch, value: seen.append((epoch, value)))
     assert value == 0.3

@@ -17,7 +17,8 @@ from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.optim import initialise
 from archsearch.recipe import Recipe
-from archsearch.train import TrainingData, fit
+from archsearch.train import fit
+from archsearch.training_data import TrainingData
 from archsearch.transfer import Encoder, encoder, in_our_order
 
 CPU = torch.device("cpu")

@@ -164,7 +164,7 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
     from archsearch.retrain import Plan, default_epochs
-    from archsearch.train import TrainingData
+    from archsearch.training_data import TrainingData
     from archsearch.transfer import encoder
 
     epochs = options["epochs"] or default_epochs(found.recipe.epochs)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from archsearch.data import Dataset
-    from archsearch.train import TrainingData
+    from archsearch.training_data import TrainingData
     from archsearch.worker import Job
 
 EPOCHS, DIGITS_EPOCHS = 20, 5
@@ -148,7 +148,7 @@ def plan_of(
     """Look at the data, which are not kept."""
     import torch
 
-    from archsearch.train import TrainingData
+    from archsearch.training_data import TrainingData
 
     data = TrainingData.of(dataset, options["seed"], torch.device("cpu"))
     head = f"archsearch: {_what(options['dataset'], data)}; space {space.name}, {budget.words}; {device}"
