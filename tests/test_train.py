@@ -140,13 +140,13 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
 
 def test_a_training_without_progress_ends_early(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
-    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 1.0))
     assert trained(digits, epochs=5, patience=2)[1] == [0.5, 0.6, 0.6, 0.55]
 
 
 def test_without_patience_every_epoch_is_trained(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2])
-    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 1.0))
     assert len(trained(digits, epochs=4)[1]) == 4
 
 
@@ -331,7 +331,7 @@ def test_a_validation_split_of_the_datasets_own_is_kept() -> None:
 
 def test_the_accuracy_is_that_of_the_last_epoch(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.9, 0.3])
-    monkeypatch.setattr(train, "accuracy", lambda module, data: next(values))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 1.0))
     seen: list[tuple[int, float]] = []
     value = Trainer(digits, Recipe(epochs=3), 0)(SMALL, lambda epoch, value: seen.append((epoch, value)))
     assert value == 0.3
