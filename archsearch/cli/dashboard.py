@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from archsearch.cli.options import out_option, study_folder
+from archsearch.cli.options import out_option, storage_option, study_folder
 from archsearch.errors import InputError
 
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--storage", help="Optuna storage URL, instead of a STUDY in a folder.")
+@storage_option(default="that of STUDY")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on.")
 @out_option
@@ -21,14 +21,14 @@ def dashboard(study: str | None, storage: str | None, host: str, port: int, out:
     """Open STUDY (its folder, or its name in OUT) or a storage in the Optuna dashboard."""
     from optuna_dashboard import wsgi
 
-    from archsearch.storage import faults, hide_password, open_storage, sqlite_url
+    from archsearch.patience import Waiter, hide_password
+    from archsearch.storage import connect, sqlite_url
 
     if (study is None) == (storage is None):
         raise InputError("give either a STUDY or --storage URL")
     url = storage or sqlite_url(study_folder(str(study), out) / "study.db")
-    with faults(url):
-        app = wsgi(open_storage(url))
-        _serve(app, host, port, hide_password(url))
+    app = Waiter(url, patience=0).attempt(lambda: wsgi(connect(url)))
+    _serve(app, host, port, hide_password(url))
 
 
 def _serve(app: Any, host: str, port: int, what: str) -> None:
