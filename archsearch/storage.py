@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import weakref
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -132,6 +133,7 @@ def _reason(kind: str, error: Exception) -> str:
 
 def _database(url: str) -> RDBStorage:
     storage = RDBStorage(url, engine_kwargs={"connect_args": _connect_args(url)})
+    weakref.finalize(storage, storage.engine.dispose)  # a driver may warn of connections that nobody has closed
     if _is_sqlite(url):
         sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
         with storage.engine.connect() as connection:

@@ -286,6 +286,7 @@ class Supervisor:
         for trial in [trial for worker in self.workers for trial in self._held(worker)]:
             withdraw(self.board.study, trial._trial_id)
         self.workers = []
+        take_from_the_dead(self.board)
         self._read()
 
     def _drain(self, worker: _Worker) -> None:
