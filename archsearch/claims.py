@@ -14,6 +14,7 @@ import os
 import platform
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,16 +23,18 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.budget import Verdict
+from archsearch.errors import StudyError
+from archsearch.patience import waiter_of
 from archsearch.rungs import CURVE, SIZE
 from archsearch.storage import FATE, RESULT, STATES, Record, record_of, status
 
 ATTEMPTS = 3
 BEAT, STALE = 15.0, 90.0
-_LEASE = "lease"
+_LEASE, _TOKEN = "lease", "claim"
 
 
 def machine() -> str:
@@ -60,11 +63,15 @@ class Seat:
 
 @dataclass(frozen=True)
 class Claim:
-    """A running trial of this worker's, and the bytes that its training may take on the device."""
+    """A running trial of this worker's, and the bytes that its training may take on the device.
+
+    `token` is in the trial too: the storage may have made several of one claim, when its answer was lost on the way.
+    """
 
     trial_id: int
     number: int
     memory: float = 0.0
+    token: str = ""
 
 
 class Board:
@@ -72,6 +79,7 @@ class Board:
 
     Attributes:
         history: every record, by trial number.
+        workers: who made it, by the record's trial number.
         running: claims that nobody has closed.
     """
 
@@ -81,6 +89,7 @@ class Board:
         self._lost: dict[str, FrozenTrial] = {}
         self._leases: dict[int, tuple[int, float]] = {}
         self.history: list[Record] = []
+        self.workers: dict[int, str] = {}
         self.read()
 
     def read(self) -> None:
@@ -103,7 +112,10 @@ class Board:
         self._closed.add(trial.number)
         if state == "lost":
             self._lost[trial.user_attrs["arch"]] = trial
-        return [record_of(trial)] if state in STATES else []
+        if state not in STATES:
+            return []
+        self.workers[trial.number] = str(trial.user_attrs.get("worker"))
+        return [record_of(trial)]
 
     @property
     def finished(self) -> list[FrozenTrial]:
@@ -129,14 +141,17 @@ class Board:
         return [trial for arch, trial in self._lost.items() if arch not in held]
 
     def stale(self) -> list[FrozenTrial]:
-        """Claims whose lease has rested for longer than `STALE` seconds of this process's clock."""
-        now = time.monotonic()
+        """Claims whose lease has rested for longer than `STALE` seconds of this process's clock.
+
+        While the storage was away nobody could count: the seconds begin again when it is back.
+        """
+        now, back = time.monotonic(), waiter_of(self.study._storage).disturbed
         seen, self._leases = self._leases, {}
         for trial in self.running:
             lease = trial.user_attrs.get(_LEASE, 0)
             before = seen.get(trial.number, (lease, now))
             self._leases[trial.number] = before if before[0] == lease else (lease, now)
-        return [trial for trial in self.running if now - self._leases[trial.number][1] > STALE]
+        return [trial for trial in self.running if now - max(back, self._leases[trial.number][1]) > STALE]
 
     def of_dead_processes(self) -> list[FrozenTrial]:
         """Claims of processes of this machine that are no more."""
@@ -147,6 +162,13 @@ class Board:
         others = [trial.user_attrs for trial in self.running if trial.number < number]
         used = [attrs["memory"] for attrs in others if seat.device and attrs.get("device") == seat.device]
         return not used or sum(used) + memory <= seat.room
+
+    def settle(self, claim: Claim) -> Claim:
+        """The claim as the storage has it: the lowest of those that lost answers have made; others are withdrawn."""
+        mine = [trial for trial in self.running if trial.user_attrs.get(_TOKEN) == claim.token]
+        for trial in mine[1:]:
+            withdraw(self.study, trial._trial_id)
+        return replace(claim, trial_id=mine[0]._trial_id, number=mine[0].number) if mine else claim
 
     def stands(self, claim: Claim, arch: str, total: int, seat: Seat) -> str:
         """Empty if a claim stands; `taken`, `full` or `crowded` if lower numbers are in its way. Read first."""
@@ -184,7 +206,8 @@ def make_claim(
     memory: float = 0.0,
 ) -> Claim:
     """Add a running trial with everything that is known before its training. Whether it stands is not asked."""
-    attrs = {**record.proposal, SIZE: record.params, "worker": seat.name, "attempt": attempt, _LEASE: 0}
+    token = uuid.uuid4().hex
+    attrs = {**record.proposal, SIZE: record.params, "worker": seat.name, "attempt": attempt, _LEASE: 0, _TOKEN: token}
     if seat.device:
         attrs |= {"device": seat.device, "memory": memory}
     excess = {check.name: check.value / check.limit - 1 for check in verdict.limits}
@@ -198,7 +221,7 @@ def make_claim(
         constraints=excess,
     )
     trial_id = study._storage.create_new_trial(study._study_id, template_trial=trial)
-    return Claim(trial_id, study._storage.get_trial_number_from_id(trial_id), memory)
+    return Claim(trial_id, study._storage.get_trial_number_from_id(trial_id), memory, token)
 
 
 def note_curve(study: optuna.Study, claim: Claim, curve: Sequence[Sequence[float]]) -> None:
@@ -237,13 +260,18 @@ def _close(
     state: TrialState = TrialState.FAIL,
     values: Sequence[float] | None = None,
 ) -> bool:
-    """Write attributes, then the state, which makes them final; False if somebody closed the trial before."""
+    """Write attributes, then the state, which makes them final; False if somebody else closed the trial before."""
     try:
         _set(study, trial_id, attrs)
-        study._storage.set_trial_state_values(trial_id, state, values)
+        return study._storage.set_trial_state_values(trial_id, state, values)
     except UpdateFinishedTrialError:
-        return False
-    return True
+        return _is_closed_so(study._storage.get_trial(trial_id), attrs, state)
+
+
+def _is_closed_so(trial: FrozenTrial, attrs: Mapping[str, Any], state: TrialState) -> bool:
+    """Whether the trial was closed by just these words: they were said before, and the answer was lost on the way."""
+    found = {name: value for name, value in trial.user_attrs.items() if name in (*attrs, FATE)}
+    return trial.state == state and found == dict(attrs)
 
 
 def _set(study: optuna.Study, trial_id: int, attrs: Mapping[str, Any]) -> None:
@@ -260,8 +288,8 @@ def beating(study: optuna.Study, claim: Claim, every: float = BEAT) -> Iterator[
         lease = 0
         while not ended.wait(every):
             lease += 1
-            # Declared lost, or the storage is away for a while: both show when the training is over.
-            with suppress(UpdateFinishedTrialError, StorageInternalError):
+            # Declared lost, or the storage is away for too long: both show when the training is over.
+            with suppress(UpdateFinishedTrialError, StudyError):
                 _set(study, claim.trial_id, {_LEASE: lease})
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)

@@ -57,6 +57,9 @@ class Observer:
     def lost(self, arch: str, reason: str) -> None:
         """The worker that trained this candidate is gone: somebody will train it again."""
 
+    def outage(self, line: str) -> None:
+        """The study's storage is away: everybody waits for it."""
+
     def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
         """A candidate is finished but not yet in the study: the time to save what must be there with it."""
 

@@ -222,8 +222,9 @@ class Loop:
             candidate.attempt,
             bytes_needed,
         )
-        self.draft.own(claim.number)
         self.board.read()
+        claim = self.board.settle(claim)
+        self.draft.own(claim.number)
         return claim
 
     def _undo(self, candidate: Candidate, obstacle: str) -> None:

@@ -81,7 +81,7 @@ class RunFolder(Observer):
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """Everything again, with the new candidate."""
         self._write(history, counts)
-        self._drop_weights(history)
+        drop_weights(self.folder, history)
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         """The last counts."""
@@ -101,12 +101,25 @@ class RunFolder(Observer):
     def _write_about(self, counts: Counts) -> None:
         write_text(self.folder / "run.json", json.dumps({**self.about, "counts": asdict(counts)}, indent=2) + "\n")
 
-    def _drop_weights(self, history: Sequence[Record]) -> None:
-        keep = {record.arch for record in tables.front(history)}
-        known = {record.arch for record in history}
-        for path in (self.folder / "weights").glob("*.safetensors"):
-            if path.stem in known - keep:
-                path.unlink()
+
+class FrontWeights(Observer):
+    """Drops weights that left the front, and does nothing else: for a folder without tables."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """What the new candidate beats may go."""
+        drop_weights(self.folder, history)
+
+
+def drop_weights(folder: Path, history: Sequence[Record]) -> None:
+    """Remove the weights of candidates that are not on the front; other files stay."""
+    keep = {record.arch for record in tables.front(history)}
+    known = {record.arch for record in history}
+    for path in (folder / "weights").glob("*.safetensors"):
+        if path.stem in known - keep:
+            path.unlink(missing_ok=True)
 
 
 def write_tables(folder: Path, history: Sequence[Record], budget: Budget, retrained: Sequence[Retrained] = ()) -> None:

@@ -7,26 +7,34 @@ attributes hold the candidate's id, cost and history; the study's hold what rebu
 from __future__ import annotations
 
 import json
-import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import weakref
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import StudyError
-from archsearch.rungs import CURVE
+from archsearch.patience import PATIENCE, PatientStorage, Waiter, hide_password
+from archsearch.rungs import CURVE, Rungs
 
 METRICS = ["val_accuracy", "params"]
+DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+FORMAT = 2
+"""Of what a study carries: 1 had no terms."""
 _CONFIG = "archsearch"
-_REFERENCES = "references"
+_POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgresql+psycopg2:")
+_LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 60_000}
+_FORMAT, _TERMS, _REFERENCES = "format", "terms", "references"
 _RETRAINED = "retrained:"
+_EXTRAS = ("postgresql", "mysql", "grpc")
 STATES = {
     "complete": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
@@ -106,39 +114,75 @@ def sqlite_url(path: Path) -> str:
     return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
-def hide_password(text: str) -> str:
-    """A URL, or a text with URLs, without their passwords."""
-    in_front = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
-    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1***", in_front, flags=re.IGNORECASE)
+def open_storage(url: str, *, wait: bool = False) -> BaseStorage:
+    """Open (or create) a storage that waits while its database is away: an Optuna URL, `journal:FILE`, `grpc://HOST:PORT`.
 
-
-@contextmanager
-def faults(url: str) -> Iterator[None]:
-    """Turn the database's own errors into a StudyError of one line, without the URL's password."""
-    try:
-        yield
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        raise StudyError(f"study storage {hide_password(url)}: {hide_password(reason)}") from None
-
-
-def open_storage(url: str) -> RDBStorage:
-    """Open (or create) a storage. SQLite gets a write-ahead log, which readers do not block.
+    With `wait` it waits for the first connection too.
 
     Raises:
         StudyError: no such database, no database at all, or no permission.
     """
-    with faults(url):
-        try:
-            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if _is_sqlite(url) else {})
-        except (ImportError, ValueError) as error:
-            raise StudyError(f"study storage {hide_password(url)}: {hide_password(str(error))}") from None
-        if _is_sqlite(url):
-            sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
-            with storage.engine.connect() as connection:
-                _pragmas(connection.connection.dbapi_connection, None)
-        return storage
+    waiter = Waiter(url, PATIENCE if wait else 0.0)
+    inner = waiter.attempt(lambda: connect(url))
+    waiter.patience = PATIENCE
+    return PatientStorage(optuna.storages.get_storage(inner), waiter)
+
+
+def connect(url: str) -> BaseStorage:
+    """A storage as Optuna opens it. SQLite gets a write-ahead log, which readers do not block.
+
+    Raises:
+        StudyError: the URL makes no sense, or its driver is not installed.
+        Exception: whatever the database says, in its own words.
+    """
+    kind, _, place = url.partition(":")
+    try:
+        if kind == "journal":
+            return _journal(place)
+        return _proxy(place) if kind == "grpc" else _database(url)
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
+
+
+def _reason(kind: str, error: Exception) -> str:
+    missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+    if isinstance(missing, ModuleNotFoundError):
+        extra = next((f": pip install 'archsearch[{name}]'" for name in _EXTRAS if kind.startswith(name)), "")
+        return f"needs the package {missing.name}{extra}"
+    return hide_password(str(getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]))
+
+
+def _database(url: str) -> RDBStorage:
+    storage = RDBStorage(url, engine_kwargs={"connect_args": _connect_args(url)})
+    weakref.finalize(storage, storage.engine.dispose)  # a driver may warn of connections that nobody has closed
+    if _is_sqlite(url):
+        sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
+        with storage.engine.connect() as connection:
+            _pragmas(connection.connection.dbapi_connection, None)
+    return storage
+
+
+def _connect_args(url: str) -> dict[str, int]:
+    """How long to wait for a lock, or for a host that does not answer."""
+    if _is_sqlite(url):
+        return {"timeout": 60}
+    return {name: n for name, n in _LIBPQ.items() if name not in url} if url.startswith(_POSTGRESQL) else {}
+
+
+def _journal(path: str) -> BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(path))
+
+
+def _proxy(place: str) -> BaseStorage:
+    address = urlsplit(place)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        proxy = optuna.storages.GrpcStorageProxy(host=address.hostname or "localhost", port=address.port or 13000)
+    proxy.get_all_studies()  # it connects with the first question
+    return proxy
 
 
 def _is_sqlite(url: str) -> bool:
@@ -150,19 +194,27 @@ def _pragmas(connection: Any, record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def create_study(storage: RDBStorage, name: str, config: Mapping[str, Any]) -> optuna.Study:
+def create_study(storage: BaseStorage, name: str, config: Mapping[str, Any], *, resume: bool = False) -> optuna.Study:
     """A new study for (val_accuracy up, params down) that carries `config` (plain values).
+
+    With `resume` it may exist, if whoever made it was killed before it carried anything.
 
     Raises:
         StudyError: a study of this name exists.
     """
     try:
-        study = optuna.create_study(study_name=name, storage=storage, directions=["maximize", "minimize"])
+        study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=resume)
     except optuna.exceptions.DuplicatedStudyError:
         raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
     name_metrics(study)
-    study.set_user_attr(_CONFIG, json.dumps(config))
+    study.set_user_attr(_CONFIG, json.dumps({_FORMAT: FORMAT, **config}))
     return study
+
+
+def is_empty(storage: BaseStorage, name: str) -> bool:
+    """Whether a study carries nothing and has no trials: its maker was killed while it made it."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    return study.directions == DIRECTIONS and _CONFIG not in study.user_attrs and not study.get_trials(deepcopy=False)
 
 
 def name_metrics(study: optuna.Study) -> None:
@@ -172,20 +224,53 @@ def name_metrics(study: optuna.Study) -> None:
         study.set_metric_names(METRICS)
 
 
-def load_study(storage: RDBStorage, name: str) -> tuple[optuna.Study, dict[str, Any]]:
+def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, dict[str, Any]]:
     """An existing study and the config it carries.
 
     Raises:
-        StudyError: no study of this name, or one that archsearch did not make.
+        StudyError: no study of this name, one that archsearch did not make, or a newer archsearch made.
     """
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         raise StudyError(f"there is no study {name!r} in this storage") from None
-    config = study.user_attrs.get(_CONFIG)
-    if config is None:
+    carried = study.user_attrs.get(_CONFIG)
+    if carried is None:
         raise StudyError(f"study {name!r} was not made by archsearch")
-    return study, json.loads(config)
+    config = json.loads(carried)
+    version = config.pop(_FORMAT, 1)
+    if version > FORMAT:
+        raise StudyError(
+            f"study {name!r} has format {version}, of a newer archsearch; this one reads up to {FORMAT}: upgrade it"
+        )
+    return study, config
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all workers of a study go by and a resumed run may change.
+
+    `trials`: the total; `sampler`: who proposes; `rungs`: who goes on, None: everybody; `dataset`: as `run` was told.
+    """
+
+    trials: int
+    sampler: str
+    rungs: Rungs | None
+    dataset: str
+
+
+def set_terms(study: optuna.Study, terms: Terms) -> None:
+    """Let the study carry these terms, for workers that join from now on."""
+    study.set_user_attr(_TERMS, json.dumps(asdict(terms)))
+
+
+def terms_of(study: optuna.Study) -> Terms:
+    """The terms of the last `run`. Raises StudyError if there was none since format 2."""
+    carried = study.user_attrs.get(_TERMS)
+    if carried is None:
+        raise StudyError(f"study {study.study_name!r} was made by an older archsearch: `run --resume` it first")
+    values = json.loads(carried)
+    return Terms(**{**values, "rungs": values["rungs"] and Rungs(**values["rungs"])})
 
 
 def status(trial: FrozenTrial) -> str | None:
@@ -242,15 +327,13 @@ def stored_retrained(study: optuna.Study) -> list[Retrained]:
     return sorted(rows, key=lambda row: (row.arch, row.seed))
 
 
-def study_names(storage: RDBStorage) -> list[str]:
+def study_names(storage: BaseStorage) -> list[str]:
     """The studies of a storage."""
     return optuna.get_all_study_names(storage)
 
 
 def open_existing(folder: Path) -> tuple[optuna.Study, dict[str, Any]]:
     """The study in a results folder, and its config. Raises StudyError."""
-    url = sqlite_url(folder / "study.db")
-    with faults(url):
-        storage = open_storage(url)
-        found = study_names(storage)
-        return load_study(storage, folder.name if folder.name in found or len(found) != 1 else found[0])
+    storage = open_storage(sqlite_url(folder / "study.db"))
+    found = study_names(storage)
+    return load_study(storage, folder.name if folder.name in found or len(found) != 1 else found[0])

@@ -19,6 +19,7 @@ from archsearch.errors import ArchsearchError
 from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
 from archsearch.loop import KEPT_REJECTS, MAX_FAILURES
+from archsearch.patience import waiter_of
 from archsearch.search import Result, take_from_the_dead
 from archsearch.storage import Record, stored_references
 from archsearch.tables import Reject
@@ -26,6 +27,7 @@ from archsearch.worker import Job, work
 
 _IDLE_DEATHS = 3
 _PATIENCE = 5.0
+_LOOK_EVERY, _AGAIN = 5.0, 60.0
 _ENDS = ("failures", "trials", "timeout", "exhausted")
 
 
@@ -88,6 +90,7 @@ class Supervisor:
         observers: told what every worker does, in this process.
         counts: of an earlier run of the study, to go on from.
         reference: told of every reference network that was trained or failed.
+        others: whether observers are told of candidates that workers elsewhere have finished.
     """
 
     def __init__(
@@ -97,9 +100,14 @@ class Supervisor:
         observers: Sequence[Observer],
         counts: Counts | None = None,
         reference: Callable[[Record, Sequence[Record]], None] = lambda record, every: None,
+        *,
+        others: bool = True,
     ) -> None:
-        self.jobs, self.observers, self.reference = jobs, observers, reference
+        self.jobs, self.observers, self.reference, self.others = jobs, observers, reference, others
         self.board = Board(study)
+        self.waiter = waiter_of(study._storage)
+        self.waiter.told = self._outage
+        self.looked, self.complained = time.monotonic(), float("-inf")
         take_from_the_dead(self.board)
         self.history: Sequence[Record] = self.board.history
         self.told = {record.trial for record in self.history}
@@ -133,13 +141,24 @@ class Supervisor:
         return next(reason for reason in _ENDS if reason in self.reasons)
 
     def _read(self) -> None:
-        """Take in what the study has by now, but of a local worker's records only those that it has told of."""
+        """Take in what the study has by now, but of local workers' records only those that they have told of."""
         self.board.read()
+        self.looked = time.monotonic()
         local = {worker.name for worker in self.workers}
-        mine = {t.number for t in self.board.trials if t.user_attrs.get("worker") in local} - self.told
-        self.history = [record for record in self.board.history if record.trial not in mine]
+        for record in [record for record in self.board.history if record.trial not in self.told]:
+            if self.board.workers[record.trial] not in local:
+                self._take_in(record, tell=self.others)
+
+    def _take_in(self, record: Record, *, tell: bool = True) -> None:
+        if record.trial in self.told:
+            return
+        self.failures = self.failures + 1 if record.state == "failed" else 0
+        self.told.add(record.trial)
+        self.history = [known for known in self.board.history if known.trial in self.told]
         self.counts.trained = trained(self.history)
         self.counts.failed = len(self.history) - self.counts.trained
+        if tell:
+            self._tell(lambda observer: observer.finished(record, self.history, self.counts))
 
     def _start(self, job: Job) -> _Worker:
         context = context_of_workers()
@@ -150,8 +169,12 @@ class Supervisor:
         return _Worker(job, process, mine)
 
     def _listen(self) -> None:
-        """Wait for news of any worker and deal with it."""
-        ready = set(wait([w.connection for w in self.workers] + [w.process.sentinel for w in self.workers]))
+        """Wait for news of any worker and deal with it; now and then look for what workers elsewhere did."""
+        ready = set(
+            wait([w.connection for w in self.workers] + [w.process.sentinel for w in self.workers], _LOOK_EVERY)
+        )
+        if time.monotonic() - self.looked > _LOOK_EVERY:
+            self._read()
         for worker in list(self.workers):
             if worker.connection in ready:
                 self._hear(worker)
@@ -191,10 +214,18 @@ class Supervisor:
         self._finished(record)
 
     def _finished(self, record: Record) -> None:
-        self.failures = self.failures + 1 if record.state == "failed" else 0
-        self.told.add(record.trial)
+        self.board.read()
+        self._take_in(record)
         self._read()
-        self._tell(lambda observer: observer.finished(record, self.history, self.counts))
+
+    def _on_outage(self, worker: _Worker, line: str) -> None:
+        self._outage(line)
+
+    def _outage(self, line: str) -> None:
+        """Every process notices that the storage is away; one line says so."""
+        if time.monotonic() - self.complained > _AGAIN:
+            self.complained = time.monotonic()
+            self._tell(lambda observer: observer.outage(line))
 
     def _on_reference(self, worker: _Worker, record: Record) -> None:
         self.reference(record, stored_references(self.board.study))
@@ -250,10 +281,12 @@ class Supervisor:
             worker.process.join()
         for worker in self.workers:
             self._drain(worker)
+        self.waiter.patience = min(self.waiter.patience, _PATIENCE)
         self.board.read()
         for trial in [trial for worker in self.workers for trial in self._held(worker)]:
             withdraw(self.board.study, trial._trial_id)
         self.workers = []
+        take_from_the_dead(self.board)
         self._read()
 
     def _drain(self, worker: _Worker) -> None:

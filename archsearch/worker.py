@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import optuna
 import torch
@@ -24,18 +25,18 @@ from archsearch import references
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.claims import Seat
-from archsearch.data import load_dataset
+from archsearch.data import Dataset, load_dataset
 from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.measure import Evaluate, Report, train_references
 from archsearch.memory import SHARE, training_bytes
+from archsearch.patience import hide_password, waiter_of
 from archsearch.recipe import Recipe
 from archsearch.report import CandidateFiles
-from archsearch.rungs import Rungs
 from archsearch.search import search
 from archsearch.space import parse_space
-from archsearch.storage import Record, faults, load_study, open_storage
+from archsearch.storage import Record, load_study, open_storage, terms_of
 from archsearch.tables import Reject
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -46,10 +47,10 @@ _BATCH, _EVERY = 200, 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process needs beside the study, which carries space, budget, recipe and seed.
+    """What a worker process needs beside the study, which carries all that its workers have in common.
 
     `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
-    `shared`: others train on the same device, so its memory is looked after.
+    `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
     """
 
     url: str
@@ -58,12 +59,8 @@ class Job:
     dataset: str
     data_dir: Path
     device: str
-    trials: int
-    sampler: str = "pareto"
-    rungs: Rungs | None = None
     timeout: float | None = None
     threads: int | None = None
-    deterministic: bool = False
     references: bool = False
     rejected: tuple[str, ...] = ()
     index: int = 0
@@ -76,6 +73,7 @@ class Messages(Observer):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._gone = False
+        self._lock = threading.Lock()
         self._told = Counts()
         self._rejects: list[Reject] = []
         self._clock = 0.0
@@ -114,14 +112,15 @@ class Messages(Observer):
         Raises:
             KeyboardInterrupt: the parent is gone.
         """
-        if self._gone:
-            return
-        self._gone = True
-        try:
-            self._connection.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            raise KeyboardInterrupt from None
-        self._gone = False
+        with self._lock:  # the lease's thread may have something to say, too
+            if self._gone:
+                return
+            self._gone = True
+            try:
+                self._connection.send(message)
+            except (BrokenPipeError, ConnectionResetError):
+                raise KeyboardInterrupt from None
+            self._gone = False
 
     def _send_counts(self, counts: Counts) -> None:
         self.send("checked", difference(counts, self._told), self._rejects)
@@ -137,20 +136,19 @@ def difference(new: Counts, old: Counts) -> Counts:
 
 def work(connection: Connection, job: Job) -> None:
     """The main function of a worker process. Its last message is `ended` with a reason, or `error`."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
     last: tuple[str, object]
     try:
-        with faults(job.url):
-            last = "ended", _search(Messages(connection), job)
+        last = "ended", _search(Messages(connection), job)
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001  the parent raises it
         if not isinstance(error, (ArchsearchError, OSError)):
-            error.add_note("in a worker process:\n" + traceback.format_exc())
+            error.add_note("in a worker process:\n" + hide_password(traceback.format_exc()))
         last = "error", error
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word
@@ -170,14 +168,17 @@ def _die_with_parent(connection: Connection) -> None:
 
 
 def _search(messages: Messages, job: Job) -> str:
-    study, config = load_study(open_storage(job.url), job.study)
-    wanted = config["dataset"]
-    dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=wanted["image_size"])
-    if dataset.fingerprint != wanted["fingerprint"]:
-        raise StudyError(f"dataset {job.dataset!r} is not the one that study {job.study!r} was made with")
+    storage = open_storage(job.url, wait=True)
+    waiter_of(storage).told = lambda line: messages.send("outage", line)
+    study, config = load_study(storage, job.study)
+    terms = terms_of(study)
+    dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=config["dataset"]["image_size"])
+    check_dataset(dataset, job.dataset, study.study_name, config)
     data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
     recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
-    trainer = Trainer(data, recipe, config["seed"], threads=job.threads, deterministic=job.deterministic)
+    trainer = Trainer(
+        data, recipe, config["seed"], threads=job.threads, deterministic=config.get("deterministic", False)
+    )
 
     def save(path: Path, arch: Arch, record: Record) -> None:
         trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
@@ -193,10 +194,10 @@ def _search(messages: Messages, job: Job) -> str:
         input_shape=shape,
         classes=config["classes"],
         budget=budget,
-        trials=job.trials,
+        trials=terms.trials,
         seed=config["seed"],
-        sampler=job.sampler,
-        rungs=job.rungs,
+        sampler=terms.sampler,
+        rungs=terms.rungs,
         timeout=job.timeout,
         study=study,
         rejected=job.rejected,
@@ -205,6 +206,16 @@ def _search(messages: Messages, job: Job) -> str:
         memory=predictor(data, recipe),
     )
     return result.reason
+
+
+def check_dataset(dataset: Dataset, spec: str, study: str, config: Mapping[str, Any]) -> None:
+    """Refuse other data than the study's. Raises StudyError with both fingerprints."""
+    wanted = config["dataset"]["fingerprint"]
+    if dataset.fingerprint != wanted:
+        raise StudyError(
+            f"dataset {spec!r} has fingerprint {dataset.fingerprint}, study {study!r} was made with {wanted}:"
+            " give --dataset, --data-dir the same images"
+        )
 
 
 def seat(index: int, device: torch.device | None) -> Seat:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from postgres import Postgres, binaries
 
 from archsearch.cli import _run, main
 
@@ -69,12 +71,14 @@ class Answer:
 class Process:
     """`archsearch ARGS` in a process of its own, forked from one that has imported everything."""
 
-    def __init__(self, args: list[str], cwd: Path, log: Path, terminal: str = "") -> None:
+    def __init__(
+        self, args: list[str], cwd: Path, log: Path, terminal: str = "", environment: dict[str, str] | None = None
+    ) -> None:
         log.mkdir(parents=True, exist_ok=True)
         self.log = log
         self.args = args
         context = multiprocessing.get_context("forkserver")
-        self.process = context.Process(target=_child, args=(args, str(cwd), str(log), terminal))
+        self.process = context.Process(target=_child, args=(args, str(cwd), str(log), terminal, environment or {}))
         self.process.start()
 
     def lines(self) -> list[str]:
@@ -97,14 +101,14 @@ class Process:
         return Answer(status, *texts)
 
 
-def _child(args: list[str], cwd: str, log: str, terminal: str) -> None:
+def _child(args: list[str], cwd: str, log: str, terminal: str, environment: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     sys.path.insert(0, cwd)
     for number, name in ((1, "out"), (2, "err")):
         flags = os.O_RDWR | (0 if terminal else os.O_CREAT | os.O_APPEND)
         os.dup2(os.open(terminal or str(Path(log) / name), flags, 0o666), number)
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | environment)
     # Its workers come from the process that it comes from, too: a second one would import everything again.
     server = multiprocessing.forkserver
     server.ensure_running = server._forkserver.ensure_running = lambda: None
@@ -124,17 +128,27 @@ def _preloaded() -> None:
 
 @pytest.fixture
 def start(_preloaded: None, work: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Process]]:
-    """`start(*args)` starts `archsearch` in `work`; what still runs at the end of the test is killed."""
+    """`start(*args)` starts `archsearch` in `work` or `cwd`; what still runs at the end of the test is killed."""
     started: list[Process] = []
 
-    def begin(*args: str, terminal: str = "") -> Process:
-        started.append(Process([*args], work, tmp_path_factory.mktemp("log"), terminal))
+    def begin(*args: str, terminal: str = "", cwd: Path = work, environment: dict[str, str] | None = None) -> Process:
+        started.append(Process([*args], cwd, tmp_path_factory.mktemp("log"), terminal, environment))
         return started[-1]
 
     yield begin
     for process in started:
         process.process.kill()
         process.process.join()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this session's own. Without one its tests are skipped; on CI that is a failure."""
+    if binaries() is None:
+        reason = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with Postgres(Path(tempfile.gettempdir())) as server:
+        yield server
 
 
 @pytest.fixture

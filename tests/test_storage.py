@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 from archsearch.budget import LimitCheck, Verdict
 from archsearch.claims import Seat, finish, make_claim
 from archsearch.errors import StudyError
+from archsearch.patience import hide_password
 from archsearch.storage import (
     Record,
     create_study,
-    hide_password,
     load_study,
     open_existing,
     open_storage,

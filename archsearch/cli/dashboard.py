@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from archsearch.cli.options import out_option, study_folder
+from archsearch.cli.options import out_option, storage_option, study_folder
 from archsearch.errors import InputError
 
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--storage", help="Optuna storage URL, instead of a STUDY in a folder.")
+@storage_option(default="that of STUDY")
 @click.option(
     "--artifacts",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -28,7 +28,8 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     from optuna_dashboard import wsgi
 
     from archsearch.artifacts import FOLDER
-    from archsearch.storage import faults, hide_password, open_storage, sqlite_url
+    from archsearch.patience import Waiter, hide_password
+    from archsearch.storage import connect, sqlite_url
 
     if (study is None) == (storage is None):
         raise InputError("give either a STUDY or --storage URL")
@@ -36,9 +37,8 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     url = storage or sqlite_url(Path(folder or "") / "study.db")
     place = artifacts or (folder / FOLDER if folder else None)
     store = FileSystemArtifactStore(str(place)) if place and place.is_dir() else None
-    with faults(url):
-        app = wsgi(open_storage(url), artifact_store=store)
-        _serve(app, host, port, hide_password(url))
+    app = Waiter(url, patience=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
+    _serve(app, host, port, hide_password(url))
 
 
 def _serve(app: Any, host: str, port: int, what: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch.cli.evaluate import split_seed
-from archsearch.cli.options import BYTES, data_options, one_record, out_option, study_folder
+from archsearch.cli.options import BYTES, data_options, one_record, opened_study, out_option, storage_option
 from archsearch.errors import InputError
 from archsearch.units import format_bytes, format_count
 
@@ -62,6 +62,7 @@ class Order:
     help="Validation images on which outputs are compared.",
 )  # fmt: skip
 @data_options
+@storage_option()
 @out_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: path, bytes, max_abs_diff, accuracy.")
 def export(source: str, arch: str | None, **options: Any) -> None:
@@ -112,7 +113,7 @@ def _dtype(dtype: str | None, quantize: str | None) -> str:
 def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
     given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
     if arch is not None:
-        return _from_study(study_folder(source, options["out"]), arch, options["weights"], given)
+        return _from_study(opened_study(source, options["out"], options["storage"]), arch, options["weights"], given)
     path = Path(source)
     if not path.is_file():
         raise InputError(f"{source}: no weights file; to export from a study give its candidate's ARCH too")
@@ -122,11 +123,11 @@ def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
     return Order(path, home / "export", **given)
 
 
-def _from_study(folder: Path, arch: str, weights: Path | None, given: Mapping[str, Any]) -> Order:
-    from archsearch.storage import open_existing, records, stored_retrained
+def _from_study(opened: tuple[Path, Any, dict[str, Any]], arch: str, weights: Path | None, given: Any) -> Order:
+    from archsearch.storage import records, stored_retrained
     from archsearch.tables import tested
 
-    study, config = open_existing(folder)
+    folder, study, config = opened
     found = tested(stored_retrained(study))
     record = one_record(records(study), arch, folder)
     data = config["dataset"]

@@ -26,7 +26,7 @@ class Lines(Observer):
 
     def __init__(self, trials: int, epochs: int) -> None:
         self.trials, self.epochs = trials, epochs
-        self.before = 0
+        self.before = self.done = 0
         self.clock = time.monotonic()
 
     def __enter__(self) -> Lines:
@@ -46,11 +46,16 @@ class Lines(Observer):
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """`[ 3/24]  97.21%  78,042 params  ...`"""
+        self.done += record.state != "failed"
         self.head(f"[{counts.trained:>{len(str(self.trials))}}/{self.trials}] {self.describe(record)}")
 
     def lost(self, arch: str, reason: str) -> None:
         """A crash is worth a line, even if the next attempt succeeds."""
         self.head(f"{arch}: {reason}")
+
+    def outage(self, line: str) -> None:
+        """Why nothing happens for a while."""
+        self.head(line)
 
     def describe(self, record: Record) -> str:
         """A finished candidate in one line."""

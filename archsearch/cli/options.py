@@ -90,6 +90,21 @@ def out_option(function: Function) -> Function:
     return option(function)
 
 
+def storage_option(
+    *, required: bool = False, default: str = "SQLite at OUT/STUDY/study.db"
+) -> Callable[[Function], Function]:
+    """`--storage`, or the environment variable ARCHSEARCH_STORAGE."""
+    known = "" if required else f"  [default: {default}]"
+    return click.option(
+        "--storage",
+        envvar="ARCHSEARCH_STORAGE",
+        show_envvar=True,
+        required=required,
+        metavar="URL",
+        help=f"Optuna storage, where a password is better kept in the environment.{known}",
+    )
+
+
 def data_options(function: Function) -> Function:
     """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`, `seed`."""
     for option in reversed(
@@ -120,6 +135,16 @@ def study_folder(study: str, out: Path) -> Path:
         if (folder / "study.db").exists():
             return folder
     raise StudyError(f"there is no study {study!r}: neither {study}/study.db nor {out / study}/study.db exists")
+
+
+def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any, dict[str, Any]]:
+    """A study's folder, the study, and what it carries; with a storage STUDY is its name there. Raises StudyError."""
+    from archsearch.storage import load_study, open_existing, open_storage
+
+    if storage is None:
+        folder = study_folder(study, out)
+        return folder, *open_existing(folder)
+    return out / study, *load_study(open_storage(storage), study)
 
 
 def one_record(records: Sequence[Record], arch: str, folder: Path) -> Record:

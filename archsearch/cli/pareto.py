@@ -7,27 +7,30 @@ from pathlib import Path
 import click
 
 from archsearch.budget import Budget
-from archsearch.cli.options import out_option, study_folder
+from archsearch.cli.options import opened_study, out_option, storage_option
 
 
 @click.command()
 @click.argument("study")
+@storage_option()
 @out_option
-def pareto(study: str, out: Path) -> None:
+def pareto(study: str, storage: str | None, out: Path) -> None:
     """Write the tables, plots and page of STUDY (its folder, or its name in OUT) again, and print the front.
 
-    The Optuna dashboard gets the front's table and files too.
+    The Optuna dashboard gets the front's table and files too. With --storage STUDY is the study's name there; the files
+    of OUT/STUDY are written from what the storage has.
     """
     from archsearch.artifacts import show_front
     from archsearch.cli.live import Lines
     from archsearch.page import write_page
+    from archsearch.rebuild import ArchFiles
     from archsearch.report import write_tables
-    from archsearch.storage import open_existing, records, stored_references, stored_retrained
+    from archsearch.storage import records, stored_references, stored_retrained
     from archsearch.tables import front
 
-    folder = study_folder(study, out)
-    opened, config = open_existing(folder)
+    folder, opened, config = opened_study(study, out, storage)
     history = records(opened)
+    ArchFiles(folder, opened, config).write(history)
     budget, retrained = Budget(**config["budget"]), stored_retrained(opened)
     write_tables(folder, [*stored_references(opened), *history], budget, retrained)
     write_page(folder, opened, config)

@@ -15,7 +15,7 @@ import click
 
 from archsearch.arch import Arch
 from archsearch.budget import Budget
-from archsearch.cli.options import SECONDS, columns, data_options, one_record, out_option, study_folder
+from archsearch.cli.options import SECONDS, columns, data_options, one_record, opened_study, out_option, storage_option
 from archsearch.cli.settings import DIGITS_EPOCHS, EPOCHS, recipe_values
 from archsearch.errors import InputError, SpecError, StopTraining, TrainingFailed
 from archsearch.recipe import Recipe
@@ -64,6 +64,7 @@ class Target:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--study", "name", help="Folder in OUT for a file or a reference.  [default: dataset-name]")
 @data_options
+@storage_option()
 @out_option
 def retrain(target: str, **options: Any) -> int:
     """Train chosen networks fully, on train and validation images, then read the test split, once a training.
@@ -98,7 +99,7 @@ def _target(target: str, options: Mapping[str, Any]) -> Target:
     if not target.startswith(PREFIX) and not path.is_file():
         if options["name"]:
             raise InputError(f"--study goes with a file or ref:NAME: {target} is a study of its own")
-        return _of_study(study_folder(target, options["out"]), options)
+        return _of_study(opened_study(target, options["out"], options["storage"]), options)
     if options["whole_front"] or options["arch"]:
         raise InputError(f"--front and --arch go with a study: {target} is one network")
     arch, dataset = _network(target, path)
@@ -124,14 +125,16 @@ def _network(target: str, path: Path) -> tuple[Arch, str | None]:
     return read.arch, named if isinstance(named, str) else None
 
 
-def _of_study(folder: Path, options: Mapping[str, Any]) -> Target:
-    from archsearch.storage import open_existing, records
+def _of_study(opened: tuple[Path, Any, dict[str, Any]], options: Mapping[str, Any]) -> Target:
+    from archsearch.rebuild import ArchFiles
+    from archsearch.storage import records
     from archsearch.tables import front
 
     if options["whole_front"] and options["arch"]:
         raise InputError(f"--front and --arch {options['arch']} exclude each other: give one")
-    study, config = open_existing(folder)
+    folder, study, config = opened
     history = records(study)
+    ArchFiles(folder, study, config).write(history)
     best = front(history)
     if options["arch"]:
         best = [one_record(history, options["arch"], folder)]
@@ -236,8 +239,8 @@ class _Retraining:
     def _note(self) -> None:
         """What was asked for, in `retrain.json`, after what was asked for before."""
         from archsearch.files import write_text
+        from archsearch.patience import hide_password
         from archsearch.report import environment
-        from archsearch.storage import hide_password
 
         path, dataset = self.target.folder / "retrain.json", self.plan.data.dataset
         before = json.loads(path.read_text()) if path.exists() else []

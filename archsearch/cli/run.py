@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch.budget import Budget
-from archsearch.cli.options import SECONDS, limits, out_option
+from archsearch.cli.options import SECONDS, limits, out_option, storage_option
 from archsearch.cli.settings import (
     DIGITS_EPOCHS,
     EPOCHS,
     Plan,
     Workers,
     default_name,
+    differences,
     jobs_of,
     plan_of,
     recipe_of,
     rungs_of,
 )
 from archsearch.errors import StudyError
-from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, parse_space, space_text
+from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, space_text
 from archsearch.units import format_count
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ if TYPE_CHECKING:
     "--deterministic", is_flag=True, help="Bit-equal reruns on one device, where it can be had for less speed."
 )
 @click.option("--study", help="Name of the study.  [default: dataset-space-limits]")
-@click.option("--storage", help="Optuna storage URL.  [default: SQLite at OUT/STUDY/study.db]")
+@storage_option()
 @out_option
 @click.option(
     "--references",
@@ -138,7 +139,6 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     from archsearch.data import load_dataset
     from archsearch.devices import resolve_device
     from archsearch.feasible import check_feasible
-    from archsearch.storage import faults
     from archsearch.tracking import require
 
     require(options["track"])
@@ -161,11 +161,10 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
         "seed": options["seed"],
         "deterministic": options["deterministic"],
     }
-    with faults(url):
-        study = open_study(url, name, config, resume=options["resume"])
-        plan = plan_of(dataset, space, budget, recipe, device, options)
-        del dataset  # the workers have their own
-        return _search(study, url, folder, budget, plan, options, config)
+    study = open_study(url, name, config, resume=options["resume"])
+    plan = plan_of(dataset, space, budget, recipe, device, options)
+    del dataset  # the workers have their own
+    return _search(study, url, folder, budget, plan, options, config)
 
 
 def _search(
@@ -181,8 +180,9 @@ def _search(
     from archsearch.cli.live import live_view
     from archsearch.curves import DashboardCurves
     from archsearch.page import StudyPage
+    from archsearch.rebuild import ArchFiles
     from archsearch.report import RunFolder, environment, read_counts
-    from archsearch.storage import stored_references, stored_retrained
+    from archsearch.storage import Terms, set_terms, stored_references, stored_retrained
     from archsearch.supervise import Supervisor
     from archsearch.worker import Job
 
@@ -213,16 +213,21 @@ def _search(
         dataset=options["dataset"],
         data_dir=options["data_dir"].absolute(),
         device=plan.device,
-        trials=options["trials"],
-        sampler=options["sampler"],
-        rungs=rungs,
         timeout=options["timeout"],
-        deterministic=options["deterministic"],
         references=options["references"],
         rejected=tuple(reject.arch for reject in files.rejects),
+        shared=options["storage"] is not None,
     )
+    set_terms(study, Terms(options["trials"], options["sampler"], rungs, options["dataset"]))
     counts = read_counts(folder) if options["resume"] else None
-    observers = [files, view, DashboardCurves(study), StudyPage(folder, study, config), DashboardFront(folder, study)]
+    observers = [
+        ArchFiles(folder, study, config),
+        files,
+        view,
+        DashboardCurves(study),
+        StudyPage(folder, study, config),
+        DashboardFront(folder, study),
+    ]
     observers += _trackers(options["track"], folder, about, view.head)
     with view:
         result = Supervisor(study, jobs_of(job, plan.workers), observers, counts, reference).run()
@@ -239,7 +244,11 @@ def _trackers(names: Sequence[str], folder: Path, about: Mapping[str, Any], say:
 def _close(result: Result, folder: Path, view: Any) -> int:
     from archsearch.tables import front
 
-    view.table(front(result.records))
+    rows = front(result.records)
+    view.table(rows)
+    away = [row.arch for row in rows if not (folder / "weights" / f"{row.arch}.safetensors").exists()]
+    if away:
+        view.tail(f"weights of {len(away)} of them are where they were trained; `archsearch retrain` makes new ones")
     view.tail(summary_line(result), f"tables, picture, weights: {folder}/")
     done = any(record.state == "complete" for record in result.records)
     return 0 if done and result.reason != "failures" else 1
@@ -277,24 +286,22 @@ def open_study(url: str, name: str, config: Mapping[str, Any], *, resume: bool) 
     Raises:
         StudyError: it exists and `resume` is off, or it was made with other settings.
     """
-    from archsearch.storage import create_study, load_study, open_storage, study_names
+    from archsearch.storage import create_study, is_empty, load_study, open_storage, study_names
 
     storage = open_storage(url)
-    if not resume or name not in study_names(storage):
-        return create_study(storage, name, config)
+    if not resume or name not in study_names(storage) or is_empty(storage, name):
+        return create_study(storage, name, config, resume=resume)
     study, old = load_study(storage, name)
     other = [key for key in config if old.get(key) != config[key]]
     if other:
-        raise StudyError(f"study {name!r} was made with another {' and '.join(other)}: choose another --study")
+        raise StudyError(
+            f"study {name!r} was made with another {' and '.join(other)}: choose another --study"
+            f" ({'; '.join(differences(old, config))})"
+        )
     return study
 
 
 def _command() -> str:
-    from archsearch.storage import hide_password
+    from archsearch.patience import hide_password
 
     return hide_password(shlex.join(["archsearch", *sys.argv[1:]]))
-
-
-def space_of(config: Mapping[str, Any]) -> SearchSpace:
-    """The space that a study carries."""
-    return parse_space(config["space"]["toml"], config["space"]["name"], "the study's space")

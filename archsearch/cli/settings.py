@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import ndiff
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from archsearch.worker import Job
 
 EPOCHS, DIGITS_EPOCHS = 20, 5
+_SHOWN = 4
 _LOOKS, _TRIES = 20, 2000
 
 
@@ -78,6 +80,26 @@ def _typed(text: str, kind: type) -> Any:
         except ValueError:
             continue
     return text
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between a study's settings and those of a run, a few words each."""
+    found = []
+    for key in [key for key in new if old.get(key) != new[key]]:
+        if key == "space":
+            found.append(f"space: {_lines(old[key]['toml'], new[key]['toml'])}")
+        elif isinstance(new[key], Mapping) and isinstance(old.get(key), Mapping):
+            found += [f"{key}: {words}" for words in differences(old[key], new[key])]
+        else:
+            found.append(f"{key} was {old.get(key)!r}, is {new[key]!r}")
+    return found
+
+
+def _lines(old: str, new: str) -> str:
+    """The first lines of a file that differ, and how many more."""
+    words = [line for line in ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-"]
+    shown = ", ".join(f"{line[0]} {line[2:].strip()!r}" for line in words[:_SHOWN])
+    return shown + (f" and {len(words) - _SHOWN} more lines" if len(words) > _SHOWN else "")
 
 
 def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:
@@ -160,7 +182,13 @@ def jobs_of(job: Job, count: int) -> list[Job]:
     """One job a worker; the first trains the references too, and several share the cores."""
     threads = max(1, cores() // count) if count > 1 else None
     return [
-        replace(job, index=i, threads=threads, shared=count > 1, references=job.references and not i)
+        replace(
+            job,
+            index=job.index + i,
+            threads=threads,
+            shared=job.shared or count > 1,
+            references=job.references and not i,
+        )
         for i in range(count)
     ]
 

@@ -9,24 +9,26 @@ from pathlib import Path
 import click
 
 from archsearch.arch import Arch
-from archsearch.cli.options import one_record, out_option, study_folder
+from archsearch.cli.options import one_record, opened_study, out_option, storage_option
 
 
 @click.command()
 @click.argument("study")
 @click.argument("arch")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@storage_option()
 @out_option
-def show(study: str, arch: str, as_json: bool, out: Path) -> None:
+def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -> None:
     """One candidate ARCH (the first digits of its id are enough) of STUDY: torchinfo's table, cost, curve."""
-    from archsearch.storage import open_existing, records
+    from archsearch.rebuild import ArchFiles
+    from archsearch.storage import records
 
-    folder = study_folder(study, out)
-    opened, _ = open_existing(folder)
+    folder, opened, config = opened_study(study, out, storage)
     record = one_record(records(opened), arch, folder)
     if as_json:
         click.echo(json.dumps(asdict(record)))
         return
+    ArchFiles(folder, opened, config).write([record])
     network = Arch.load(folder / "archs" / f"{record.arch}.toml")
     click.echo(_layers(network))
     values = asdict(record)

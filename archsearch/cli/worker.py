@@ -1,0 +1,115 @@
+"""`archsearch worker`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.budget import Budget
+from archsearch.cli.options import SECONDS, out_option, storage_option
+from archsearch.cli.settings import Workers, jobs_of, workers_of
+from archsearch.recipe import Recipe
+from archsearch.space import parse_space
+
+if TYPE_CHECKING:
+    import optuna
+
+    from archsearch.worker import Job
+
+
+@click.command()
+@storage_option(required=True)
+@click.option("--study", required=True, help="Name of the study, which `archsearch run` has made.")
+@click.option("--dataset", help="Where the study's images are on this machine.  [default: as `run` was told]")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Where downloaded datasets lie.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
+)
+@click.option(
+    "--workers", type=Workers(), default="1", show_default=True, help="Processes that train at the same time, or auto."
+)
+@click.option("--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h.")
+@out_option
+def worker(**options: Any) -> int:
+    """Join a study from any machine that reaches its storage, and train for it until it has its total.
+
+    The study says what to train and how; only the images must be here, the same as there. Architectures and weights
+    of what is trained here are in OUT/STUDY; tables are written by `archsearch run`, on one machine.
+    """
+    from archsearch.forks import prepare
+
+    prepare()  # first: what workers import is imported while this process imports what it needs
+
+    import optuna
+
+    from archsearch.storage import load_study, open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study, config = load_study(open_storage(options["storage"]), options["study"])
+    return _join(study, config, options)
+
+
+def _join(study: optuna.Study, config: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    from archsearch.cli.live import Lines
+    from archsearch.report import FrontWeights
+    from archsearch.storage import terms_of
+    from archsearch.supervise import Supervisor
+
+    terms = terms_of(study)
+    job = _job(study.study_name, options["dataset"] or terms.dataset, options)
+    jobs = _jobs(job, config, options["workers"])
+    view = Lines(terms.trials, config["recipe"]["epochs"])
+    view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {len(jobs)} workers")
+    with view:
+        result = Supervisor(study, jobs, [FrontWeights(job.folder), view], others=False).run()
+    view.tail(f"{view.done} trained here; the study has {result.counts.trained} of {terms_of(study).trials}")
+    return 1 if result.reason == "failures" else 0
+
+
+def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
+    from archsearch.claims import worker_name
+    from archsearch.worker import Job
+
+    # Workers of one seed and one index would draw the same: each machine and process has numbers of its own.
+    mine = int.from_bytes(hashlib.sha256(worker_name(os.getpid()).encode()).digest()[:4], "big")
+    return Job(
+        url=options["storage"],
+        study=study,
+        folder=(options["out"] / study).absolute(),
+        dataset=dataset,
+        data_dir=options["data_dir"].absolute(),
+        device=options["device"],
+        timeout=options["timeout"],
+        index=mine,
+        shared=True,
+    )
+
+
+def _jobs(job: Job, config: Mapping[str, Any], asked: int) -> list[Job]:
+    """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
+    from archsearch.data import load_dataset
+    from archsearch.devices import resolve_device
+    from archsearch.training_data import TrainingData
+    from archsearch.worker import check_dataset
+
+    device = resolve_device(job.device)
+    dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=config["dataset"]["image_size"])
+    check_dataset(dataset, job.dataset, job.study, config)
+    if asked:
+        return jobs_of(replace(job, device=str(device)), asked)
+    data = TrainingData.of(dataset, config["seed"], device)
+    space = parse_space(config["space"]["toml"], config["space"]["name"], "the study's space")
+    count = workers_of(0, space, Budget(**config["budget"]), data, Recipe(**config["recipe"]), device)
+    return jobs_of(replace(job, device=str(device)), count)

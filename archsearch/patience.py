@@ -1,0 +1,131 @@
+"""A study's storage that waits while its database is away, and says what is wrong in one line.
+
+Every access of a study goes through here, so that a restart of the database is a pause and no error. What is asked
+again may have happened the first time: attributes are written over, and `claims` settles the rest.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+
+from archsearch.errors import StudyError
+
+PATIENCE = 600.0
+_FIRST, _LONGEST = 0.1, 5.0
+_LOCKED = ("database is locked", "database table is locked")
+_GRPC_AWAY = ("UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED")
+Answer = TypeVar("Answer")
+
+
+def hide_password(text: str) -> str:
+    """A URL, or a text with URLs, without their passwords."""
+    in_front = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1***", in_front, flags=re.IGNORECASE)
+
+
+class Waiter:
+    """Calls again, with growing pauses, while the database is away.
+
+    Args:
+        url: of the storage, for messages, which never have its password.
+        patience: seconds from the first failure to the last attempt.
+
+    Attributes:
+        told: called with one line when waiting begins.
+        disturbed: when a call last failed, on the monotonic clock; before that nobody could show that he lives.
+    """
+
+    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+        self.url, self.patience = hide_password(url), patience
+        self.told: Callable[[str], None] = lambda line: None
+        self.disturbed = float("-inf")
+        self._random = random.Random()
+
+    def attempt(self, call: Callable[[], Answer]) -> Answer:
+        """What the call returns.
+
+        Raises:
+            StudyError: the database refuses, or was away for longer than `patience` seconds; one line.
+        """
+        pause, start = _FIRST, None
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if not is_fault(error):
+                    raise
+                reason = f"study storage {self.url}: {said(error)}"
+                now = self.disturbed = time.monotonic()
+                if not is_passing(error) or now - (start or now) >= self.patience:
+                    raise StudyError(reason) from None
+            if start is None:
+                start = now
+                self.told(f"{reason}; waiting for it, {self.patience / 60:g} minutes at most")
+            time.sleep(pause * self._random.uniform(0.5, 1))
+            pause = min(2 * pause, _LONGEST)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is the database's own, rather than an answer or a bug."""
+    return isinstance(error, (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)) or _code(error) is not None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may succeed later: the database is restarting, out of reach or busy."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, sqlalchemy.exc.DBAPIError) and type(cause.orig).__module__ == "sqlite3":
+        return str(cause.orig).startswith(_LOCKED)
+    if isinstance(cause, sqlalchemy.exc.DBAPIError):
+        lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+        return isinstance(cause, lost) or cause.connection_invalidated
+    return isinstance(cause, sqlalchemy.exc.TimeoutError) or _code(error) in _GRPC_AWAY
+
+
+def said(error: BaseException) -> str:
+    """The database's own words, first line, without passwords."""
+    cause = error.__cause__ or error
+    text = str(getattr(cause, "orig", None) or cause)
+    if (code := _code(error)) is not None:
+        text = f"{code}: {error.details()}"  # type: ignore[attr-defined]
+    return hide_password((text.splitlines() or [type(cause).__name__])[0])
+
+
+def _code(error: BaseException) -> str | None:
+    """The status of an error of gRPC, whose package need not be installed."""
+    code = getattr(error, "code", None)
+    return str(code().name) if callable(code) and type(error).__module__.startswith("grpc") else None
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        return self.waiter.attempt(lambda: getattr(self.inner, name)(*args, **options))
+
+    return call
+
+
+_Forwarding: Any = type("_Forwarding", (BaseStorage,), {n: _forward(n) for n in BaseStorage.__abstractmethods__})
+
+
+class PatientStorage(_Forwarding):  # type: ignore[misc]
+    """An Optuna storage whose every method is called by a `Waiter`.
+
+    Args:
+        inner: the storage itself.
+        waiter: as it was opened with.
+    """
+
+    def __init__(self, inner: BaseStorage, waiter: Waiter) -> None:
+        self.inner, self.waiter = inner, waiter
+
+
+def waiter_of(storage: BaseStorage) -> Waiter:
+    """The storage's waiter; one that nobody asks for storages in memory."""
+    return storage.waiter if isinstance(storage, PatientStorage) else Waiter("")

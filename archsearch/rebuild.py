@@ -1,0 +1,50 @@
+"""What a study's storage alone gives back of its candidates: their architectures, but not their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from archsearch.arch import Arch
+from archsearch.events import Counts, Observer
+from archsearch.space import parse_space
+from archsearch.storage import Record
+
+
+class ArchFiles(Observer):
+    """Writes the architecture files of candidates that were trained elsewhere.
+
+    Args:
+        folder: OUT/STUDY.
+        study: what the candidates are in.
+        config: what the study carries: space, input shape, number of classes.
+    """
+
+    def __init__(self, folder: Path, study: optuna.Study, config: Mapping[str, Any]) -> None:
+        self.folder, self.study = folder, study
+        self.space = parse_space(config["space"]["toml"], config["space"]["name"], "the study's space")
+        self.shape, self.classes = tuple(config["input"]), int(config["classes"])
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """Those of an earlier run."""
+        self.write(history)
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """The new one."""
+        self.write([record])
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write the files that are not there. Raises OSError."""
+        paths = {record.trial: self.folder / "archs" / f"{record.arch}.toml" for record in records}
+        missing = {number: path for number, path in paths.items() if not path.exists()}
+        if missing:
+            for trial in self.study.get_trials(deepcopy=False):
+                if trial.number in missing:
+                    self._arch(trial).dump(missing[trial.number])
+
+    def _arch(self, trial: FrozenTrial) -> Arch:
+        return self.space.draw(lambda name, dim: trial.params[name], self.shape, self.classes)
