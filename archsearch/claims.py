@@ -27,6 +27,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.budget import Verdict
+from archsearch.cache import LEASE
 from archsearch.errors import StudyError
 from archsearch.patience import waiter_of
 from archsearch.rungs import CURVE, SIZE
@@ -34,7 +35,7 @@ from archsearch.storage import FATE, RESULT, STATES, Record, record_of, status
 
 ATTEMPTS = 3
 BEAT, STALE = 15.0, 90.0
-_LEASE, _TOKEN = "lease", "claim"
+_TOKEN = "claim"
 
 
 def machine() -> str:
@@ -103,6 +104,12 @@ class Board:
         if fresh:
             self.history = sorted([*self.history, *fresh], key=lambda record: record.trial)
 
+    def add(self, record: Record) -> None:
+        """Take in a result of this worker's own, which the study has by now, without reading everything again."""
+        self._closed.add(record.trial)
+        self.running = [trial for trial in self.running if trial.number != record.trial]
+        self.history = sorted([*self.history, record], key=lambda known: known.trial)
+
     def _look_at(self, trial: FrozenTrial) -> list[Record]:
         state = status(trial)
         if state == "running":
@@ -148,7 +155,7 @@ class Board:
         now, back = time.monotonic(), waiter_of(self.study._storage).disturbed
         seen, self._leases = self._leases, {}
         for trial in self.running:
-            lease = trial.user_attrs.get(_LEASE, 0)
+            lease = trial.user_attrs.get(LEASE, 0)
             before = seen.get(trial.number, (lease, now))
             self._leases[trial.number] = before if before[0] == lease else (lease, now)
         return [trial for trial in self.running if now - max(back, self._leases[trial.number][1]) > STALE]
@@ -207,7 +214,7 @@ def make_claim(
 ) -> Claim:
     """Add a running trial with everything that is known before its training. Whether it stands is not asked."""
     token = uuid.uuid4().hex
-    attrs = {**record.proposal, SIZE: record.params, "worker": seat.name, "attempt": attempt, _LEASE: 0, _TOKEN: token}
+    attrs = {**record.proposal, SIZE: record.params, "worker": seat.name, "attempt": attempt, LEASE: 0, _TOKEN: token}
     if seat.device:
         attrs |= {"device": seat.device, "memory": memory}
     excess = {check.name: check.value / check.limit - 1 for check in verdict.limits}
@@ -290,7 +297,7 @@ def beating(study: optuna.Study, claim: Claim, every: float = BEAT) -> Iterator[
             lease += 1
             # Declared lost, or the storage is away for too long: both show when the training is over.
             with suppress(UpdateFinishedTrialError, StudyError):
-                _set(study, claim.trial_id, {_LEASE: lease})
+                _set(study, claim.trial_id, {LEASE: lease})
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()

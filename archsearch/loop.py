@@ -249,7 +249,6 @@ class Loop:
         try:
             with beating(self.study, claim):
                 record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
-                self.board.read()
                 self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
             done = finish(self.study, claim, record)
         except BaseException:
@@ -275,7 +274,7 @@ class Loop:
         else:
             self.draft.finish(candidate.draw, record)
         if record:
-            self.board.read()
+            self.board.add(record)
             self._count()
             self._tell(lambda observer: observer.finished(record, self.history, self.counts))
 

@@ -43,10 +43,22 @@ def front(values: ArrayLike) -> NDArray[np.bool_]:
         (n,) bool.
     """
     points = _points(values)
+    if points.shape[1] == 2:
+        return _front_of_two(points)
     _, first = np.unique(points, axis=0, return_index=True)
     keep = np.zeros(len(points), dtype=bool)
     keep[first] = True
     return keep & ~dominated_by(points).any(1)
+
+
+def _front_of_two(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The same in n log n: by the first objective, a point stays that is below all before it in the second."""
+    order = np.lexsort((points[:, 1], points[:, 0]))
+    second = points[order, 1]
+    best = np.minimum.accumulate(second)
+    keep = np.zeros(len(points), dtype=bool)
+    keep[order] = np.append(True, second[1:] < best[:-1])[: len(points)]
+    return keep
 
 
 def ranks(values: ArrayLike) -> NDArray[np.int64]:

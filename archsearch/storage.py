@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from archsearch.cache import StudyCache
 from archsearch.errors import StudyError
 from archsearch.patience import PATIENCE, PatientStorage, Waiter, hide_password
 from archsearch.rungs import CURVE, Rungs
@@ -125,7 +126,7 @@ def open_storage(url: str, *, wait: bool = False) -> BaseStorage:
     waiter = Waiter(url, PATIENCE if wait else 0.0)
     inner = waiter.attempt(lambda: connect(url))
     waiter.patience = PATIENCE
-    return PatientStorage(optuna.storages.get_storage(inner), waiter)
+    return PatientStorage(StudyCache(inner) if isinstance(inner, RDBStorage) else inner, waiter)
 
 
 def connect(url: str) -> BaseStorage:

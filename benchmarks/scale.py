@@ -133,6 +133,7 @@ def work(url: str, index: int, options: argparse.Namespace, rows: Any) -> None:
 
 def simulate(url: str, options: argparse.Namespace) -> tuple[list[Row], float]:
     """Rows of all workers, and the seconds of the whole."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = create_study(open_storage(url), "s", {})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["archsearch.search", "optuna.storages", "psycopg", __name__])

@@ -22,6 +22,13 @@ def binaries() -> Path | None:
     return found[-1] if found else None
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Postgres:
     """Started by `with`. Root may not run a server: then a user without rights does."""
 
@@ -30,9 +37,7 @@ class Postgres:
         self.bin = binaries() or Path()
         self.user = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         self.count = 0
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
 
     def __enter__(self) -> Postgres:
         self.folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="pg-"))

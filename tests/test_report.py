@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -119,3 +120,18 @@ def test_the_environment_names_versions() -> None:
     assert {"python", "archsearch", "torch", "optuna"} <= set(found["versions"])
     assert found["machine"]
     json.dumps(found)
+
+
+def test_in_a_large_study_tables_take_a_tenth_of_the_time_and_are_whole_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock on which every look takes 10 s: the first minute is free, then tables wait until they are due."""
+    ticks = iter(range(0, 10**6, 10))
+    monkeypatch.setattr("archsearch.report.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    watch = Watch(tmp_path)
+    run(tmp_path, watch, trials=30)
+    rows = [trained for trained, _, _ in watch.seen]
+    assert rows[:6] == [0, 1, 2, 3, 4, 5]
+    assert 7 < len(set(rows)) < 20
+    assert state(tmp_path)[0] == 30
+    assert state(tmp_path)[1] == state(tmp_path)[2]

@@ -142,7 +142,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     from archsearch.tracking import require
 
     require(options["track"])
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     device = resolve_device(options["device"])
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
     name = options["study"] or default_name(options["dataset"], space.name, budget)

@@ -56,7 +56,7 @@ def worker(**options: Any) -> int:
 
     from archsearch.storage import load_study, open_storage
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     study, config = load_study(open_storage(options["storage"]), options["study"])
     return _join(study, config, options)
 
