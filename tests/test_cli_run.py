@@ -431,3 +431,5 @@ def test_the_wheel_holds_the_search_spaces(tmp_path: Path) -> None:
     assert len(spaces) >= 3
     assert spaces <= names
     assert "archsearch/py.typed" in names
+    templates = {f"archsearch/page/templates/{name}" for name in ("page.html", "style.css", "script.js")}
+    assert templates <= names

@@ -57,7 +57,8 @@ def run(*observers: Observer, trials: int = 5) -> Result:
 def tracked(name: str, folder: Path, trials: int = 5) -> Result:
     """A search that a real tracker was told of; the tracker must not have complained."""
     said: list[str] = []
-    result = run(Tracking(name, make_tracker(name, folder, "study", said.append), CONFIG, said.append), trials=trials)
+    real = make_tracker(name, folder, "study", said.append)
+    result = run(Tracking(name, real, CONFIG, said.append, patience=3600), trials=trials)
     assert [line for line in said if "offline" not in line] == []
     return result
 

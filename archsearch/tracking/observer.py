@@ -14,7 +14,7 @@ from archsearch.storage import Record
 from archsearch.tables import BASE_COLUMNS, front
 from archsearch.tracking.tracker import Tracker, flat
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 class Tracking(Observer):
