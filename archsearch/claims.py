@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,13 @@ BEAT, STALE = 15.0, 90.0
 _TOKEN = "claim"
 
 
+@cache
 def machine() -> str:
-    """This host, told apart from a container on it whose process numbers are its own."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{platform.node()}/{namespace.stat().st_ino}" if namespace.exists() else platform.node()
+    """This host since its last start, told apart from others of its name and from containers on it."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if not (boot.exists() and namespace.exists()):
+        return platform.node()
+    return f"{platform.node()}/{boot.read_text()[:8]}-{namespace.stat().st_ino}"
 
 
 def worker_name(pid: int) -> str:

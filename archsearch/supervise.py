@@ -130,6 +130,9 @@ class Supervisor:
             self.workers = [self._start(job) for job in self.jobs]
             while self.workers and self.failures < MAX_FAILURES:
                 self._listen()
+        except BaseException:
+            self.waiter.patience = min(self.waiter.patience, _PATIENCE)  # who presses Ctrl-C does not wait
+            raise
         finally:
             self._stop()
             self._tell(lambda observer: observer.ended(self.history, self.counts))
@@ -281,7 +284,6 @@ class Supervisor:
             worker.process.join()
         for worker in self.workers:
             self._drain(worker)
-        self.waiter.patience = min(self.waiter.patience, _PATIENCE)
         self.board.read()
         for trial in [trial for worker in self.workers for trial in self._held(worker)]:
             withdraw(self.board.study, trial._trial_id)

@@ -162,6 +162,14 @@ def test_tables_architectures_and_a_candidate_come_back_from_the_storage_alone(
     assert (exported.status, exported.err) == (0, "")
 
 
+def test_the_environment_stands_for_the_option(command: Command, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHSEARCH_STORAGE", url)
+    assert command("worker", "--study", name_of(url)).status == 0
+    assert command("pareto", name_of(url), "--out", "again").status == 0
+    assert "there is no study 'x' in this storage" in command("pareto", "x").error
+    assert "neither x/study.db nor" in command("dashboard", "x").error
+
+
 def test_a_study_that_was_killed_while_it_was_made_is_resumed(start: Start, work: Path) -> None:
     url = sqlite_url(work / "half.db")
     optuna.create_study(study_name="s", storage=url, directions=["maximize", "minimize"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from archsearch.cli.options import out_option, storage_option, study_folder
 from archsearch.errors import InputError
@@ -31,6 +32,9 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     from archsearch.patience import Waiter, hide_password
     from archsearch.storage import connect, sqlite_url
 
+    source = click.get_current_context().get_parameter_source("storage")
+    if study is not None and source is ParameterSource.ENVIRONMENT:
+        storage = None  # a STUDY that is named goes before a storage that happens to be set
     if (study is None) == (storage is None):
         raise InputError("give either a STUDY or --storage URL")
     folder = study_folder(str(study), out) if study else None
