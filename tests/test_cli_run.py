@@ -64,6 +64,7 @@ def test_the_files_of_the_contract(left: Path) -> None:
         "archs",
         "weights",
         "pareto.png",
+        "report.html",
         "run.json",
         "study.db",
     } <= names

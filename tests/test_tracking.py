@@ -209,7 +209,8 @@ def _plain_logging() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_plain_logging")
-@pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # mlflow's own, of SQLAlchemy 2.1
+# mlflow's own, of SQLAlchemy 2.1 and pandas 3
+@pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning", "ignore:.*'str' dtypes:DeprecationWarning")
 def test_mlflow_has_a_run_for_the_search_and_one_for_each_candidate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
