@@ -86,7 +86,9 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(cause, sqlalchemy.exc.DBAPIError):
         lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
         return isinstance(cause, lost) or cause.connection_invalidated
-    return isinstance(cause, sqlalchemy.exc.TimeoutError) or _code(error) in _GRPC_AWAY
+    # Optuna answers a query that lost its connection with another in the same transaction: that is the second kind.
+    again = (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)
+    return isinstance(cause, again) or _code(error) in _GRPC_AWAY
 
 
 def said(error: BaseException) -> str:

@@ -122,6 +122,24 @@ def test_at_the_start_nobody_waits(url: str) -> None:
     assert time.monotonic() - clock < 60
 
 
+def test_a_connection_that_breaks_within_a_read_is_an_outage(postgres: Postgres) -> None:
+    """Optuna catches the error and asks again in the broken transaction, which is another error."""
+    url = postgres.database()
+    study = create_study(open_storage(url), "s", {})
+    broken: list[int] = []
+
+    def terminate(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "FROM trials" in statement and not broken:
+            broken.append(connection.connection.dbapi_connection.info.backend_pid)
+            query(url, f"SELECT pg_terminate_backend({broken[0]})")
+
+    sqlalchemy.event.listen(study._storage.inner._backend.engine, "before_cursor_execute", terminate)
+    said: list[str] = []
+    waiter_of(study._storage).told = said.append
+    assert Board(study).trials == []
+    assert len(broken) == len(said) == 1
+
+
 class Forgetful(InMemoryStorage):
     """Does what it is told, and loses the first answer to `lost` on the way."""
 
