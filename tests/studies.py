@@ -13,7 +13,7 @@ from archsearch import Arch, Budget, search
 from archsearch.errors import StopTraining, TrainingFailed
 from archsearch.events import Counts
 from archsearch.measure import proposal
-from archsearch.report import CandidateFiles, RunFolder
+from archsearch.report import CandidateFiles, RunFolder, drop_weights
 from archsearch.space import parse_space
 from archsearch.storage import Record, Retrained, add_reference, add_retrained, create_study, open_storage, sqlite_url
 
@@ -82,7 +82,7 @@ class FilesAtTheEnd(RunFolder):
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         super().started(history, counts)
-        self._drop_weights(history)
+        drop_weights(self.folder, history)
 
 
 def retrained(study: optuna.Study, record: Record, accuracies: Sequence[float]) -> None:
