@@ -29,7 +29,8 @@ def environment(tmp_path: Path, postgres: Postgres) -> dict[str, str]:
         query(postgres.url("postgres"), statement)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "archsearch"
-    program.write_text(f"#!{sys.executable}\nfrom archsearch.cli import main\nmain()\n")
+    guard = 'if __name__ == "__main__":'  # the workers of a process import its program
+    program.write_text(f"#!{sys.executable}\nfrom archsearch.cli import main\n\n{guard}\n    main()\n")
     program.chmod(0o755)
     url = f"postgresql+psycopg://archsearch:secret@127.0.0.1:{postgres.port}/archsearch"
     return {**os.environ, "ARCHSEARCH_STORAGE": url, "PATH": f"{program.parent}:{os.environ['PATH']}",
