@@ -27,7 +27,9 @@ def address(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     other = optuna.create_study(study_name="other", storage=sqlite_url(folder / "study.db"))
     for value in (1.0, -1.0):
         other.add_trial(optuna.trial.create_trial(value=0.5, system_attrs={"constraints": [value]}))
-    code = f"from archsearch.cli import main; main(['dashboard', {str(folder)!r}, '--port', '0'])"
+    # A shell's background jobs, and all that they start, ignore Ctrl-C unless they say otherwise.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from archsearch.cli import main; main(['dashboard', {str(folder)!r}, '--port', '0'])"
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout
     first = server.stdout.readline()
