@@ -84,7 +84,7 @@ def main() -> None:
     between = run.ends[-1] - run.ends[0] - sum(seconds[1:])
     print(f"trials {len(seconds)}, of {sum(seconds) / len(seconds):.2f} s each; {wall:.0f} s in all")
     print(
-        f"beside training: {between / (len(seconds) - 1):.3f} s a trial, {100 * between / sum(seconds[1:]):.1f}% of it"
+        f"beside training: {between / (len(seconds) - 1):.3f} s a trial, {100 * between / sum(seconds[1:]):.1f}% of the trainings"
     )
     print(f"start and end: {wall - run.ends[-1] + run.ends[0] - seconds[0]:.1f} s")
     for part in (0.05, 0.25, 0.5, 0.75, 1.0):
