@@ -83,9 +83,8 @@ def main() -> None:
     seconds = list(table["train_seconds"])
     between = run.ends[-1] - run.ends[0] - sum(seconds[1:])
     print(f"trials {len(seconds)}, of {sum(seconds) / len(seconds):.2f} s each; {wall:.0f} s in all")
-    print(
-        f"beside training: {between / (len(seconds) - 1):.3f} s a trial, {100 * between / sum(seconds[1:]):.1f}% of the trainings"
-    )
+    rate, part = between / (len(seconds) - 1), between / sum(seconds[1:])
+    print(f"beside training: {rate:.3f} s a trial, {100 * part:.1f}% of the trainings")
     print(f"start and end: {wall - run.ends[-1] + run.ends[0] - seconds[0]:.1f} s")
     for part in (0.05, 0.25, 0.5, 0.75, 1.0):
         place = max(0, round(part * len(run.memory)) - 1)
