@@ -43,7 +43,7 @@ class Plan:
         split_seed: of the search, which divided train and validation images; for the files' metadata.
         encoder: what the networks start from, None for nothing.
         mirrored: measure too what adding the logits of mirrored images gives.
-        threads, deterministic, compiled: as for `Trainer`.
+        deterministic, compiled: as for `Trainer`.
     """
 
     data: TrainingData
@@ -53,7 +53,6 @@ class Plan:
     split_seed: int = 0
     encoder: Encoder | None = None
     mirrored: bool = False
-    threads: int | None = None
     deterministic: bool = False
     compiled: bool = False
 
@@ -61,28 +60,21 @@ class Plan:
         """Where a training's weights are."""
         return self.folder / "weights" / f"{arch.id}-seed{seed}.safetensors"
 
-    def trainer(self, arch: Arch, seed: int) -> Trainer:
-        """What trains a network. Early stopping is off: there is nothing to stop by."""
-        overrides = {**self.overrides, "patience": 0}
-        trainer = Trainer(
-            self.data,
-            self.recipe,
-            seed,
-            self.threads,
-            self.deterministic,
-            overrides,
-            self.encoder,
-            compiled=self.compiled,
-        )
-        identity = [arch.id, seed, self.start, self.data.dataset.fingerprint, trainer.recipe_of(arch).to_dict()]
-        trainer.checkpoint = Checkpoint(self.path(arch, seed).with_suffix(".checkpoint"), json.dumps(identity))
-        return trainer
+    def recipe_of(self, arch: Arch) -> Recipe:
+        """What a network is trained with. Early stopping is off: there is nothing to stop by. Raises SpecError."""
+        values = {**arch.recipe, **self.overrides, "patience": 0}
+        return self.data.settle(self.recipe.with_values(values))
+
+    def checkpoint(self, arch: Arch, seed: int) -> Checkpoint:
+        """Where a training's state is kept: that of another recipe, start or dataset is none of its own."""
+        identity = [arch.id, seed, self.start, self.data.dataset.fingerprint, self.recipe_of(arch).to_dict()]
+        return Checkpoint(self.path(arch, seed).with_suffix(".checkpoint"), json.dumps(identity))
 
     def check(self, archs: Sequence[Arch]) -> None:
         """Raises InputError where the encoder is none of these networks'."""
-        for arch in archs if self.encoder else ():
-            assert self.encoder
-            self.encoder(build(arch))
+        if self.encoder:
+            for arch in archs:
+                self.encoder(build(arch))
 
     @property
     def start(self) -> str:
@@ -101,14 +93,19 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         DataError: the test split is broken.
         OSError: the files cannot be written.
     """
-    trainer = plan.trainer(arch, seed)
-    checkpoint = trainer.checkpoint
-    assert checkpoint is not None
+    recipe, checkpoint, device = plan.recipe_of(arch), plan.checkpoint(arch, seed), plan.data.device
+    trainer = Trainer(
+        plan.data,
+        recipe,
+        seed,
+        deterministic=plan.deterministic,
+        overrides=recipe.to_dict(),
+        start=plan.encoder,
+        checkpoint=checkpoint,
+        compiled=plan.compiled,
+    )
     trainer(arch, report)
-    assert trainer.module is not None
-    device = plan.data.device
-    accuracy, mirrored = on_test(trainer.module, plan.data.dataset, device, plan.mirrored)
-    recipe = trainer.recipe_of(arch)
+    accuracy, mirrored = on_test(trainer.trained, plan.data.dataset, device, plan.mirrored)
     row = Retrained(
         arch=arch.id,
         seed=seed,
@@ -164,7 +161,7 @@ def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:
     row = read_row(path) if path.exists() else None
     if row is None:
         return None
-    wanted = {**plan.trainer(arch, seed).recipe_of(arch).to_dict(), "start": plan.start}
+    wanted = {**plan.recipe_of(arch).to_dict(), "start": plan.start}
     found = {**row.recipe, "start": row.start}
     other = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
     if other:
@@ -199,8 +196,3 @@ def forget(plan: Plan, arch: Arch) -> None:
     """Remove the weights and checkpoints of all retrainings of a network."""
     for path in plan.path(arch, 0).parent.glob(f"{arch.id}-seed*"):
         path.unlink()
-
-
-def default_epochs(search: int) -> int:
-    """Epochs of a full training, from those of a search."""
-    return 5 * search

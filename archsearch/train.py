@@ -256,11 +256,6 @@ def _check(loss: float, epoch: int, classes: int) -> None:
         raise TrainingFailed(f"diverged in epoch {epoch}: mean loss {loss:.3g}, where guessing has {chance:.3g}")
 
 
-def accuracy(module: nn.Module, data: DeviceData) -> float:
-    """The share of images that the module labels correctly, in evaluation mode."""
-    return accuracy_and_loss(module, data)[0]
-
-
 @torch.no_grad()
 def accuracy_and_loss(module: nn.Module, data: DeviceData) -> tuple[float, float]:
     """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy."""

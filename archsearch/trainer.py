@@ -123,14 +123,19 @@ class Trainer:
     def _seed(self, arch: Arch) -> int:
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{arch.id}".encode()).digest()[:4], "big")
 
-    def save(self, path: Path, arch: Arch, **info: Any) -> None:
-        """Write the last trained module as a weights file. Raises OSError."""
+    @property
+    def trained(self) -> nn.Module:
+        """The last trained module. Raises RuntimeError where there is none."""
         if self.module is None:
             raise RuntimeError("nothing was trained yet")
+        return self.module
+
+    def save(self, path: Path, arch: Arch, **info: Any) -> None:
+        """Write the last trained module as a weights file. Raises OSError."""
         mean, std = self.data.dataset.normalisation
         weights.save(
             path,
-            self.module,
+            self.trained,
             arch,
             {
                 "dataset": self.data.dataset.name,

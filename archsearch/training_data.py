@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from archsearch.data import Dataset, DeviceData, split
+from archsearch.data.dataset import Split
 from archsearch.recipe import AUTO, Recipe
 
 
@@ -32,8 +33,7 @@ class TrainingData:
             parts = (images[mine], labels[mine]), (images[held], labels[held])
         else:
             parts = (images, labels), dataset.validation
-        train, validation = (DeviceData(x, y, dataset.normalisation, device) for x, y in parts)
-        return cls(dataset, train, validation, device)
+        return cls._on(device, dataset, *parts)
 
     @classmethod
     def whole(cls, dataset: Dataset, device: torch.device) -> TrainingData:
@@ -41,8 +41,11 @@ class TrainingData:
         images, labels = dataset.images, dataset.labels
         if dataset.validation is not None:
             images, labels = (torch.cat(pair) for pair in zip((images, labels), dataset.validation, strict=True))
-        parts = (images, labels), (images[:0], labels[:0])
-        train, validation = (DeviceData(x, y, dataset.normalisation, device) for x, y in parts)
+        return cls._on(device, dataset, (images, labels), (images[:0], labels[:0]))
+
+    @classmethod
+    def _on(cls, device: torch.device, dataset: Dataset, *parts: Split) -> TrainingData:
+        train, validation = (DeviceData(images, labels, dataset.normalisation, device) for images, labels in parts)
         return cls(dataset, train, validation, device)
 
     def settle(self, recipe: Recipe) -> Recipe:

@@ -110,8 +110,8 @@ def work(url: str, index: int, options: argparse.Namespace, rows: Any) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(url, wait=True)
     metered = Metered(url)
-    storage.waiter = metered  # type: ignore[attr-defined]
-    engine = getattr(getattr(storage.inner, "_backend", None), "engine", None)  # type: ignore[attr-defined]
+    storage.waiter = metered
+    engine = getattr(getattr(storage.inner, "_backend", None), "engine", None)
     if engine is not None:
         sqlalchemy.event.listen(engine, "before_cursor_execute", metered.query)
     time.sleep(options.seconds * index / options.workers)  # trainings do not begin together

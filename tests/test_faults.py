@@ -70,7 +70,7 @@ class Earlier(datetime):
     """A clock that was set back by a day."""
 
     @classmethod
-    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+    def now(cls, tz: Any = None) -> datetime:
         return datetime.now(tz) - timedelta(days=1)
 
 

@@ -269,16 +269,16 @@ def test_wandb_says_that_it_is_offline_unless_a_key_or_a_mode_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    assert make_tracker("wandb", tmp_path, "s", said.append).mode == "offline"  # type: ignore[attr-defined]
+    assert make_tracker("wandb", tmp_path, "s", said.append).mode == "offline"
     assert len(said) == 1
     assert "wandb sync" in said[0]
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert make_tracker("wandb", tmp_path, "s", said.append).mode is None  # type: ignore[attr-defined]
+    assert make_tracker("wandb", tmp_path, "s", said.append).mode is None
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
     (tmp_path / ".netrc").chmod(0o600)
-    assert make_tracker("wandb", tmp_path, "s", said.append).mode is None  # type: ignore[attr-defined]
+    assert make_tracker("wandb", tmp_path, "s", said.append).mode is None
     assert len(said) == 1
 
 

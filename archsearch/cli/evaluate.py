@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.cli.options import columns, data_options
+from archsearch.cli.options import columns, data_options, split_option
 from archsearch.errors import InputError
 from archsearch.units import format_count
 
@@ -21,6 +21,7 @@ MATRIX_UP_TO, MISTAKES = 20, 10
 @click.command()
 @click.argument("weights", type=click.Path(path_type=Path))
 @data_options
+@split_option
 @click.option(
     "--split", "part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
     help="Which images; train and validation as the run divided them.",

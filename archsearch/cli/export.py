@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch.cli.evaluate import split_seed
-from archsearch.cli.options import BYTES, data_options, one_record, opened_study, out_option, storage_option
+from archsearch.cli.options import (
+    BYTES,
+    data_options,
+    one_record,
+    opened_study,
+    out_option,
+    split_option,
+    storage_option,
+)
 from archsearch.errors import InputError
 from archsearch.units import format_bytes, format_count
 
@@ -62,6 +70,7 @@ class Order:
     help="Validation images on which outputs are compared.",
 )  # fmt: skip
 @data_options
+@split_option
 @storage_option()
 @out_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: path, bytes, max_abs_diff, accuracy.")

@@ -105,28 +105,39 @@ def storage_option(
     )
 
 
+def data_dir_option(function: Function) -> Function:
+    """`--data-dir`: where torchvision's datasets are."""
+    option = click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        default=Path("data"),
+        show_default=True,
+        help="Where downloaded datasets lie.",
+    )
+    return option(function)
+
+
 def data_options(function: Function) -> Function:
-    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`, `seed`."""
+    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`."""
     for option in reversed(
         [
             click.option("--dataset", help="As in `run`: cifar10, folder:DIR, ...  [default: that of the training]"),
-            click.option(
-                "--data-dir",
-                type=click.Path(path_type=Path),
-                default=Path("data"),
-                show_default=True,
-                help="Where downloaded datasets lie.",
-            ),
+            data_dir_option,
             click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels, as in `run`."),
-            click.option(
-                "--seed",
-                type=click.IntRange(0),
-                help="Of the run: fixes the validation split.  [default: that of the training, else 0]",
-            ),
         ]
     ):
         function = option(function)
     return function
+
+
+def split_option(function: Function) -> Function:
+    """`--seed`: of the run whose validation split is meant."""
+    option = click.option(
+        "--seed",
+        type=click.IntRange(0),
+        help="Of the run: fixes the validation split.  [default: that of the training, else 0]",
+    )
+    return option(function)
 
 
 def study_folder(study: str, out: Path) -> Path:

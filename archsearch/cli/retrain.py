@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from archsearch.storage import Retrained
 
 _QUIET = 60.0
+_LONGER = 5
+"""A full training has so many times the epochs of a search."""
 
 
 @dataclass(frozen=True)
@@ -159,18 +161,18 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
     """The network for these images and classes. Raises SpecError where there is none."""
     adapted = arch.adapted(dataset.input_shape, len(dataset.classes))
     try:
-        adapted.cost  # noqa: B018 - whether it makes a network at all shows when it is counted
+        adapted.parts()
     except SpecError as error:
         raise SpecError(error.problems, f"this network on {dataset.name}") from None
     return adapted
 
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
-    from archsearch.retrain import Plan, default_epochs
+    from archsearch.retrain import Plan
     from archsearch.training_data import TrainingData
     from archsearch.transfer import encoder
 
-    epochs = options["epochs"] or default_epochs(found.recipe.epochs)
+    epochs = options["epochs"] or _LONGER * found.recipe.epochs
     overrides = {**recipe_values(options["recipe"]), "epochs": epochs}
     if overrides.get("patience"):
         raise InputError("--recipe patience: retraining has no validation images to stop by, it goes to the last epoch")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch.budget import Budget
-from archsearch.cli.options import SECONDS, limits, out_option, storage_option
+from archsearch.cli.options import SECONDS, data_dir_option, limits, out_option, storage_option
 from archsearch.cli.settings import (
     DIGITS_EPOCHS,
     EPOCHS,
@@ -43,13 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE.",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Where downloaded datasets lie.",
-)
+@data_dir_option
 @click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels (folders: 64 by default).")
 @click.option(
     "--trials",

@@ -6,13 +6,12 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.budget import Budget
-from archsearch.cli.options import SECONDS, out_option, storage_option
+from archsearch.cli.options import SECONDS, data_dir_option, out_option, storage_option
 from archsearch.cli.settings import Workers, jobs_of, workers_of
 from archsearch.recipe import Recipe
 from archsearch.space import parse_space
@@ -27,13 +26,7 @@ if TYPE_CHECKING:
 @storage_option(required=True)
 @click.option("--study", required=True, help="Name of the study, which `archsearch run` has made.")
 @click.option("--dataset", help="Where the study's images are on this machine.  [default: as `run` was told]")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Where downloaded datasets lie.",
-)
+@data_dir_option
 @click.option(
     "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
 )
