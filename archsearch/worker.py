@@ -29,6 +29,7 @@ from archsearch.data import Dataset, load_dataset
 from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
+from archsearch.interrupts import keep_interrupts
 from archsearch.measure import Evaluate, Report, train_references
 from archsearch.memory import SHARE, training_bytes
 from archsearch.patience import hide_password, waiter_of
@@ -139,6 +140,7 @@ def work(connection: Connection, job: Job) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
     signal.signal(signal.SIGTERM, _interrupt)
+    keep_interrupts(signal.SIGTERM)
     threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
     last: tuple[str, object]
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from archsearch.errors import ArchsearchError, InputError, NothingFeasible
+from archsearch.interrupts import keep_interrupts
 
 _COMMANDS = {
     "run": "Search, reject, train, and write the Pareto front of accuracy against size.",
@@ -61,6 +62,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; every error raised on purpose becomes one line and an exit status."""
     # Threads that wait by spinning stall the whole step as soon as another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_interrupts()
     sys.exit(_run(args))
 
 
