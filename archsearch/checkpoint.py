@@ -20,17 +20,20 @@ class Checkpoint:
 
     Args:
         key: says which training it is; a file with another key is none of this one's and is written over.
+
+    Attributes:
+        before, epochs: seconds and epochs of the training up to the state that was read.
     """
 
     def __init__(self, path: Path, key: str, every: float = _EVERY) -> None:
         self.path, self.key, self.every = path, key, every
         self._started = self._written = time.monotonic()
-        self._before = 0.0
+        self.before, self.epochs = 0.0, 0
 
     @property
     def seconds(self) -> float:
         """The time of the training so far, in all processes that had a part in it."""
-        return self._before + time.monotonic() - self._started
+        return self.before + time.monotonic() - self._started
 
     @property
     def is_due(self) -> bool:
@@ -47,12 +50,13 @@ class Checkpoint:
             return None
         if not isinstance(found, dict) or found.get("key") != self.key:
             return None
-        self._before = found["seconds"]
+        self.before = found["seconds"]
         state: dict[str, Any] = found["state"]
+        self.epochs = state.get("epoch", 0)
         return state
 
     def write(self, state: dict[str, Any]) -> None:
-        """Keep a state of tensors and plain values, whole. Raises OSError."""
+        """Keep a state of tensors and plain values, whole; makes the folder. Raises OSError."""
         buffer = io.BytesIO()  # to a full disk torch itself would raise a RuntimeError
         torch.save({"key": self.key, "seconds": self.seconds, "state": state}, buffer)
         write_with(self.path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))

@@ -37,6 +37,7 @@ from archsearch.storage import FATE, RESULT, STATES, Record, record_of, status
 ATTEMPTS = 3
 BEAT, STALE = 15.0, 90.0
 _TOKEN = "claim"
+_INTERRUPTED = "interrupted"
 
 
 @cache
@@ -251,6 +252,16 @@ def finish(study: optuna.Study, claim: Claim, record: Record) -> Record | None:
 def withdraw(study: optuna.Study, trial_id: int) -> bool:
     """Close a claim as if it had never been made; False if it was closed before, with a result or as lost."""
     return _close(study, trial_id, {FATE: "withdrawn"})
+
+
+def interrupt(study: optuna.Study, trial_id: int) -> None:
+    """Close a claim that is to be taken up again, which counts as no attempt. What has ended meanwhile stays."""
+    _close(study, trial_id, {FATE: "lost", "reason": _INTERRUPTED})
+
+
+def next_attempt(lost: FrozenTrial) -> int:
+    """The number of the attempt that takes up a lost claim."""
+    return int(lost.user_attrs["attempt"]) + (lost.user_attrs.get("reason") != _INTERRUPTED)
 
 
 def lose(study: optuna.Study, trial: FrozenTrial, reason: str) -> Record | None:

@@ -75,8 +75,12 @@ def trained(history: Sequence[Record]) -> int:
     return sum(record.state in ("complete", "stopped") for record in history)
 
 
-def up_to_date(counts: Counts, history: Sequence[Record]) -> Counts:
-    """Counts of an earlier run that hold for its study, which a kill may have left one candidate ahead."""
+def up_to_date(counts: Counts, history: Sequence[Record], orphans: int) -> Counts:
+    """Counts of an earlier run that hold for its study, which a kill may have left one candidate ahead.
+
+    Orphans are to be trained again without being checked again.
+    """
     done = trained(history)
     late = len(history) - counts.trained - counts.failed
-    return replace(counts, checked=counts.checked + late, trained=done, failed=len(history) - done)
+    least = counts.over_budget + counts.duplicates + len(history) + orphans
+    return replace(counts, checked=max(counts.checked + late, least), trained=done, failed=len(history) - done)

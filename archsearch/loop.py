@@ -10,7 +10,19 @@ import optuna
 
 from archsearch.arch import Arch
 from archsearch.budget import Budget, Verdict
-from archsearch.claims import Board, Claim, Seat, beating, finish, lose, make_claim, note_curve, withdraw
+from archsearch.claims import (
+    Board,
+    Claim,
+    Seat,
+    beating,
+    finish,
+    interrupt,
+    lose,
+    make_claim,
+    next_attempt,
+    note_curve,
+    withdraw,
+)
 from archsearch.draft import Draft, Draw
 from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining
 from archsearch.events import Candidate, Counts, Observer, up_to_date
@@ -49,7 +61,7 @@ class Loop:
 
     def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
         """Take the study's history in."""
-        self.counts = up_to_date(counts or Counts(), self.board.history)
+        self.counts = up_to_date(counts or Counts(), self.board.history, len(self.board.orphans))
         self.before = {record.trial for record in self.board.history}
         self.seen = self.board.archs | set(rejected)
         finished = self.board.finished
@@ -62,7 +74,7 @@ class Loop:
         """Every finished candidate of all workers, as far as this one knows."""
         return self.board.history
 
-    def __call__(self, evaluate: Evaluate, trials: int, timeout: float | None) -> str:
+    def __call__(self, evaluate: Evaluate, trials: Callable[[], int], timeout: float | None) -> str:
         """Search until one of the ends of `search`, which is returned."""
         check_feasible(self.space, self.shape, self.classes, self.budget)
         self._tell(lambda observer: observer.started(self.history, self.counts))
@@ -71,9 +83,9 @@ class Loop:
         finally:
             self._tell(lambda observer: observer.ended(self.history, self.counts))
 
-    def _loop(self, evaluate: Evaluate, trials: int, timeout: float | None) -> str:
+    def _loop(self, evaluate: Evaluate, total: Callable[[], int], timeout: float | None) -> str:
         deadline = time.monotonic() + timeout if timeout else float("inf")
-        while self._look() < trials:
+        while self._look() < (trials := total()):
             if self._failing():
                 return "failures"
             if time.monotonic() >= deadline:
@@ -116,7 +128,7 @@ class Loop:
         for trial in self.board.orphans:
             arch = self.space.draw(lambda name, dim, params=trial.params: params[name], self.shape, self.classes)
             draw = Draw(dict(trial.params), dict(trial.distributions))
-            return Candidate(arch, self.budget.check(arch.cost), draw, trial.user_attrs["attempt"] + 1)
+            return Candidate(arch, self.budget.check(arch.cost), draw, next_attempt(trial))
         return None
 
     def _next(self, deadline: float) -> Candidate | None:
@@ -251,9 +263,12 @@ class Loop:
                 record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
                 self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
             done = finish(self.study, claim, record)
-        except BaseException:
+        except Exception:
             # without an end it is no candidate: a resumed search may draw it again
             self.counts.checked -= withdraw(self.study, claim.trial_id)
+            raise
+        except BaseException:
+            interrupt(self.study, claim.trial_id)
             raise
         self._commit(candidate, done)
 

@@ -20,7 +20,8 @@ Evaluate = Callable[[Arch, Report], float]
 def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed: int) -> Record:
     """Evaluate one architecture and put down what came of it; its trial number is still open.
 
-    `report` is called with every (epoch, accuracy) and may raise StopTraining.
+    `report` is called with every (epoch, accuracy) and may raise StopTraining. An evaluation may have attributes
+    `usage`, `metrics` and `before`, as those of a `Trainer`.
     """
     curve: list[list[float]] = []
     clock = time.monotonic()
@@ -40,7 +41,7 @@ def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed
         proposal(arch, budget, seed),
         val_accuracy=accuracy,
         epochs=int(curve[-1][0]) if curve else 0,
-        train_seconds=round(time.monotonic() - clock, 3),
+        train_seconds=round(time.monotonic() - clock + getattr(evaluate, "before", 0.0), 3),
         state=state,
         reason=reason,
         curve=curve,

@@ -15,6 +15,7 @@ from typing import Any
 from archsearch import tables
 from archsearch.arch import Arch
 from archsearch.budget import Budget
+from archsearch.checkpoint import Checkpoint
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.files import write_text, write_with
 from archsearch.plot import plot
@@ -30,6 +31,8 @@ _NO_BUDGET = Budget()
 class CandidateFiles(Observer):
     """Writes what must be there before the study has a candidate: its architecture, and weights of the front.
 
+    Checkpoints of trainings are in the folder too, until the study has their result.
+
     Args:
         folder: OUT/STUDY.
         save: `save(path, arch, record)` writes the weights of the network that was just trained.
@@ -37,6 +40,22 @@ class CandidateFiles(Observer):
 
     def __init__(self, folder: Path, save: Callable[[Path, Arch, Record], None]) -> None:
         self.folder, self.save = folder, save
+
+    def checkpoint(self, arch: Arch, key: str) -> Checkpoint:
+        """Where the state of a network's training is kept."""
+        return Checkpoint(self._checkpoint(arch.id), key)
+
+    def _checkpoint(self, arch: str) -> Path:
+        return self.folder / "checkpoints" / f"{arch}.checkpoint"
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """What was begun here and finished elsewhere."""
+        for record in history:
+            self._checkpoint(record.arch).unlink(missing_ok=True)
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """Nothing is left to go on with."""
+        self._checkpoint(record.arch).unlink(missing_ok=True)
 
     def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
         """The architecture file, and the weights of what is on the front, before the study names them."""

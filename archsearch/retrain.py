@@ -101,7 +101,7 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         deterministic=plan.deterministic,
         overrides=recipe.to_dict(),
         start=plan.encoder,
-        checkpoint=checkpoint,
+        checkpoint=lambda arch: checkpoint,
         compiled=plan.compiled,
     )
     trainer(arch, report)

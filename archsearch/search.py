@@ -50,7 +50,7 @@ def search(
     input_shape: Shape,
     classes: int,
     budget: Budget | None = None,
-    trials: int = 24,
+    trials: int | Callable[[], int] = 24,
     seed: int = 0,
     sampler: str = "pareto",
     rungs: Rungs | None = None,
@@ -68,7 +68,8 @@ def search(
         evaluate: `fn(arch, report) -> accuracy` as a fraction; it calls `report(epoch, accuracy)` after every
             epoch, which may raise StopTraining. It raises TrainingFailed for a candidate that cannot be trained.
         input_shape: (channels, height, width) of the images.
-        trials: how many candidates are to be trained in all, those of the study's history included.
+        trials: how many candidates are to be trained in all, those of the study's history included; a function is
+            asked before each.
         sampler: pareto, tpe, nsga2 or random.
         rungs: who goes on after which epoch; None: every training runs to its end.
         timeout: seconds after which no further candidate is started.
@@ -92,7 +93,7 @@ def search(
     if seat is None:
         take_from_the_dead(loop.board)
     loop.start(sampler, counts, rejected)
-    reason = loop(evaluate, trials, timeout)
+    reason = loop(evaluate, trials if callable(trials) else lambda: trials, timeout)
     return Result(loop.history, loop.counts, reason)
 
 

@@ -261,7 +261,7 @@ class Terms:
 
 
 def set_terms(study: optuna.Study, terms: Terms) -> None:
-    """Let the study carry these terms, for workers that join from now on."""
+    """Let the study carry these terms. All workers heed the total at once, the rest only who joins from now on."""
     study.set_user_attr(_TERMS, json.dumps(asdict(terms)))
 
 

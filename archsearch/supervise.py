@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from archsearch.claims import Board, lose, withdraw, worker_name
+from archsearch.claims import Board, interrupt, lose, worker_name
 from archsearch.errors import ArchsearchError
 from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
@@ -111,7 +111,7 @@ class Supervisor:
         take_from_the_dead(self.board)
         self.history: Sequence[Record] = self.board.history
         self.told = {record.trial for record in self.history}
-        self.tally = Tally(up_to_date(counts or Counts(), self.history), jobs[0].rejected)
+        self.tally = Tally(up_to_date(counts or Counts(), self.history, len(self.board.orphans)), jobs[0].rejected)
         self.counts = self.tally.counts
         self.workers: list[_Worker] = []
         self.reasons: set[str] = set()
@@ -122,7 +122,7 @@ class Supervisor:
 
         Raises:
             ArchsearchError, OSError: whatever ended a worker; the others are stopped first.
-            KeyboardInterrupt: the workers are stopped and their claims withdrawn.
+            KeyboardInterrupt: the workers are stopped and their claims closed.
         """
         self.clock = time.monotonic()
         self._tell(lambda observer: observer.started(self.history, self.counts))
@@ -274,7 +274,7 @@ class Supervisor:
         return [trial for trial in self.board.running if trial.user_attrs.get("worker") == worker.name]
 
     def _stop(self) -> None:
-        """End what still runs; its claims are withdrawn, by itself or from here."""
+        """End what still runs; its claims are closed, by itself or from here, to be taken up on `--resume`."""
         for worker in self.workers:
             worker.process.terminate()
         deadline = time.monotonic() + _PATIENCE
@@ -286,7 +286,7 @@ class Supervisor:
             self._drain(worker)
         self.board.read()
         for trial in [trial for worker in self.workers for trial in self._held(worker)]:
-            withdraw(self.board.study, trial._trial_id)
+            interrupt(self.board.study, trial._trial_id)
         self.workers = []
         take_from_the_dead(self.board)
         self._read()

@@ -64,7 +64,8 @@ def fit(
         watch: is told what went into data, step and eval.
         start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
             (stem, a stage) without any parameter to train keep their statistics too.
-        checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end.
+        checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end, once its
+            epochs are reported again.
         compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
         metrics: before each report gets that epoch's train_loss (the mean of what is minimised), val_loss (plain
             cross-entropy) and learning_rate (of the last step).
@@ -127,6 +128,7 @@ class _Fit:
         self.done, self.captured = 0, False
         self.best, self.since = -1.0, 0
         self.metrics: dict[str, float] = {}
+        self.reports: list[tuple[int, float, dict[str, float]]] = []
         self.sample = _sample(data.train)
         self.frozen = [part for part in module.children() if _is_frozen(part)]
         if self.frozen:
@@ -140,18 +142,19 @@ class _Fit:
     def run(self, report: Report) -> nn.Module:
         """All epochs that are left, or fewer with early stopping."""
         kept = self.checkpoint and self.checkpoint.read()
-        first = self._restore(kept) if kept else 1
+        first = self._restore(kept, report) if kept else 1
         for number in range(first, self.recipe.epochs + 1):
+            if self.recipe.patience and self.since >= self.recipe.patience:
+                break
             self._epoch(number)
             value = self._evaluate(last=number == self.recipe.epochs)
             self.watch.lap("eval")
             self.best, self.since = (value, 0) if value > self.best else (self.best, self.since + 1)
+            self.reports.append((number, value, dict(self.metrics)))
             if self.checkpoint and self.checkpoint.is_due:
                 self.checkpoint.write(self._state(number))
             report(number, value)
             self.watch.start()
-            if self.recipe.patience and self.since >= self.recipe.patience:
-                break
         return self.result
 
     def _evaluate(self, last: bool) -> float:
@@ -175,6 +178,7 @@ class _Fit:
             "epoch": number,
             "done": self.done,
             "patience": [self.best, self.since],
+            "reports": self.reports,
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state() if self.average else None,
@@ -182,8 +186,12 @@ class _Fit:
             "random": random,
         }
 
-    def _restore(self, state: dict[str, Any]) -> int:
-        """Go back to a state; returns the number of the next epoch."""
+    def _restore(self, state: dict[str, Any], report: Report) -> int:
+        """Go back to a state, by way of its reports; returns the number of the next epoch."""
+        for number, value, metrics in state["reports"]:
+            self.metrics.update(metrics)
+            report(number, value)
+        self.reports = state["reports"]
         self.module.load_state_dict(state["module"])
         rates = [group["lr"] for group in self.optimiser.param_groups]  # on CUDA tensors, which must stay there
         self.optimiser.load_state_dict(state["optimiser"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,14 @@ class Trainer:
 
     Args:
         overrides: values of the recipe that hold for every network, whatever its own recipe says.
-        start, checkpoint, compiled: as for `fit`.
+        checkpoint: gives each network's, of a training that an earlier process may have begun; None: none is kept.
+        start, compiled: as for `fit`.
 
     Attributes:
-        usage: of the last training, also if it was stopped or failed: images_per_second (training, with data),
-            data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest), peak_memory_bytes.
+        usage: of the last training's part in this process, also if it was stopped or failed: images_per_second
+            (training, with data), data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest),
+            peak_memory_bytes.
+        before: seconds of the last training that an earlier process has spent.
         metrics: of the last epoch that was reported, as `fit` gives them.
     """
 
@@ -47,7 +50,7 @@ class Trainer:
         deterministic: bool = False,
         overrides: Mapping[str, Value] | None = None,
         start: Start | None = None,
-        checkpoint: Checkpoint | None = None,
+        checkpoint: Callable[[Arch], Checkpoint] | None = None,
         compiled: bool = False,
     ) -> None:
         self.data = data
@@ -62,29 +65,33 @@ class Trainer:
         self.module: nn.Module | None = None
         self.usage: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
+        self.before = 0.0
 
     def __call__(self, arch: Arch, report: Report) -> float:
         """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
         curve: list[float] = []
         clock, watch = time.perf_counter(), Stopwatch(self.data.device)
         reset_peak(self.data.device)
-        self.module, self.usage, self.metrics = None, {}, {}
+        self.module, self.usage, self.metrics, self.before = None, {}, {}, 0.0
 
         def note(number: int, value: float) -> None:
             curve.append(value)
             report(number, value)
 
+        checkpoint = self.checkpoint(arch) if self.checkpoint else None
         try:
-            self.module = self._fit(arch, note, watch)
+            self.module = self._fit(arch, note, watch, checkpoint)
         finally:
-            self.usage = self._used(watch, time.perf_counter() - clock, len(curve))
+            self.before = checkpoint.before if checkpoint else 0.0
+            epochs = len(curve) - (checkpoint.epochs if checkpoint else 0)
+            self.usage = self._used(watch, time.perf_counter() - clock, max(0, epochs))
         return curve[-1] if curve else math.nan
 
     def recipe_of(self, arch: Arch) -> Recipe:
         """What a network is trained with, settled for the data. Raises SpecError."""
         return self.data.settle(self.recipe.with_values(arch.recipe).with_values(self.overrides))
 
-    def _fit(self, arch: Arch, report: Report, watch: Stopwatch) -> nn.Module:
+    def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> nn.Module:
         try:
             recipe = self.recipe_of(arch)
         except SpecError as error:
@@ -100,7 +107,7 @@ class Trainer:
                 deterministic=self.deterministic,
                 watch=watch,
                 start=self.start,
-                checkpoint=self.checkpoint,
+                checkpoint=checkpoint,
                 compiled=self.compiled,
                 metrics=self.metrics,
             )

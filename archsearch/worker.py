@@ -1,10 +1,11 @@
 """One worker of a study in a process of its own: loads its data, searches, and tells its parent of everything.
 
-It dies with its parent: what it holds of the study is withdrawn then, and nothing runs on unseen.
+It dies with its parent: what it holds of the study is given back then, and nothing runs on unseen.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -179,12 +180,18 @@ def _search(messages: Messages, job: Job) -> str:
     data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
     recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
     trainer = Trainer(
-        data, recipe, config["seed"], threads=job.threads, deterministic=config.get("deterministic", False)
+        data,
+        recipe,
+        config["seed"],
+        threads=job.threads,
+        deterministic=config.get("deterministic", False),
+        checkpoint=lambda arch: files.checkpoint(arch, json.dumps([config, trainer.recipe_of(arch).to_dict()])),
     )
 
     def save(path: Path, arch: Arch, record: Record) -> None:
         trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
 
+    files = CandidateFiles(job.folder, save)
     if job.references:
         textbook = references.fitting(shape, config["classes"])
         train_references(
@@ -196,14 +203,14 @@ def _search(messages: Messages, job: Job) -> str:
         input_shape=shape,
         classes=config["classes"],
         budget=budget,
-        trials=terms.trials,
+        trials=lambda: terms_of(study).trials,
         seed=config["seed"],
         sampler=terms.sampler,
         rungs=terms.rungs,
         timeout=job.timeout,
         study=study,
         rejected=job.rejected,
-        observers=[CandidateFiles(job.folder, save), messages],
+        observers=[files, messages],
         seat=seat(job.index, data.device if job.shared else None),
         memory=predictor(data, recipe),
     )
@@ -248,6 +255,11 @@ class guarded:
     def usage(self) -> dict[str, float]:
         """What the evaluation measured of itself."""
         return dict(getattr(self._evaluate, "usage", {}))
+
+    @property
+    def before(self) -> float:
+        """Seconds that an earlier process has spent on it."""
+        return float(getattr(self._evaluate, "before", 0.0))
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from archsearch.arch import Arch, Part, Stage
 from archsearch.checkpoint import Checkpoint
+from archsearch.devices import Stopwatch
 from archsearch.recipe import Recipe
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
@@ -28,23 +29,35 @@ class Cut(Exception):
     """The process ends here."""
 
 
+class Epochs(Stopwatch):
+    """Counts the epochs that are trained, whatever is reported."""
+
+    count = 0
+
+    def lap(self, name: str) -> None:
+        self.count += name == "eval"
+        super().lap(name)
+
+
 def run(
     data: TrainingData, recipe: Recipe, path: Path | None, stop: int = 0, key: str = "k"
-) -> tuple[nn.Module | None, list[int]]:
-    """The trained module, None where it was cut off after epoch `stop`; and the epochs that were trained."""
-    seen: list[int] = []
+) -> tuple[nn.Module | None, list[tuple[int, float]], int]:
+    """The trained module, None where it was cut off after epoch `stop`; what was reported; how much was trained."""
+    seen: list[tuple[int, float]] = []
+    watch = Epochs(CPU)
 
     def report(epoch: int, accuracy: float) -> None:
-        seen.append(epoch)
+        seen.append((epoch, accuracy if accuracy == accuracy else -1.0))
         if epoch == stop:
             raise Cut
 
     arch = DROPS if data.dataset.name == "toy" else SMALL
     checkpoint = Checkpoint(path, key, every=0.0) if path else None
     try:
-        return fit(arch, data, recipe, 0, report, threads=1, checkpoint=checkpoint), seen
+        module = fit(arch, data, recipe, 0, report, threads=1, checkpoint=checkpoint, watch=watch)
     except Cut:
-        return None, seen
+        return None, seen, watch.count
+    return module, seen, watch.count
 
 
 @pytest.mark.parametrize("validation", [True, False])
@@ -55,13 +68,14 @@ def test_a_training_goes_on_to_the_same_end(name: str, validation: bool, tmp_pat
     recipe = Recipe(epochs=5, batch_size=32).with_values(
         {key: value for key, value in RECIPES[name].items() if validation or key != "patience"}
     )
-    whole, epochs = run(data, recipe, None)
+    whole, curve, epochs = run(data, recipe, None)
     parts: list[int] = []
     module = None
     for stop in (2, 3, 0):
-        module, seen = run(data, recipe, tmp_path / "w.checkpoint", stop)
-        parts += seen
-    assert parts == epochs
+        module, seen, trained = run(data, recipe, tmp_path / "w.checkpoint", stop)
+        assert seen == curve[: stop or None]
+        parts.append(trained)
+    assert parts == [2, 1, epochs - 3]
     assert whole is not None
     assert module is not None
     assert same(whole, module)
@@ -69,9 +83,10 @@ def test_a_training_goes_on_to_the_same_end(name: str, validation: bool, tmp_pat
 
 def test_a_finished_training_is_there_at_once(tmp_path: Path) -> None:
     data, recipe = TrainingData.whole(toy(40), CPU), Recipe(epochs=2)
-    first, _ = run(data, recipe, tmp_path / "c")
-    again, seen = run(data, recipe, tmp_path / "c")
-    assert seen == []
+    first, *_ = run(data, recipe, tmp_path / "c")
+    again, seen, trained = run(data, recipe, tmp_path / "c")
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert trained == 0
     assert first is not None
     assert again is not None
     assert same(first, again)
@@ -84,7 +99,7 @@ def test_what_is_no_checkpoint_of_this_training_is_written_over(content: bytes |
         run(data, recipe, path, stop=1, key="another")
     else:
         path.write_bytes(content)
-    assert run(data, recipe, path)[1] == [1, 2]
+    assert run(data, recipe, path)[2] == 2
     assert Checkpoint(path, "k").read() is not None
     assert Checkpoint(path, "another").read() is None
 
@@ -101,7 +116,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
 
 def test_time_is_summed_over_processes(tmp_path: Path) -> None:
     one = Checkpoint(tmp_path / "c", "k", every=0.0)
-    one._before = 100.0
+    one.before = 100.0
     one.write({})
     two = Checkpoint(tmp_path / "c", "k")
     assert two.seconds < 50

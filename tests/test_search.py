@@ -487,9 +487,10 @@ def test_an_interrupt_leaves_a_valid_study(tmp_path: Path, sampler: str) -> None
         run(evaluate=evaluate, sampler=sampler, study=_study(tmp_path, new=True), observers=[log])
     assert log.calls[-1] == ("ended", 3)
     states = [status(trial) for trial in _study(tmp_path).get_trials()]
-    assert states == ["complete"] * 3 + ["withdrawn"]
+    assert states == ["complete"] * 3 + ["lost"]
     found = run(sampler=sampler, study=_study(tmp_path), trials=7)
     assert len({record.arch for record in found.records}) == 7
+    assert found.records[3].arch == _study(tmp_path).get_trials()[3].user_attrs["arch"]  # first what was interrupted
 
 
 def test_counts_sum_up_again_after_an_interrupt() -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,19 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
+import torch
 import trap_blocks
 from conftest import Process
 
 from archsearch import Arch
-from archsearch.storage import sqlite_url, status
+from archsearch.checkpoint import Checkpoint
+from archsearch.data import load_dataset
+from archsearch.events import Candidate, Counts, Observer
+from archsearch.recipe import Recipe
+from archsearch.storage import Record, Terms, load_study, open_storage, set_terms, sqlite_url, status
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
+from archsearch.worker import Job, _search
 
 Start = Callable[..., Process]
 TRAP = ["run", "--space", "trap.toml", "--max-params", "20k", "--epochs", "1", "--study", "s"]
@@ -189,14 +197,96 @@ def test_the_end_of_the_parent_is_the_end_of_its_workers(start: Start, work: Pat
     if number == signal.SIGINT:
         assert "--resume" in answer.out.splitlines()[-1]
         assert not any(map(lives, workers))
-        assert set(states(work)) == {"withdrawn"}
     wait_for(lambda: not any(map(lives, workers)), 20)
-    assert set(states(work)) <= {"withdrawn", "running"}
+    open_ones = [trial for trial in study_of(work).get_trials() if status(trial) != "withdrawn"]  # one was taken
+    assert {status(trial) for trial in open_ones} <= ({"lost"} if number == signal.SIGINT else {"lost", "running"})
+    held = {trial.user_attrs["arch"] for trial in open_ones}
     answer = start(*options, "8", "--resume").wait()
     assert (answer.status, answer.err) == (0, "")
     trials = trials_of(work)
     assert list(trials.state) == ["complete"] * 4
     assert trials.arch.is_unique
+    assert held <= set(trials.arch)
+
+
+class Cut(Observer):
+    """In place of the messages to a parent: ends the worker after an epoch, without a word to the study."""
+
+    def __init__(self, study: optuna.Study, at: int | None = None) -> None:
+        self.study, self.at = study, at
+        self.reports: list[tuple[str, int, float]] = []
+        self.records: list[Record] = []
+
+    def send(self, *message: object) -> None:
+        """Nobody listens."""
+
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
+        self.reports.append((candidate.arch.id, epoch, accuracy))
+        assert set(metrics) == {"train_loss", "val_loss", "learning_rate"}
+        if epoch == self.at:
+            raise KeyboardInterrupt
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        self.records.append(record)
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint(
+    start: Start, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off after its third epoch, four times, it has the learning curve of one that was not; it trains each once."""
+    start(*shared("--epochs", "4", trials=1)).wait()
+    study = study_of(work)
+    folder = work / "results" / "s"
+    job = Job(sqlite_url(folder / "study.db"), "s", folder, "digits", work, "cpu", threads=1)
+    monkeypatch.setattr(Checkpoint, "is_due", True)
+
+    def join(trials: int, at: int | None = None) -> Cut:
+        set_terms(study, Terms(trials, "random", None, "digits"))
+        cut = Cut(study, at)
+        assert _search(cut, job) == "trials"
+        return cut
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            join(2, at=3)
+        [kept] = (folder / "checkpoints").iterdir()
+    assert states(work) == ["complete"] + ["lost"] * 4
+    resumed = join(2)
+    arch = kept.stem
+    assert [(name, epoch) for name, epoch, _ in resumed.reports] == [(arch, n) for n in (1, 2, 3, 4)]
+    [record] = resumed.records
+    assert (record.arch, record.state, record.epochs) == (arch, "complete", 4)
+    assert record.usage["images_per_second"] * (record.usage["data_seconds"] + record.usage["step_seconds"]) == (
+        pytest.approx(1198, rel=0.01)
+    )
+    assert record.train_seconds > 3 * sum(record.usage[f"{name}_seconds"] for name in ("data", "step"))
+    assert not list((folder / "checkpoints").iterdir())
+    config = load_study(open_storage(job.url), "s")[1]
+    data = TrainingData.of(load_dataset("digits"), config["seed"], torch.device("cpu"))
+    whole: list[tuple[str, int, float]] = []
+    trainer = Trainer(data, Recipe(**config["recipe"]), config["seed"], threads=1)
+    trainer(Arch.load(folder / "archs" / f"{arch}.toml"), lambda epoch, value: whole.append((arch, epoch, value)))
+    assert whole == resumed.reports
+    (folder / "checkpoints" / kept.name).touch()
+    join(3)
+    assert not list((folder / "checkpoints").iterdir())  # what is finished needs none
+
+
+def test_a_worker_heeds_a_total_that_changes(start: Start, work: Path) -> None:
+    """Of `run --resume --trials N`, which may be called on another machine."""
+    start(*shared(trials=1)).wait()
+    study, folder = study_of(work), work / "results" / "s"
+
+    class More(Cut):
+        def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+            super().finished(record, history, counts)
+            set_terms(study, Terms(4, "random", None, "digits"))
+
+    set_terms(study, Terms(2, "random", None, "digits"))
+    more = More(study)
+    _search(more, Job(sqlite_url(folder / "study.db"), "s", folder, "digits", work, "cpu", threads=1))
+    assert len(more.records) == 3
+    assert states(work) == ["complete"] * 4
 
 
 def test_what_a_dead_process_has_left_is_run_again_on_resume(start: Start, work: Path) -> None:
