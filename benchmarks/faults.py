@@ -108,19 +108,18 @@ class Storm:
 
     def kill(self) -> None:
         """SIGKILL to a process that trains, or one time in four to a whole command, which is started again."""
-        pids = [int(json.loads(worker).rpartition(":")[2]) for (worker,) in self.ask(RUNNING)]
-        live = [name for name, process in self.commands.items() if process.poll() is None]
-        if self.rng.random() < 0.25 or not pids:
-            name = self.rng.choice(live)
-            self.commands[name].kill()
-            self.commands[name].wait()
-            self.start(name)
-            self.log.append(f"{self.done} trained: SIGKILL to the command {name}, started again")
-            return
-        pid = self.rng.choice(pids)
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            self.log.append(f"{self.done} trained: SIGKILL to the training process {pid}")
+        if self.rng.random() > 0.25:
+            for (worker,) in self.rng.sample(rows := self.ask(RUNNING), len(rows)):
+                pid = int(json.loads(worker).rpartition(":")[2])
+                with suppress(ProcessLookupError):  # a claim that an earlier kill has left
+                    os.kill(pid, signal.SIGKILL)
+                    self.log.append(f"{self.done} trained: SIGKILL to the training process {pid}")
+                    return
+        name = self.rng.choice([name for name, process in self.commands.items() if process.poll() is None])
+        self.commands[name].kill()
+        self.commands[name].wait()
+        self.start(name)
+        self.log.append(f"{self.done} trained: SIGKILL to the command {name}, started again")
 
     def restart(self, mode: str) -> None:
         """The database goes down for three seconds."""
