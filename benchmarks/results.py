@@ -1,0 +1,165 @@
+"""What is committed in `results/`, as the tables of docs/results.md, from nothing but files: one row a network.
+
+    python benchmarks/results.py              prints the tables
+    python benchmarks/results.py --write      puts them into docs/results.md, between its marks
+
+A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks.
+`results/published.csv` has what others have measured: `group` and `name` say beside which row it belongs, an empty
+`name` makes a row of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from archsearch import Arch
+from archsearch.blocks.registry import Value
+from archsearch.recipe import Recipe
+from archsearch.retrain import rows_of
+from archsearch.storage import Retrained
+from archsearch.tables import tested
+from archsearch.units import format_count
+
+ROOT = Path(__file__).parent.parent
+RESULTS, PAGE = ROOT / "results", ROOT / "docs" / "results.md"
+_HEAD = (
+    "network", "parameters", "bytes, fp32", "M MACs", "published", "test accuracy", "seeds", "epochs", "recipe",
+    "minutes each", "device",
+)  # fmt: skip
+_ALWAYS = ("epochs", "batch_size", "crop", "flip")
+"""Values of a recipe that are shown elsewhere or settled from the dataset."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of somebody else's; `accuracy` in percent."""
+
+    group: str
+    name: str
+    network: str
+    params: int | None
+    accuracy: float
+    source: str
+
+
+def published(path: Path = RESULTS / "published.csv") -> list[Published]:
+    """Every row of the file."""
+    with path.open(newline="") as file:
+        return [
+            Published(
+                row["group"],
+                row["name"],
+                row["network"],
+                int(row["params"]) if row["params"] else None,
+                float(row["accuracy"]),
+                row["source"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def folders(group: Path) -> list[Path]:
+    """The folders of a group that hold retrained networks, the group itself first."""
+    return sorted(path.parent for path in group.rglob("retrain.csv"))
+
+
+def groups(results: Path = RESULTS) -> list[Path]:
+    """The folders of `results/` that hold retrained networks at any depth."""
+    return sorted(path for path in results.iterdir() if path.is_dir() and folders(path))
+
+
+def by_network(rows: Iterable[Retrained]) -> dict[str, list[Retrained]]:
+    """Trainings of each network, in order."""
+    found: dict[str, list[Retrained]] = {}
+    for row in rows:
+        found.setdefault(row.arch, []).append(row)
+    return found
+
+
+def recipe_in_words(recipe: Mapping[str, Value], start: str) -> str:
+    """What is not the default."""
+    default = Recipe().to_dict()
+    other = [f"{k}={v}" for k, v in recipe.items() if k not in _ALWAYS and v != default.get(k)]
+    if recipe.get("flip") == 2:
+        other.append("flip=2")
+    return " ".join([*other, *([f"from {start}"] if start else [])]) or "default"
+
+
+def table(group: Path) -> list[str]:
+    """A group's table in Markdown, smallest network first."""
+    lines: list[tuple[float, tuple[str, ...]]] = []
+    known = [row for row in published() if row.group == group.name]
+    for folder in folders(group):
+        name = "" if folder == group else str(folder.relative_to(group))
+        beside = next((row for row in known if name and row.name == name), None)
+        for arch, rows in by_network(rows_of(folder)).items():
+            network = Arch.load(folder / "archs" / f"{arch}.toml")
+            lines.append((network.cost.params, _row(name or arch, network, rows, beside)))
+    for row in known:
+        if not row.name:
+            size = "" if row.params is None else format_count(row.params)
+            cells = (row.network, size, "", "", f"{row.accuracy:.2f}% ({row.source})", *[""] * 6)
+            lines.append((row.params or 0, cells))
+    return [_line(_HEAD), _line(["---"] * len(_HEAD)), *(_line(cells) for _, cells in sorted(lines))]
+
+
+def _row(name: str, arch: Arch, rows: list[Retrained], beside: Published | None) -> tuple[str, ...]:
+    found = tested(rows)[rows[0].arch]
+    deviation = "" if found.std is None else f" ± {100 * found.std:.2f}"
+    recipes = {(row.epochs, recipe_in_words(row.recipe, row.start)) for row in rows}
+    [(epochs, recipe)] = recipes  # trainings of one folder and network have one recipe: `retrain` refuses others
+    return (
+        f"{name}: {arch.summary}",
+        format_count(arch.cost.params),
+        format_count(arch.cost.size_bytes("fp32")),
+        f"{arch.cost.macs / 1e6:.1f}",
+        f"{beside.accuracy:.2f}% ({beside.source})" if beside else "",
+        f"**{100 * found.mean:.2f}%**{deviation}",
+        str(found.seeds),
+        str(epochs),
+        recipe,
+        f"{fmean(row.train_seconds for row in rows) / 60:.0f}",
+        " ".join(sorted({row.device for row in rows})),
+    )
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def marks(name: str) -> tuple[str, str]:
+    """What stands before and behind a group's table in the page."""
+    return f"<!-- results/{name} -->", f"<!-- /results/{name} -->"
+
+
+def page(text: str) -> str:
+    """The page with the tables of today. Raises ValueError where it has no marks for a group."""
+    for group in groups():
+        first, last = marks(group.name)
+        before, _, rest = text.partition(first)
+        _, found, after = rest.partition(last)
+        if not found:
+            raise ValueError(f"{PAGE.name} has no place for {group.name}: {first} and {last}")
+        text = "\n".join([before + first, *table(group), last + after])
+    return text
+
+
+def main(words: list[str] | None = None) -> Any:
+    """Print the tables, or write them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--write", action="store_true")
+    if parser.parse_args(words).write:
+        PAGE.write_text(page(PAGE.read_text()))
+        return
+    for group in groups():
+        print(f"results/{group.name}", *table(group), "", sep="\n")
+
+
+if __name__ == "__main__":
+    main()

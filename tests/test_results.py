@@ -1,0 +1,67 @@
+"""What is committed in `results/`: tables and page say what the weights files say, and the weights give it again."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from by_path import benchmark_module
+from conftest import Answer
+
+from archsearch import weights
+from archsearch.retrain import read_row, rows_of
+from archsearch.tables import retrained_table
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = sorted((ROOT / "results").rglob("*-seed*.safetensors"))
+FOLDERS = sorted(path.parent for path in (ROOT / "results").rglob("retrain.csv"))
+DATA = Path(os.environ.get("ARCHSEARCH_TEST_DATA", ROOT / "data"))
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT / "results"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=named)
+def test_the_table_of_trainings_is_that_of_the_weights_files(folder: Path) -> None:
+    rows = rows_of(folder)
+    assert {(row.arch, row.seed) for row in rows} == {
+        (path.name[:12], int(path.stem.partition("-seed")[2])) for path in WEIGHTS if path.parent.parent == folder
+    }
+    written = io.StringIO(retrained_table(rows).to_csv(index=False))
+    wanted, found = (pd.read_csv(file, dtype={"arch": str}) for file in (written, folder / "retrain.csv"))
+    key = ["arch", "seed"]
+    pd.testing.assert_frame_equal(
+        found.sort_values(key, ignore_index=True), wanted.sort_values(key, ignore_index=True), check_dtype=False
+    )
+
+
+def test_the_page_has_the_tables_of_the_files() -> None:
+    module = benchmark_module("results")
+    text = module.PAGE.read_text()
+    assert module.page(text) == text
+
+
+def test_a_page_without_a_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no place for"):
+        benchmark_module("results").page("nothing")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", WEIGHTS, ids=named)
+def test_evaluate_gives_the_accuracy_again(path: Path, command: Callable[..., Answer]) -> None:
+    """Needs the datasets as NAME.npz in `data/`, or where ARCHSEARCH_TEST_DATA says."""
+    row = read_row(path)
+    assert row is not None
+    name = Path(str(weights.read(path).info["dataset"])).stem.removeprefix("npz:")
+    data = DATA / f"{name}.npz"
+    if not data.exists():
+        pytest.skip(f"no {data}")
+    answer = command("evaluate", path, "--dataset", f"npz:{data.absolute()}", "--json")
+    assert (answer.status, answer.err) == (0, "")
+    assert json.loads(answer.out)["accuracy"] == row.test_accuracy
