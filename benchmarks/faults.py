@@ -47,7 +47,7 @@ kernel = { choice = [1, 3] }
 [head]
 type = "linear"
 """
-RUN = ["run", "--max-params", str(LIMIT), "--space", "space.toml", "--epochs", "2", "--grace", "1", "--study", "s"]
+RUN = ["run", "--max-params", str(LIMIT), "--space", "space.toml", "--grace", "1", "--study", "s"]
 ATTRIBUTE = "(SELECT value_json FROM trial_user_attributes a WHERE a.trial_id = t.trial_id AND a.key = '{}')"
 DONE = f"""SELECT t.number, t.state::text, {ATTRIBUTE.format("arch")} AS arch,
     {ATTRIBUTE.format("params")}::int AS params,
@@ -89,7 +89,7 @@ class Storm:
     def start(self, name: str) -> None:
         """Start a command, or start it again."""
         join = ["worker", "--study", "s", "--workers", "2"]
-        search = [*RUN, "--workers", "2", "--trials", str(self.trials), "--resume"]
+        search = [*RUN, "--epochs", "2", "--workers", "2", "--trials", str(self.trials), "--resume"]
         args = search if name == "run" else join
         self.commands[name] = command(self.folder / name, *args, ARCHSEARCH_STORAGE=self.url)
 
@@ -212,9 +212,9 @@ def moments(kills: int, longest: float, rng: random.Random) -> Iterator[float]:
         yield rng.uniform(0.2, longest)
 
 
-def again(trials: int, kills: int, longest: float, seed: int) -> list[str]:
+def again(trials: int, kills: int, longest: float, epochs: int, seed: int) -> list[str]:
     """Kill and resume a run on SQLite, then let it end; what was found."""
-    log, args = [], [*RUN, "--trials", str(trials), "--resume"]
+    log, args = [], [*RUN, "--epochs", str(epochs), "--trials", str(trials), "--resume"]
     with tempfile.TemporaryDirectory() as name:
         folder, clock = Path(name), time.monotonic()
         for i, moment in enumerate(moments(kills, longest, random.Random(seed))):
@@ -241,12 +241,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--joined", type=int, default=3, help="`worker` commands beside `run`, two processes each")
     parser.add_argument("--longest", type=float, default=20.0, help="seconds, for `again`")
+    parser.add_argument("--epochs", type=int, default=2, help="of a candidate, for `again`")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(words)
     if options.what == "storm":
         lines = storm(options.trials, options.kills, options.restarts, options.joined, options.seed)
     else:
-        lines = again(options.trials, options.kills, options.longest, options.seed)
+        lines = again(options.trials, options.kills, options.longest, options.epochs, options.seed)
     print("\n".join(lines))
 
 
