@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from archsearch.cache import StudyCache
+from archsearch.cache import Database, StudyCache
 from archsearch.errors import StudyError
 from archsearch.patience import PATIENCE, PatientStorage, Waiter, hide_password
 from archsearch.rungs import CURVE, Rungs
@@ -154,7 +154,7 @@ def _reason(kind: str, error: Exception) -> str:
 
 
 def _database(url: str) -> RDBStorage:
-    storage = RDBStorage(url, engine_kwargs={"connect_args": _connect_args(url)})
+    storage = Database(url, engine_kwargs={"connect_args": _connect_args(url)})
     weakref.finalize(storage, storage.engine.dispose)  # a driver may warn of connections that nobody has closed
     if _is_sqlite(url):
         sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
