@@ -113,7 +113,8 @@ class Database(RDBStorage):
             trials: Sequence[Any] = session.scalars(
                 select(TrialModel).where(*wanted).order_by(TrialModel.trial_id)
             ).all()
-            values = {model: _by_trial(session, model, columns, wanted) for model, columns in _COLUMNS.items()}
+            tables = _COLUMNS.items() if trials else ()
+            values = {model: _by_trial(session, model, columns, wanted) for model, columns in tables}
             return [
                 self._frozen(trial, {m: rows.get(trial.trial_id, []) for m, rows in values.items()}) for trial in trials
             ]
@@ -199,6 +200,14 @@ class StudyCache(_CachedStorage):
         for trial_id in ids:
             self._renew(study, trial_id, found.get(trial_id, {}))
         return {i for i in ids if now.get(i) != self._known(study, i).state}
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        """Without reading the whole trial. Raises KeyError."""
+        with self._backend.engine.connect() as connection:
+            number = connection.scalar(select(TrialModel.number).where(TrialModel.trial_id == trial_id))
+        if number is None:
+            raise KeyError(trial_id)
+        return int(number)
 
     def _known(self, study: _StudyInfo, trial_id: int) -> Any:
         return study.trials[self._trial_id_to_study_id_and_number[trial_id][1]]

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from postgres import Postgres
 
-from archsearch.cache import Database
+from archsearch.cache import Database, StudyCache
 from archsearch.storage import sqlite_url
 
 DIMS = {
@@ -112,6 +112,17 @@ def test_a_claim_takes_few_statements(storage: Database) -> None:
     sqlalchemy.event.listen(storage.engine, "before_cursor_execute", lambda *about: statements.append(about[2]))
     storage.create_new_trial(number, template())
     assert len(statements) == 7, statements
+
+
+def test_the_number_of_a_trial_is_one_statement(storage: Database) -> None:
+    number = filled(storage)
+    made = storage.create_new_trial(number, template())
+    statements: list[str] = []
+    sqlalchemy.event.listen(storage.engine, "before_cursor_execute", lambda *about: statements.append(about[2]))
+    assert StudyCache(storage).get_trial_number_from_id(made) == 9
+    assert len(statements) == 1
+    with pytest.raises(KeyError):
+        StudyCache(storage).get_trial_number_from_id(made + 1)
 
 
 def test_other_dims_of_the_same_name_are_refused(storage: Database) -> None:
