@@ -113,7 +113,8 @@ def _forward(name: str) -> Callable[..., Any]:
     return call
 
 
-_Forwarding: Any = type("_Forwarding", (BaseStorage,), {n: _forward(n) for n in BaseStorage.__abstractmethods__})
+_NAMES = BaseStorage.__abstractmethods__ | {"get_trial_number_from_id"}  # of a database, that is one statement
+_Forwarding: Any = type("_Forwarding", (BaseStorage,), {name: _forward(name) for name in _NAMES})
 
 
 class PatientStorage(_Forwarding):  # type: ignore[misc]
