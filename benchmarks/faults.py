@@ -138,8 +138,15 @@ class Storm:
             while self.done < at and self.commands["run"].poll() is None:
                 time.sleep(0.2)
             blow()
-        codes = {name: process.wait() for name, process in self.commands.items()}
+        codes = {name: self.end(name) for name in list(self.commands)}
         assert set(codes.values()) == {0}, f"exit statuses {codes}: {self.outputs()}"
+
+    def end(self, name: str) -> int:
+        """A command's exit status. One that began while the database was away has said so, and is started again."""
+        while (code := self.commands[name].wait()) == 2 and "connection failed" in tail(self.folder / name / "out")[-1]:
+            self.log.append(f"{name} had begun while the database was away: started again")
+            self.start(name)
+        return code
 
     def outputs(self) -> str:
         """The last lines of every command."""
