@@ -294,7 +294,7 @@ class _Reader:
             raise SpecError(self.problems, self.where)
         arch = Arch(shape, classes, stem, stages, head, recipe)
         try:
-            arch.cost  # noqa: B018 - whether it makes a network at all shows when it is counted
+            arch.parts()
         except SpecError as error:
             raise SpecError(error.problems, self.where) from None
         return arch

@@ -28,7 +28,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.budget import Verdict
-from archsearch.cache import LEASE
+from archsearch.database import LEASE
 from archsearch.errors import StudyError
 from archsearch.patience import waiter_of
 from archsearch.rungs import CURVE, SIZE

@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from archsearch.cache import Database, StudyCache
+from archsearch.database import Database, StudyCache
 from archsearch.errors import StudyError
 from archsearch.patience import PATIENCE, PatientStorage, Waiter, hide_password
 from archsearch.rungs import CURVE, Rungs

@@ -185,7 +185,7 @@ def _search(messages: Messages, job: Job) -> str:
         config["seed"],
         threads=job.threads,
         deterministic=config.get("deterministic", False),
-        checkpoint=lambda arch: files.checkpoint(arch, json.dumps([config, trainer.recipe_of(arch).to_dict()])),
+        checkpoint=lambda arch: files.checkpoint(arch, json.dumps(config)),
     )
 
     def save(path: Path, arch: Arch, record: Record) -> None:

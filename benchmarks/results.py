@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from archsearch import Arch
 from archsearch.blocks.registry import Value
@@ -150,7 +149,7 @@ def page(text: str) -> str:
     return text
 
 
-def main(words: list[str] | None = None) -> Any:
+def main(words: list[str] | None = None) -> None:
     """Print the tables, or write them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true")

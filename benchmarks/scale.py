@@ -1,6 +1,6 @@
 """Many workers at one study, with trainings that only sleep: what the storage and the sampler cost, as a study grows.
 
-    python benchmarks/scale.py --workers 64 --trials 5000 --seconds 10 --plot docs/scaling.png
+    OMP_NUM_THREADS=1 python benchmarks/scale.py --sampler random --workers 64 --trials 5000 --seconds 10
     python benchmarks/scale.py --storage postgresql+psycopg://... --workers 64 --trials 1000
 
 Everything but the training is real: claims, leases, reads, proposals, on a PostgreSQL of its own unless --storage names
