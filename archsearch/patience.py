@@ -37,14 +37,15 @@ class Waiter:
     Args:
         url: of the storage, for messages, which never have its password.
         patience: seconds from the first failure to the last attempt.
+        connected: whether the database has answered before; it is not waited for until it has.
 
     Attributes:
         told: called with one line when waiting begins.
         disturbed: when a call last failed, on the monotonic clock; before that nobody could show that he lives.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE) -> None:
-        self.url, self.patience = hide_password(url), patience
+    def __init__(self, url: str, patience: float = PATIENCE, *, connected: bool = True) -> None:
+        self.url, self.patience, self.connected = hide_password(url), patience, connected
         self.told: Callable[[str], None] = lambda line: None
         self.disturbed = float("-inf")
         self._random = random.Random()
@@ -64,7 +65,8 @@ class Waiter:
                     raise
                 reason = f"study storage {self.url}: {said(error)}"
                 now = self.disturbed = time.monotonic()
-                if not is_passing(error) or now - (start or now) >= self.patience:
+                self.connected = self.connected or is_lost_connection(error)
+                if not self.connected or not is_passing(error) or now - (start or now) >= self.patience:
                     raise StudyError(reason) from None
             if start is None:
                 start = now
@@ -89,6 +91,13 @@ def is_passing(error: BaseException) -> bool:
     # Optuna answers a query that lost its connection with another in the same transaction: that is the second kind.
     again = (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)
     return isinstance(cause, again) or _code(error) in _GRPC_AWAY
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether the database was connected when it went away, rather than never there."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    broken = isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated
+    return broken or isinstance(cause, sqlalchemy.exc.PendingRollbackError)
 
 
 def said(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.database import Database, StudyCache
 from archsearch.errors import StudyError
-from archsearch.patience import PATIENCE, PatientStorage, Waiter, hide_password
+from archsearch.patience import PatientStorage, Waiter, hide_password
 from archsearch.rungs import CURVE, Rungs
 
 METRICS = ["val_accuracy", "params"]
@@ -118,14 +118,14 @@ def sqlite_url(path: Path) -> str:
 def open_storage(url: str, *, wait: bool = False) -> BaseStorage:
     """Open (or create) a storage that waits while its database is away: an Optuna URL, `journal:FILE`, `grpc://HOST:PORT`.
 
-    With `wait` it waits for the first connection too.
+    With `wait` it waits for the first connection too. One that is cut while it opens is a restart, and waited for.
 
     Raises:
         StudyError: no such database, no database at all, or no permission.
     """
-    waiter = Waiter(url, PATIENCE if wait else 0.0)
+    waiter = Waiter(url, connected=wait)
     inner = waiter.attempt(lambda: connect(url))
-    waiter.patience = PATIENCE
+    waiter.connected = True
     return PatientStorage(StudyCache(inner) if isinstance(inner, RDBStorage) else inner, waiter)
 
 

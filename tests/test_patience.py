@@ -122,6 +122,25 @@ def test_at_the_start_nobody_waits(url: str) -> None:
     assert time.monotonic() - clock < 60
 
 
+def test_a_database_that_restarts_while_it_is_opened_is_waited_for(postgres: Postgres) -> None:
+    url, restarts = postgres.database(), list[threading.Thread]()
+
+    def restart(connection: Any, record: object) -> None:
+        if not restarts:
+            postgres.stop("fast")
+            restarts.append(threading.Timer(2, postgres.start))
+            restarts[0].start()
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", restart)
+    try:
+        storage = open_storage(url)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", restart)
+        restarts[0].join()
+    assert waiter_of(storage).disturbed > 0
+    assert create_study(storage, "s", {}).trials == []
+
+
 def test_a_connection_that_breaks_within_a_read_is_an_outage(postgres: Postgres) -> None:
     """Optuna catches the error and asks again in the broken transaction, which is another error."""
     url = postgres.database()
