@@ -33,6 +33,7 @@ from archsearch.layers import (
     Shape,
     Subsample,
 )
+from archsearch.norms import BatchNorm2d
 
 
 class Sum(nn.ModuleList):
@@ -171,7 +172,7 @@ def _conv(leaf: Conv, shape: Shape) -> nn.Module:
 
 
 def _norm(leaf: Norm, shape: Shape) -> nn.Module:
-    kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+    kind = BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
     return kind(shape[0], eps=leaf.eps)
 
 

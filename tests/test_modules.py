@@ -35,6 +35,7 @@ from archsearch.layers import (
     seq,
 )
 from archsearch.modules import AuxHead, ThinConv2d, WideConv2d, build, build_expr
+from archsearch.norms import BatchNorm2d
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 
@@ -52,7 +53,7 @@ def images(*shape: int, seed: int = 0) -> torch.Tensor:
         (Conv(8), (4, 6, 6), nn.Conv2d(4, 8, 3, padding=1, bias=False)),
         (Conv(8, 5, 2, bias=True), (4, 6, 6), nn.Conv2d(4, 8, 5, 2, 2)),
         (Conv(8, 3, 1, 0, 2, 4), (4, 6, 6), nn.Conv2d(4, 8, 3, dilation=2, groups=4, bias=False)),
-        (Norm(1e-3), (4, 6, 6), nn.BatchNorm2d(4, eps=1e-3)),
+        (Norm(1e-3), (4, 6, 6), BatchNorm2d(4, eps=1e-3)),
         (Norm(), (4,), nn.BatchNorm1d(4)),
         (Pool(), (4, 6, 6), nn.MaxPool2d(2)),
         (Pool("max", 3, 2, 1), (4, 6, 6), nn.MaxPool2d(3, 2, 1)),
