@@ -3,7 +3,9 @@
     python benchmarks/results.py              prints the tables
     python benchmarks/results.py --write      puts them into docs/results.md, between its marks
 
-A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks.
+A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
+every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation
+images, beside the references that were trained with it.
 `results/published.csv` has what others have measured: `group` and `name` say beside which row it belongs, an empty
 `name` makes a row of its own.
 """
@@ -12,10 +14,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+
+import pandas as pd
 
 from archsearch import Arch
 from archsearch.blocks.registry import Value
@@ -128,8 +133,45 @@ def _row(name: str, arch: Arch, rows: list[Retrained], beside: Published | None)
     )
 
 
+def searches(group: Path) -> list[str]:
+    """The searches of a group in Markdown, and their commands; empty where it has none."""
+    rows: list[tuple[str, ...]] = []
+    commands: list[str] = []
+    for folder in sorted(path.parent for path in group.rglob("run.json")):
+        about = json.loads((folder / "run.json").read_text())
+        trials = pd.read_csv(folder / "trials.csv", dtype={"arch": str}).fillna({"reason": ""})
+        minutes = {name: seconds / 60 for name, seconds in trials.groupby("state").train_seconds.sum().items()}
+        mine, complete = trials[trials.state != "reference"], trials[trials.state == "complete"]
+        name, counts = "search" if folder == group else folder.name, about["counts"]
+        stopped = f", {stops} of them stopped" if (stops := int((mine.state == "stopped").sum())) else ""
+        rows.append((
+            name,
+            f"{counts['checked']:,} checked, {counts['over_budget']:,} over budget, {len(mine)} trained{stopped}",
+            f"{sum(minutes.values()) - minutes.get('reference', 0):.0f}",
+            *_best(complete),
+        ))  # fmt: skip
+        rows += [
+            (f"{row.reason} (reference)", "1 trained", f"{row.train_seconds / 60:.0f}", *_best(trials.loc[[index]]))
+            for index, row in trials[trials.state == "reference"].iterrows()
+        ]
+        commands.append(about["command"])
+    head = ("", "candidates", "minutes in training", "best on validation", "parameters", "validation accuracy")
+    return [_line(head), _line(["---"] * 6), *map(_line, rows), "", "```sh", *commands, "```"] if rows else []
+
+
+def _best(trials: pd.DataFrame) -> tuple[str, str, str]:
+    best = trials.loc[trials.val_accuracy.idxmax()]
+    return f"{best.arch}: {best.summary}", format_count(int(best.params)), f"{100 * best.val_accuracy:.2f}%"
+
+
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def everything(group: Path) -> list[str]:
+    """What the page shows of a group."""
+    found = searches(group)
+    return [*table(group), *(["", *found] if found else [])]
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -145,7 +187,7 @@ def page(text: str) -> str:
         _, found, after = rest.partition(last)
         if not found:
             raise ValueError(f"{PAGE.name} has no place for {group.name}: {first} and {last}")
-        text = "\n".join([before + first, *table(group), last + after])
+        text = "\n".join([before + first, *everything(group), last + after])
     return text
 
 
@@ -157,7 +199,7 @@ def main(words: list[str] | None = None) -> None:
         PAGE.write_text(page(PAGE.read_text()))
         return
     for group in groups():
-        print(f"results/{group.name}", *table(group), "", sep="\n")
+        print(f"results/{group.name}", *everything(group), "", sep="\n")
 
 
 if __name__ == "__main__":
