@@ -1,0 +1,61 @@
+"""What each default of the recipe earns: the same training with another value, on validation images.
+
+    python benchmarks/ablations.py --dataset npz:cifar10.npz --size 16 --seeds 2 '' batch_size=128 lr=0.2,warmup=0
+
+One line a recipe ("" is the default): mean validation accuracy over seeds and its difference from the first recipe, in
+points; recipes take turns within a seed. docs/recipe.md has what it printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from statistics import fmean, stdev
+
+from archsearch import references
+from archsearch.cli.settings import recipe_values
+from archsearch.data import load_dataset
+from archsearch.data.dataset import resized
+from archsearch.devices import resolve_device
+from archsearch.recipe import Recipe
+from archsearch.trainer import Trainer
+from archsearch.training_data import TrainingData
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="+", metavar="KEY=VALUE,...")
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--network", default="resnet-course-small")
+    parser.add_argument("--size", type=int, default=16, help="pixels of a side")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """A line a training as it ends, then a line a recipe."""
+    options = parse()
+    dataset = resized(load_dataset(options.dataset), options.size)
+    arch = references.load(options.network).arch.adapted(dataset.input_shape, len(dataset.classes))
+    default = Recipe(epochs=options.epochs)
+    recipes = {
+        text or "default": default.with_values(recipe_values(text.split(",") if text else []))
+        for text in options.recipes
+    }
+    found: dict[str, list[float]] = {name: [] for name in recipes}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        data = TrainingData.of(dataset, seed, resolve_device(options.device))
+        for name, recipe in recipes.items():
+            found[name].append(100 * Trainer(data, recipe, seed)(arch, lambda epoch, accuracy: None))
+            print(f"seed {seed}  {name}: {found[name][-1]:.2f}", flush=True)
+    first, *_ = (fmean(accuracies) for accuracies in found.values())
+    for name, accuracies in found.items():
+        spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+        print(f"{fmean(accuracies) - first:+.2f}  {name}: {fmean(accuracies):.2f}{spread}, {len(accuracies)} seeds")
+
+
+if __name__ == "__main__":
+    main()
