@@ -1,0 +1,153 @@
+"""From a budget to a certified file in a given time, as a chain of `archsearch` commands that goes on where it stopped.
+
+    python benchmarks/campaign.py cifar10-6MB --time 2h
+    python benchmarks/campaign.py cifar10-5M --time 20m -- --workers auto
+    python benchmarks/campaign.py mnist --time 1h --npz --baseline -- --max-macs 5M --space my_space.toml
+
+Two fifths of the time search, the rest trains the front's most accurate network fully, as many epochs as fit (200 at
+most) for every seed; then it is exported to ONNX, as fp32 and as int8. `--baseline` has random proposals spend what the
+search spent, in OUT/NAME/random. What stands behind `--` is given to every search. Every command is printed before it
+starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after whatever
+ended it, spends only what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from archsearch.files import write_text
+from archsearch.units import format_seconds, parse_seconds
+
+SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 200
+BEGINNING, TRIALS = 20.0, "1000000"
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A dataset, its limits and epochs of a search's candidate."""
+
+    dataset: str
+    limits: str
+    epochs: int
+    options: str = ""
+
+
+CAMPAIGNS = {
+    "digits": Campaign("digits", "--max-params 20k", 5),
+    "mnist": Campaign("mnist", "--max-params 44427", 5, "--recipe rotate=10"),
+    "fashion-mnist": Campaign("fashion-mnist", "--max-params 100k", 8),
+    "cifar10-78k": Campaign("cifar10", "--max-params 78043", 16, "--space compact"),
+    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB", 12),
+    "cifar10-5M": Campaign("cifar10", "--max-params 5e6", 12),
+    "cifar100-5M": Campaign("cifar100", "--max-params 5e6", 16),
+}
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=CAMPAIGNS)
+    parser.add_argument("--time", type=parse_seconds, required=True, help="of search and training: 20m, 2h, 12h")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="full trainings of the winner")
+    parser.add_argument("--baseline", action="store_true", help="random proposals for as long as the search")
+    parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="for every search")
+    return parser.parse_args(words)
+
+
+class Parts:
+    """The parts of a campaign, each with what it may spend, in seconds."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.campaign = options, CAMPAIGNS[options.name]
+        self.folder: Path = options.out / options.name
+        self.book = self.folder / "campaign.json"
+        self.state: dict[str, Any] = json.loads(self.book.read_text()) if self.book.exists() else {}
+
+    def all(self) -> None:
+        """Everything that is left to do."""
+        if "winner" not in self.state:
+            self.search("search", SEARCH_SHARE * self.options.time, self.folder, "--references")
+            self.choose(self.options.time - self.spent("search"))
+        if self.options.baseline:
+            self.search("baseline", self.spent("search"), self.folder / "random", "--sampler", "random")
+        self.retrain(self.options.time - self.spent("search"))
+        for precision in ([], ["--quantize", "int8"]):
+            self.call("export", "export", self.folder, self.state["winner"], "--format", "onnx", *precision)
+
+    def search(self, part: str, limit: float, folder: Path, *more: str) -> None:
+        """A search in a folder, unless its time is over."""
+        if self.is_over(part, limit):
+            return
+        dataset = f"npz:{self.campaign.dataset}.npz" if self.options.npz else self.campaign.dataset
+        self.call(
+            part, "run", "--dataset", dataset, *self.campaign.limits.split(), "--epochs", self.campaign.epochs,
+            *self.campaign.options.split(), *self.options.more, *more, "--trials", TRIALS,
+            "--timeout", f"{limit - self.spent(part):.0f}s", "--study", folder.name, "--out", folder.parent,
+            "--resume",
+        )  # fmt: skip
+
+    def choose(self, limit: float) -> None:
+        """The front's most accurate network, and as many epochs as fit for all seeds, with a tenth to spare."""
+        front = pd.read_csv(self.folder / "pareto.csv", dtype={"arch": str})
+        if front.empty:
+            raise SystemExit("campaign: no candidate was trained to the end: give more --time")
+        best = front.iloc[-1]
+        fit = int(0.9 * limit / self.options.seeds / (best.train_seconds / best.epochs))
+        self.note(winner=best.arch, epochs=min(MOST_EPOCHS, max(self.campaign.epochs, fit)))
+
+    def retrain(self, limit: float) -> None:
+        """The winner's full trainings, unless their time is over."""
+        if not self.is_over("retrain", limit):
+            self.call(
+                "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--epochs", self.state["epochs"],
+                "--seeds", self.options.seeds, "--timeout", f"{max(BEGINNING, limit - self.spent('retrain')):.0f}s",
+            )  # fmt: skip
+
+    def is_over(self, part: str, limit: float) -> bool:
+        """Whether a part has spent what it may, or too little is left to begin anything."""
+        return self.spent(part) > 0 and limit - self.spent(part) < BEGINNING
+
+    def note(self, **values: Any) -> None:
+        """Write something down."""
+        self.state |= values
+        write_text(self.book, json.dumps(self.state, indent=2))
+
+    def spent(self, part: str) -> float:
+        """Seconds that the commands of a part have run."""
+        return float(self.state.get("spent", {}).get(part, 0.0))
+
+    def call(self, part: str, *words: object) -> None:
+        """Run a command and write down its time, also where it fails, which ends the campaign."""
+        command = [sys.executable, "-c", "from archsearch.cli import main; main()", *map(str, words)]
+        print(shlex.join(["archsearch", *command[3:]]), flush=True)
+        clock = time.monotonic()
+        try:
+            status = subprocess.run(command, check=False).returncode
+        finally:
+            spent = self.spent(part) + time.monotonic() - clock
+            self.note(spent={**self.state.get("spent", {}), part: round(spent, 1)})
+        if status:
+            raise SystemExit(status)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run what is left, then say what was spent."""
+    parts = Parts(parse(words))
+    parts.all()
+    print(", ".join(f"{part} {format_seconds(seconds)}" for part, seconds in parts.state["spent"].items()))
+
+
+if __name__ == "__main__":
+    main()
