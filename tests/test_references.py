@@ -116,8 +116,8 @@ def with_state(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def copy(source: list[nn.Module], target: list[nn.Module]) -> None:
-    assert [type(layer) for layer in source] == [type(layer) for layer in target]
     for a, b in zip(source, target, strict=True):
+        assert isinstance(b, type(a))  # a norm of ours is one of torch's that trains faster
         b.load_state_dict(a.state_dict())
 
 
