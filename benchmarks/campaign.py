@@ -83,8 +83,9 @@ class Parts:
         if self.options.baseline:
             self.search("baseline", self.spent("search"), self.folder / "random", "--sampler", "random")
         self.retrain(self.options.time - self.spent("search"))
-        for precision in ([], ["--quantize", "int8"]):
-            self.call("export", "export", self.folder, self.state["winner"], "--format", "onnx", *precision)
+        for name, precision in (("model.onnx", []), ("model.int8.onnx", ["--quantize", "int8"])):
+            if not (self.folder / "export" / self.state["winner"] / name).exists():
+                self.call("export", "export", self.folder, self.state["winner"], "--format", "onnx", *precision)
 
     def search(self, part: str, limit: float, folder: Path, *more: str) -> None:
         """A search in a folder, unless its time is over."""

@@ -25,7 +25,7 @@ def campaign(folder: Path, *words: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_campaign_ends_with_a_certified_file_and_is_not_done_twice(tmp_path: Path) -> None:
-    words = ("--time", "25s", "--baseline")
+    words = ("--time", "15s", "--baseline")
     assert campaign(tmp_path, *words) == ["run", "run", "retrain", "export", "export"]
     folder = tmp_path / "results" / "digits"
     book = json.loads((folder / "campaign.json").read_text())
@@ -40,5 +40,5 @@ def test_a_campaign_ends_with_a_certified_file_and_is_not_done_twice(tmp_path: P
         "model.onnx",
         "model.int8.onnx",
     }
-    assert "run" not in campaign(tmp_path, *words)
+    assert set(campaign(tmp_path, *words)) <= {"retrain"}
     assert json.loads((folder / "campaign.json").read_text())["spent"]["search"] == book["spent"]["search"]
