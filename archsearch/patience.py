@@ -82,7 +82,7 @@ def is_fault(error: BaseException) -> bool:
 
 def is_passing(error: BaseException) -> bool:
     """Whether the same call may succeed later: the database is restarting, out of reach or busy."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    cause = _cause(error)
     if isinstance(cause, sqlalchemy.exc.DBAPIError) and type(cause.orig).__module__ == "sqlite3":
         return str(cause.orig).startswith(_LOCKED)
     if isinstance(cause, sqlalchemy.exc.DBAPIError):
@@ -95,9 +95,14 @@ def is_passing(error: BaseException) -> bool:
 
 def is_lost_connection(error: BaseException) -> bool:
     """Whether the database was connected when it went away, rather than never there."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    cause = _cause(error)
     broken = isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated
     return broken or isinstance(cause, sqlalchemy.exc.PendingRollbackError)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The database's error inside of Optuna's."""
+    return error.__cause__ if isinstance(error, StorageInternalError) else error
 
 
 def said(error: BaseException) -> str:

@@ -29,7 +29,8 @@ from archsearch.files import write_text
 from archsearch.units import format_seconds, parse_seconds
 
 SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 200
-BEGINNING, TRIALS = 20.0, "1000000"
+LEAST, TRIALS = 20.0, "1000000"
+"""Seconds that are worth beginning a part for; and more candidates than the time allows."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ CAMPAIGNS = {
 }
 
 
-def parse(words: list[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=CAMPAIGNS)
@@ -63,7 +64,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("more", nargs="*", metavar="-- OPTION", help="for every search")
-    return parser.parse_args(words)
+    return parser.parse_args()
 
 
 class Parts:
@@ -113,12 +114,12 @@ class Parts:
         if not self.is_over("retrain", limit):
             self.call(
                 "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--epochs", self.state["epochs"],
-                "--seeds", self.options.seeds, "--timeout", f"{max(BEGINNING, limit - self.spent('retrain')):.0f}s",
+                "--seeds", self.options.seeds, "--timeout", f"{max(LEAST, limit - self.spent('retrain')):.0f}s",
             )  # fmt: skip
 
     def is_over(self, part: str, limit: float) -> bool:
         """Whether a part has spent what it may, or too little is left to begin anything."""
-        return self.spent(part) > 0 and limit - self.spent(part) < BEGINNING
+        return self.spent(part) > 0 and limit - self.spent(part) < LEAST
 
     def note(self, **values: Any) -> None:
         """Write something down."""
@@ -143,9 +144,9 @@ class Parts:
             raise SystemExit(status)
 
 
-def main(words: list[str] | None = None) -> None:
+def main() -> None:
     """Run what is left, then say what was spent."""
-    parts = Parts(parse(words))
+    parts = Parts(parse())
     parts.all()
     print(", ".join(f"{part} {format_seconds(seconds)}" for part, seconds in parts.state["spent"].items()))
 

@@ -134,20 +134,19 @@ def _row(name: str, arch: Arch, rows: list[Retrained], beside: Published | None)
 
 
 def searches(group: Path) -> list[str]:
-    """The searches of a group in Markdown, and their commands; empty where it has none."""
+    """The searches of a group in Markdown, minutes of training, accuracies in percent; then their commands."""
     rows: list[tuple[str, ...]] = []
     commands: list[str] = []
     for folder in sorted(path.parent for path in group.rglob("run.json")):
         about = json.loads((folder / "run.json").read_text())
         trials = pd.read_csv(folder / "trials.csv", dtype={"arch": str}).fillna({"reason": ""})
-        minutes = {name: seconds / 60 for name, seconds in trials.groupby("state").train_seconds.sum().items()}
         mine, complete = trials[trials.state != "reference"], trials[trials.state == "complete"]
         name, counts = "search" if folder == group else folder.name, about["counts"]
         stopped = f", {stops} of them stopped" if (stops := int((mine.state == "stopped").sum())) else ""
         rows.append((
             name,
             f"{counts['checked']:,} checked, {counts['over_budget']:,} over budget, {len(mine)} trained{stopped}",
-            f"{sum(minutes.values()) - minutes.get('reference', 0):.0f}",
+            f"{mine.train_seconds.sum() / 60:.0f}",
             *_best(complete),
         ))  # fmt: skip
         rows += [
@@ -169,7 +168,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def everything(group: Path) -> list[str]:
-    """What the page shows of a group."""
+    """What the page shows of a group: retrained networks, then searches."""
     found = searches(group)
     return [*table(group), *(["", *found] if found else [])]
 
