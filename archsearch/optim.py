@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from archsearch.muon import Muon, kernels
 from archsearch.recipe import Recipe
 
 _CHUNK = 512  # images that recalibration takes at a time
@@ -25,20 +26,25 @@ def initialise(module: nn.Module) -> None:
 
 
 def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms and biases.
+    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms, biases and what Muon turns.
 
     On CUDA the learning rate is a tensor there, so that a captured step can be told another one.
     """
     params = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in params if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
+    turned = kernels(module) if recipe.optimiser == "muon" else []
+    others = [p for p in params if not any(p is kernel for kernel in turned)]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": turned, "weight_decay": 0.0, "orthogonal": True},
     ]
     groups = [group for group in groups if group["params"]]
     kinds = {p.device.type for p in params}
     on_cuda, fused = kinds == {"cuda"}, kinds <= {"cpu", "cuda"}
     peak = recipe.lr * batch / 256
     lr = torch.tensor(peak, device=params[0].device) if on_cuda else peak
+    if recipe.optimiser == "muon":
+        return Muon(groups, lr, recipe.momentum)
     if recipe.optimiser == "sgd":
         nesterov = recipe.momentum > 0
         return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)

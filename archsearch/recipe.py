@@ -11,7 +11,7 @@ from archsearch.blocks.registry import Value, a_type, is_a, unknown
 from archsearch.errors import SpecError
 
 AUTO = -1
-OPTIMISERS = ("sgd", "adam", "adamw")
+OPTIMISERS = ("sgd", "muon", "adam", "adamw")
 POLICIES = ("none", "trivial")
 
 

@@ -1,13 +1,13 @@
 """What is committed in `results/`, as the tables of docs/results.md, from nothing but files: one row a network.
 
     python benchmarks/results.py              prints the tables
-    python benchmarks/results.py --write      puts them into docs/results.md, between its marks
+    python benchmarks/results.py --write      puts them into docs/results.md, between its marks; draws docs/results.png
 
 A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
 every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation
 images, beside the references that were trained with it.
 `results/published.csv` has what others have measured: `group` and `name` say beside which row it belongs, an empty
-`name` makes a row of its own.
+`name` makes a row of its own; `dataset` says in which part of the picture it stands.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from archsearch import Arch
+from archsearch import Arch, weights
 from archsearch.blocks.registry import Value
+from archsearch.plot import FRONT, INK, REFERENCE, REJECTED
 from archsearch.recipe import Recipe
 from archsearch.retrain import rows_of
 from archsearch.storage import Retrained
 from archsearch.tables import tested
 from archsearch.units import format_count
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 ROOT = Path(__file__).parent.parent
-RESULTS, PAGE = ROOT / "results", ROOT / "docs" / "results.md"
+RESULTS, PAGE, PICTURE = ROOT / "results", ROOT / "docs" / "results.md", ROOT / "docs" / "results.png"
 _HEAD = (
     "network", "parameters", "bytes, fp32", "M MACs", "published", "test accuracy", "seeds", "epochs", "recipe",
     "minutes each", "device",
@@ -46,6 +52,7 @@ class Published:
 
     group: str
     name: str
+    dataset: str
     network: str
     params: int | None
     accuracy: float
@@ -59,6 +66,7 @@ def published(path: Path = RESULTS / "published.csv") -> list[Published]:
             Published(
                 row["group"],
                 row["name"],
+                row["dataset"],
                 row["network"],
                 int(row["params"]) if row["params"] else None,
                 float(row["accuracy"]),
@@ -173,6 +181,73 @@ def everything(group: Path) -> list[str]:
     return [*table(group), *(["", *found] if found else [])]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A network of ours: mean test accuracy and its deviation (0 for one seed) in percent."""
+
+    dataset: str
+    name: str
+    params: int
+    accuracy: float
+    deviation: float
+
+
+def measured(group: Path) -> list[Measured]:
+    """The retrained networks of a group; `name` is the reference's, empty for what a search found."""
+    found = []
+    for folder in folders(group):
+        name = "" if folder == group else folder.name
+        for arch, rows in by_network(rows_of(folder)).items():
+            file = folder / "weights" / f"{arch}-seed{rows[0].seed}.safetensors"
+            dataset = Path(str(weights.read(file).info["dataset"]).removeprefix("npz:")).stem
+            mean = tested(rows)[arch]
+            deviation = 100 * (mean.std or 0.0)
+            found.append(Measured(dataset, name, rows[0].params, 100 * mean.mean, deviation))
+    return found
+
+
+def picture(path: Path = PICTURE) -> None:
+    """Test accuracy against parameters, a panel a dataset: what searches found, the textbook, what others published."""
+    from matplotlib.figure import Figure
+
+    ours = [row for group in groups() for row in measured(group)]
+    names = sorted({row.dataset for row in ours}, key=lambda name: [row.dataset for row in ours].index(name))
+    figure = Figure(figsize=(5.5 * len(names), 5), dpi=110, layout="constrained")
+    for axes, dataset in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        mine = [row for row in ours if row.dataset == dataset]
+        _panel(axes, mine, [row for row in published() if row.dataset == dataset and row.params])
+        axes.set(xscale="log", xlabel="parameters", ylabel="test accuracy (%)", title=dataset)
+        axes.grid(which="major", alpha=0.25)
+        axes.margins(x=0.18, y=0.1)
+    figure.axes[0].legend(loc="lower right", fontsize=8)
+    figure.savefig(path)
+
+
+def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
+    kinds = (
+        ("found by a search", FRONT, "o", [row for row in ours if not row.name]),
+        ("textbook, our recipe", REFERENCE, "*", [row for row in ours if row.name]),
+    )
+    for label, colour, marker, rows in kinds:
+        axes.errorbar(
+            [row.params for row in rows],
+            [row.accuracy for row in rows],
+            [row.deviation for row in rows],
+            fmt=marker, ms=9, color=colour, capsize=3, label=label, zorder=3,
+        )  # fmt: skip
+    axes.plot(
+        [row.params for row in others],
+        [row.accuracy for row in others],
+        ls="", marker="D", mfc="none", color=REJECTED, label="published by others",
+    )  # fmt: skip
+    texts = [(row.name, row.params, row.accuracy) for row in ours if row.name]
+    texts += [(row.network, row.params or 0, row.accuracy) for row in others]
+    right = fmean(log(x) for _, x, _ in texts) if texts else 0.0
+    for text, x, y in texts:
+        side, shift = ("right", -6) if log(x) > right else ("left", 6)
+        axes.annotate(text, (x, y), fontsize=7, color=INK, ha=side, xytext=(shift, -9), textcoords="offset points")
+
+
 def marks(name: str) -> tuple[str, str]:
     """What stands before and behind a group's table in the page."""
     return f"<!-- results/{name} -->", f"<!-- /results/{name} -->"
@@ -196,6 +271,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true")
     if parser.parse_args(words).write:
         PAGE.write_text(page(PAGE.read_text()))
+        picture()
         return
     for group in groups():
         print(f"results/{group.name}", *everything(group), "", sep="\n")

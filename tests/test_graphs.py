@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from archsearch.graphs import GraphWarning, _differs, _State, graphed
 from archsearch.optim import make_optimiser, set_lr
-from archsearch.recipe import Recipe
+from archsearch.recipe import OPTIMISERS, Recipe
 from archsearch.step import Step
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -35,7 +35,7 @@ def equal(one: list[Tensor], two: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("steps_before", [0, 2])
 def test_what_steps_changed_is_put_back(name: str, steps_before: int) -> None:
     module, optimiser, step, images, labels = parts("cpu", optimiser=name, lr=0.01)
@@ -85,7 +85,7 @@ def test_without_cuda_the_step_stays_as_it_is() -> None:
 
 
 @CUDA
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "muon", "adamw"])
 def test_a_graph_trains_the_same_network(name: str) -> None:
     found = []
     for capture in (False, True):
