@@ -26,6 +26,7 @@ import pandas as pd
 
 from archsearch import Arch, weights
 from archsearch.blocks.registry import Value
+from archsearch.files import write_with
 from archsearch.plot import FRONT, INK, REFERENCE, REJECTED
 from archsearch.recipe import Recipe
 from archsearch.retrain import rows_of
@@ -192,6 +193,11 @@ class Measured:
     deviation: float
 
 
+def trained_on(file: Path) -> str:
+    """The plain name of a weights file's dataset: `mnist` for `npz:some/mnist.npz`."""
+    return Path(str(weights.read(file).info["dataset"]).removeprefix("npz:")).stem
+
+
 def measured(group: Path) -> list[Measured]:
     """The retrained networks of a group; `name` is the reference's, empty for what a search found."""
     found = []
@@ -199,10 +205,8 @@ def measured(group: Path) -> list[Measured]:
         name = "" if folder == group else folder.name
         for arch, rows in by_network(rows_of(folder)).items():
             file = folder / "weights" / f"{arch}-seed{rows[0].seed}.safetensors"
-            dataset = Path(str(weights.read(file).info["dataset"]).removeprefix("npz:")).stem
-            mean = tested(rows)[arch]
-            deviation = 100 * (mean.std or 0.0)
-            found.append(Measured(dataset, name, rows[0].params, 100 * mean.mean, deviation))
+            of = tested(rows)[arch]
+            found.append(Measured(trained_on(file), name, rows[0].params, 100 * of.mean, 100 * (of.std or 0.0)))
     return found
 
 
@@ -211,7 +215,7 @@ def picture(path: Path = PICTURE) -> None:
     from matplotlib.figure import Figure
 
     ours = [row for group in groups() for row in measured(group)]
-    names = sorted({row.dataset for row in ours}, key=lambda name: [row.dataset for row in ours].index(name))
+    names = list(dict.fromkeys(row.dataset for row in ours))
     figure = Figure(figsize=(5.5 * len(names), 5), dpi=110, layout="constrained")
     for axes, dataset in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         mine = [row for row in ours if row.dataset == dataset]
@@ -220,7 +224,7 @@ def picture(path: Path = PICTURE) -> None:
         axes.grid(which="major", alpha=0.25)
         axes.margins(x=0.18, y=0.1)
     figure.axes[0].legend(loc="lower right", fontsize=8)
-    figure.savefig(path)
+    write_with(path, lambda temporary: figure.savefig(temporary))
 
 
 def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:

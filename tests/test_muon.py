@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from archsearch import Arch, build
+from archsearch import Arch, build, references
 from archsearch.arch import Part, Stage
 from archsearch.muon import Muon, kernels, orthogonal
 from archsearch.optim import make_optimiser, set_lr
@@ -52,6 +54,16 @@ def test_only_dense_kernels_without_a_bias_are_turned() -> None:
     assert [group["weight_decay"] for group in groups] == [5e-4, 0, 0]
     assert {id(p) for p in groups[2]["params"]} == {id(p) for p in turned}
     assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet-nin", "mobilenet-v2", "resnet-course-large", "resnet20"])
+def test_a_norm_follows_every_kernel_that_is_turned(name: str) -> None:
+    with torch.device("meta"):
+        leaves = [part for part in build(references.load(name).arch).modules() if not list(part.children())]
+    turned = {id(p) for p in kernels(nn.ModuleList(leaves))}
+    behind = [b for a, b in itertools.pairwise(leaves) if id(getattr(a, "weight", None)) in turned]
+    assert len(behind) == len(turned) > 0
+    assert all(isinstance(part, nn.BatchNorm2d) for part in behind)
 
 
 def test_frozen_kernels_are_left_out() -> None:

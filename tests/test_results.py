@@ -13,7 +13,6 @@ import pytest
 from by_path import benchmark_module
 from conftest import Answer
 
-from archsearch import weights
 from archsearch.retrain import read_row, rows_of
 from archsearch.tables import retrained_table
 
@@ -52,14 +51,22 @@ def test_a_page_without_a_place_is_refused() -> None:
         benchmark_module("results").page("nothing")
 
 
+def test_the_picture_has_every_retrained_network(tmp_path: Path) -> None:
+    module = benchmark_module("results")
+    module.picture(tmp_path / "results.png")
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    shown = [row for group in module.groups() for row in module.measured(group)]
+    assert len(shown) == len({(path.parent, path.name[:12]) for path in WEIGHTS})
+    assert all(row.dataset in {"mnist", "fashion-mnist", "cifar10", "cifar100"} for row in shown)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", WEIGHTS, ids=named)
 def test_evaluate_gives_the_accuracy_again(path: Path, command: Callable[..., Answer]) -> None:
     """Needs the datasets as NAME.npz in `data/`, or where ARCHSEARCH_TEST_DATA says."""
     row = read_row(path)
     assert row is not None
-    name = Path(str(weights.read(path).info["dataset"])).stem.removeprefix("npz:")
-    data = DATA / f"{name}.npz"
+    data = DATA / f"{benchmark_module('results').trained_on(path)}.npz"
     if not data.exists():
         pytest.skip(f"no {data}")
     answer = command("evaluate", path, "--dataset", f"npz:{data.absolute()}", "--json")
