@@ -22,9 +22,11 @@ from archsearch.devices import (
 )
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.graphs import Stepper, graphed
+from archsearch.layers import Shape
 from archsearch.modules import build
 from archsearch.optim import Average, initialise, make_optimiser, one_cycle, recalibrate, set_lr
 from archsearch.recipe import Recipe
+from archsearch.resizing import scaled, shapes
 from archsearch.step import Step
 from archsearch.training_data import TrainingData
 
@@ -87,7 +89,9 @@ def fit(
     module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         with determinism(deterministic, data.device):
-            training = _Fit(module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint, compiled)
+            training = _Fit(
+                arch, module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint, compiled
+            )
             training.metrics = {} if metrics is None else metrics
             return training.run(report)
     except RuntimeError as error:
@@ -107,6 +111,7 @@ class _Fit:
 
     def __init__(
         self,
+        arch: Arch,
         module: nn.Module,
         data: TrainingData,
         recipe: Recipe,
@@ -117,22 +122,24 @@ class _Fit:
     ) -> None:
         self.module, self.data, self.recipe, self.generator, self.watch = module, data, recipe, generator, watch
         self.checkpoint = checkpoint
+        self.shapes = shapes(arch, recipe.initial_scale, recipe.epochs)
         self.batch = min(recipe.batch_size, len(data.train))
         self.steps = max(1, len(data.train) // self.batch)
         self.optimiser = make_optimiser(module, recipe, self.batch)
         self.peak = recipe.lr * self.batch / 256
         self.cycle = one_cycle(recipe.epochs * self.steps, recipe.warmup)
-        forward: Any = torch.compile(module) if compiled else module
+        forward: Any = torch.compile(module, dynamic=False) if compiled else module
         self.step: Stepper = Step(forward, self.optimiser, recipe.label_smoothing, data.device)
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
-        self.done, self.captured = 0, False
+        self.done = 0
+        self.captured: tuple[Shape, Stepper] | None = None
         self.best, self.since = -1.0, 0
         self.metrics: dict[str, float] = {}
         self.reports: list[tuple[int, float, dict[str, float]]] = []
         self.sample = _sample(data.train)
         self.frozen = [part for part in module.children() if _is_frozen(part)]
         if self.frozen:
-            self._recalibrate()
+            self._recalibrate(self.shapes[-1])
 
     @property
     def result(self) -> nn.Module:
@@ -147,9 +154,10 @@ class _Fit:
             if self.recipe.patience and self.since >= self.recipe.patience:
                 break
             self._epoch(number)
-            value = self._evaluate(last=number == self.recipe.epochs)
+            value = self._evaluate(number)
             self.watch.lap("eval")
-            self.best, self.since = (value, 0) if value > self.best else (self.best, self.since + 1)
+            if self.shapes[number - 1] == self.shapes[-1]:
+                self.best, self.since = (value, 0) if value > self.best else (self.best, self.since + 1)
             self.reports.append((number, value, dict(self.metrics)))
             if self.checkpoint and self.checkpoint.is_due:
                 self.checkpoint.write(self._state(number))
@@ -157,19 +165,21 @@ class _Fit:
             self.watch.start()
         return self.result
 
-    def _evaluate(self, last: bool) -> float:
+    def _evaluate(self, number: int) -> float:
+        """Validation accuracy on images of the epoch's size."""
+        shape = self.shapes[number - 1]
         if not len(self.data.validation):
-            if last:
-                self._recalibrate()
+            if number == self.recipe.epochs:
+                self._recalibrate(shape)
             return math.nan
-        self._recalibrate()
-        value, self.metrics["val_loss"] = accuracy_and_loss(self.result, self.data.validation)
+        self._recalibrate(shape)
+        value, self.metrics["val_loss"] = accuracy_and_loss(self.result, self.data.validation, shape)
         return value
 
-    def _recalibrate(self) -> None:
+    def _recalibrate(self, shape: Shape) -> None:
         dtype = autocast_dtype(self.data.device)
         with torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None):
-            recalibrate(self.result, self.sample)
+            recalibrate(self.result, scaled(self.sample, shape))
 
     def _state(self, number: int) -> dict[str, Any]:
         """Everything that the epochs after this one depend on."""
@@ -213,14 +223,18 @@ class _Fit:
         total = torch.zeros((), device=self.data.device)
         on_cpu, on_cuda = (self.data.device.type == kind for kind in ("cpu", "cuda"))
         self.watch.start()
-        for images, targets in self._batches(number):
+        shape = self.shapes[number - 1]
+        step = self.captured[1] if self.captured and self.captured[0] == shape else self.step
+        for whole, targets in self._batches(number):
+            images = scaled(whole, shape)
             self.watch.lap("data")
-            if on_cuda and not self.captured:
-                self.step, self.captured = graphed(self.step, self.module, self.optimiser, images, targets), True
+            if on_cuda and (self.captured is None or self.captured[0] != shape):
+                step = graphed(self.step, self.module, self.optimiser, images, targets)
+                self.captured = shape, step
                 self.watch.start()
             rate = self.peak * self.cycle(self.done)
             set_lr(self.optimiser, rate)
-            loss = self.step(images, targets)
+            loss = step(images, targets)
             if self.average:
                 self.average.update()
             self.done += 1
@@ -265,8 +279,11 @@ def _check(loss: float, epoch: int, classes: int) -> None:
 
 
 @torch.no_grad()
-def accuracy_and_loss(module: nn.Module, data: DeviceData) -> tuple[float, float]:
-    """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy."""
+def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None = None) -> tuple[float, float]:
+    """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy.
+
+    shape: (channels, height, width) to which images are scaled; None: as they are.
+    """
     module.eval()
     device = data.images.device
     dtype = autocast_dtype(device)
@@ -276,7 +293,7 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData) -> tuple[float, float
         for images, labels in zip(
             torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
         ):
-            logits = module(images)
+            logits = module(scaled(images, shape) if shape else images)
             correct += (logits.argmax(1) == labels).sum()
             loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
     return int(correct) / len(data), float(loss) / len(data)

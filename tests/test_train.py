@@ -142,13 +142,20 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
 
 def test_a_training_without_progress_ends_early(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 0.0))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     assert trained(digits, epochs=5, patience=2)[1] == [0.5, 0.6, 0.6, 0.55]
+
+
+def test_patience_counts_epochs_of_whole_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
+    data = TrainingData.of(toy(side=32), 0, CPU)
+    assert len(trained(data, arch=SMALL.adapted((1, 32, 32), 2), epochs=9, patience=1)[1]) == 8
 
 
 def test_without_patience_every_epoch_is_trained(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 0.0))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     assert len(trained(digits, epochs=4)[1]) == 4
 
 
@@ -298,6 +305,30 @@ def test_crops_are_an_eighth_and_none_below_16_pixels(side: int, crop: int) -> N
     assert settled(toy(side=side)).crop == crop
 
 
+@pytest.mark.parametrize(("side", "scale"), [(8, 1.0), (27, 1.0), (28, 0.5), (64, 0.5)])
+def test_epochs_begin_with_half_the_side_from_28_pixels_on(side: int, scale: float) -> None:
+    assert settled(toy(side=side)).initial_scale == scale
+    assert settled(toy(side=side), initial_scale=0.75).initial_scale == 0.75
+
+
+def test_a_training_sees_images_grow_and_is_measured_on_what_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, arch = TrainingData.of(toy(side=32), 0, CPU), SMALL.adapted((1, 32, 32), 2)
+    seen: list[tuple[bool, int]] = []
+
+    def watched(network: Arch) -> nn.Module:
+        module = build(network)
+        module.register_forward_pre_hook(lambda part, args: seen.append((part.training, args[0].shape[-1])))
+        return module
+
+    monkeypatch.setattr(train, "build", watched)
+    module, _ = trained(data, arch=arch, epochs=6, batch_size=8)
+    assert [side for training, side in seen if training] == [16] * 8 + [24] * 8 + [32] * 8
+    assert [side for training, side in seen if not training] == [16] * 4 + [24] * 4 + [32] * 4
+    monkeypatch.setattr(train, "build", build)
+    whole, _ = trained(data, arch=arch, epochs=6, batch_size=8, initial_scale=1.0)
+    assert not same(module, whole)
+
+
 def test_flips_are_those_of_the_dataset(digits: TrainingData) -> None:
     assert settled(toy(flip=True)).flip == 1
     assert settled(toy(flip=False)).flip == 0
@@ -333,7 +364,7 @@ def test_a_validation_split_of_the_datasets_own_is_kept() -> None:
 
 def test_the_accuracy_is_that_of_the_last_epoch(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.9, 0.3])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda module, data: (next(values), 0.0))
+    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     seen: list[tuple[int, float]] = []
     value = Trainer(digits, Recipe(epochs=3), 0)(SMALL, lambda epoch, value: seen.append((epoch, value)))
     assert value == 0.3
