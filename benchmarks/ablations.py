@@ -2,13 +2,14 @@
 
     python benchmarks/ablations.py --dataset npz:cifar10.npz --size 16 --seeds 2 '' batch_size=128 lr=0.2,warmup=0
 
-One line a recipe ("" is the default): mean validation accuracy over seeds and its difference from the first recipe, in
-points; recipes take turns within a seed. docs/recipe.md has what it printed.
+One line a training with its seconds, then one a recipe ("" is the default): mean validation accuracy over seeds and its
+difference from the first recipe, in points; recipes take turns within a seed. docs/recipe.md has what it printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from statistics import fmean, stdev
 
 from archsearch import references
@@ -49,8 +50,9 @@ def main() -> None:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         data = TrainingData.of(dataset, seed, resolve_device(options.device))
         for name, recipe in recipes.items():
+            clock = time.perf_counter()
             found[name].append(100 * Trainer(data, recipe, seed)(arch, lambda epoch, accuracy: None))
-            print(f"seed {seed}  {name}: {found[name][-1]:.2f}", flush=True)
+            print(f"seed {seed}  {name}: {found[name][-1]:.2f}, {time.perf_counter() - clock:.0f} s", flush=True)
     first, *_ = (fmean(accuracies) for accuracies in found.values())
     for name, accuracies in found.items():
         spread = f" ± {stdev(accuracies):.2f}" if len(accuracies) > 1 else ""

@@ -43,7 +43,7 @@ _HEAD = (
     "network", "parameters", "bytes, fp32", "M MACs", "published", "test accuracy", "seeds", "epochs", "recipe",
     "minutes each", "device",
 )  # fmt: skip
-_ALWAYS = ("epochs", "batch_size", "crop", "flip")
+_ALWAYS = ("epochs", "batch_size", "crop", "flip", "initial_scale")
 """Values of a recipe that are shown elsewhere or settled from the dataset."""
 
 
@@ -101,6 +101,8 @@ def recipe_in_words(recipe: Mapping[str, Value], start: str) -> str:
     other = [f"{k}={v}" for k, v in recipe.items() if k not in _ALWAYS and v != default.get(k)]
     if recipe.get("flip") == 2:
         other.append("flip=2")
+    if recipe.get("initial_scale", 1) == 1:  # trainings before 2026-11-23 have no such key, and saw whole images
+        other.append("initial_scale=1")
     return " ".join([*other, *([f"from {start}"] if start else [])]) or "default"
 
 
