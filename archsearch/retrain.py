@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from archsearch.data import Dataset, DeviceData
 from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.recipe import Recipe
+from archsearch.runtime.pixels import DTYPES
 from archsearch.storage import Retrained
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -43,6 +45,7 @@ class Plan:
         split_seed: of the search, which divided train and validation images; for the files' metadata.
         encoder: what the networks start from, None for nothing.
         mirrored: measure too what adding the logits of mirrored images gives.
+        dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         deterministic, compiled: as for `Trainer`.
     """
 
@@ -53,6 +56,7 @@ class Plan:
     split_seed: int = 0
     encoder: Encoder | None = None
     mirrored: bool = False
+    dtype: str = "fp32"
     deterministic: bool = False
     compiled: bool = False
 
@@ -105,7 +109,8 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         compiled=plan.compiled,
     )
     trainer(arch, report)
-    accuracy, mirrored = on_test(trainer.trained, plan.data.dataset, device, plan.mirrored)
+    module = trainer.trained.to(DTYPES[plan.dtype])
+    accuracy, mirrored = on_test(deepcopy(module).float(), plan.data.dataset, device, plan.mirrored)
     row = Retrained(
         arch=arch.id,
         seed=seed,
@@ -119,6 +124,7 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         recipe=recipe.to_dict(),
     )
     about = {name: value for name, value in asdict(row).items() if name not in ("arch", "seed", "params", "recipe")}
+    about["dtype"] = plan.dtype
     trainer.save(plan.path(arch, seed), arch, **about, trained=_TRAINED, seed=plan.split_seed, training_seed=seed)
     checkpoint.remove()
     return row

@@ -104,6 +104,31 @@ def test_what_is_finished_is_not_trained_again(command: Command, study: Path, re
     assert table(study, "pareto.csv").iloc[-1]["test_seeds"] == 1
 
 
+def test_commands_share_the_seeds(command: Command, study: Path) -> None:
+    assert command("retrain", STUDY, "--first-seed", 1, "--seeds", 1, "--epochs", 1).status == 0
+    assert list(table(study, "retrain.csv")["seed"]) == [1]
+    answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 1)
+    assert "1 trainings of 1 epochs" in answer.out
+    assert list(table(study, "retrain.csv")["seed"]) == [0, 1]
+    assert table(study, "pareto.csv").iloc[-1]["test_seeds"] == 2
+    answer = command("retrain", STUDY, "--first-seed", 2, "--seeds", 1, "--epochs", 2)
+    assert answer.status == 2
+    assert "was trained with epochs 1, not 2" in answer.error
+
+
+def test_half_precision_is_what_is_tested(command: Command, study: Path) -> None:
+    words = ("retrain", STUDY, "--seeds", 1, "--epochs", 1)
+    assert command(*words, "--dtype", "fp16").status == 0
+    row = table(study, "retrain.csv").iloc[0]
+    path = study / "weights" / f"{row['arch']}-seed0.safetensors"
+    found = safetensors.torch.load_file(path)
+    assert {value.dtype for value in found.values() if value.is_floating_point()} == {torch.float16}
+    assert json.loads(command("evaluate", path, "--json").out)["accuracy"] == row["test_accuracy"]
+    assert command(*words, "--overwrite").status == 0
+    whole = safetensors.torch.load_file(path)
+    assert all(torch.equal(found[name], value.to(found[name].dtype)) for name, value in whole.items())
+
+
 def test_time_is_up_and_the_same_command_goes_on(command: Command, study: Path) -> None:
     words = ("retrain", STUDY, "--front", "--seeds", 1, "--epochs", 2)
     answer = command(*words, "--timeout", "0.001s")

@@ -52,6 +52,9 @@ class Target:
 @click.option("--front", "whole_front", is_flag=True, help="All networks of the study's Pareto front, smallest first.")
 @click.option("--arch", help="One candidate of the study, by the first digits of its id.  [default: the most accurate]")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings of each network.")
+@click.option(
+    "--first-seed", type=click.IntRange(0), default=0, show_default=True, help="Of --seeds, where commands share them."
+)
 @click.option("--epochs", type=click.IntRange(1), help="Epochs a training.  [default: five times those of the search]")
 @click.option(
     "--recipe", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe, as in `run`; repeatable."
@@ -59,6 +62,13 @@ class Target:
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
 @click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the weights files; what is tested is the network of the file.",
+)
 @click.option("--timeout", type=SECONDS, help="Stop after this time; the same command goes on: 8m, 2h.")
 @click.option("--overwrite", is_flag=True, help="Forget earlier retrainings of these networks.")
 @click.option("--deterministic", is_flag=True, help="Bit-equal reruns on one device, as in `run`.")
@@ -188,6 +198,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
         found.split_seed,
         encoder(options["init_from"], options["freeze_encoder"]) if options["init_from"] else None,
         options["tta"],
+        options["dtype"],
         deterministic=options["deterministic"],
         compiled=options["compiled"],
     )
@@ -198,7 +209,8 @@ class _Retraining:
 
     def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
         self.plan, self.target, self.archs = plan, target, archs
-        self.seeds, self.timeout = range(options["seeds"]), options["timeout"]
+        first = options["first_seed"]
+        self.seeds, self.timeout = range(first, first + options["seeds"]), options["timeout"]
         self.overwrite = options["overwrite"]
         self.clock = time.monotonic()
         self.failed = 0
@@ -212,9 +224,10 @@ class _Retraining:
                 forget(self.plan, arch)
                 self._forget(arch)
         pairs = [(arch, seed) for seed in self.seeds for arch in self.archs]
-        done = {(arch.id, seed) for arch, seed in pairs if finished(self.plan, arch, seed)}
+        before = range(self.seeds.stop)  # of other commands too: all trainings of a network have one recipe
+        done = {(arch.id, seed) for arch in self.archs for seed in before if finished(self.plan, arch, seed)}
         left = [pair for pair in pairs if (pair[0].id, pair[1]) not in done]
-        self._open(len(done), len(left))
+        self._open(len(pairs) - len(left), len(left))
         for count, (arch, seed) in enumerate(left):
             if not self._train(arch, seed):
                 click.echo(f"time is up, {len(left) - count} of {len(pairs)} trainings left: the same command goes on")
