@@ -5,7 +5,8 @@
 
 A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
 every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation
-images, beside the references that were trained with it.
+images, beside the references that were trained with it. An exported file `FILE` with what `archsearch evaluate --json`
+said of it beside it, as `FILE.test.json`, is a row too: its bytes are those on disk.
 `results/published.csv` has what others have measured: `group` and `name` say beside which row it belongs, an empty
 `name` makes a row of its own; `dataset` says in which part of the picture it stands.
 """
@@ -15,12 +16,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,6 +31,7 @@ from archsearch.files import write_with
 from archsearch.plot import FRONT, INK, REFERENCE, REJECTED
 from archsearch.recipe import Recipe
 from archsearch.retrain import rows_of
+from archsearch.runtime import open_runner
 from archsearch.storage import Retrained
 from archsearch.tables import tested
 from archsearch.units import format_count
@@ -38,9 +40,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROOT = Path(__file__).parent.parent
+TESTED = ".test.json"
 RESULTS, PAGE, PICTURE = ROOT / "results", ROOT / "docs" / "results.md", ROOT / "docs" / "results.png"
 _HEAD = (
-    "network", "parameters", "bytes, fp32", "M MACs", "published", "test accuracy", "seeds", "epochs", "recipe",
+    "network", "parameters", "bytes", "M MACs", "published", "test accuracy", "seeds", "epochs", "recipe",
     "minutes each", "device",
 )  # fmt: skip
 _ALWAYS = ("epochs", "batch_size", "crop", "flip", "initial_scale")
@@ -87,12 +90,58 @@ def groups(results: Path = RESULTS) -> list[Path]:
     return sorted(path for path in results.iterdir() if path.is_dir() and folders(path))
 
 
-def by_network(rows: Iterable[Retrained]) -> dict[str, list[Retrained]]:
-    """Trainings of each network, in order."""
-    found: dict[str, list[Retrained]] = {}
-    for row in rows:
-        found.setdefault(row.arch, []).append(row)
-    return found
+@dataclass(frozen=True)
+class Entry:
+    """A trained network of a group: its rows are the trainings, one for an exported file."""
+
+    folder: Path
+    arch: Arch
+    bytes: int
+    file: str
+    """The exported file's name; "" for the weights of retrainings, whose bytes are those at fp32."""
+    rows: Sequence[Retrained]
+    dataset: str
+
+    def name(self, group: Path) -> str:
+        """The folder's within its group; "" for what a search of the group itself found."""
+        return "" if self.folder == group else str(self.folder.relative_to(group))
+
+
+def entries(group: Path) -> list[Entry]:
+    """Everything of a group that was tested."""
+    return [*_retrained(group), *map(_exported, sorted(group.rglob(f"*{TESTED}")))]
+
+
+def _retrained(group: Path) -> Iterator[Entry]:
+    for folder in folders(group):
+        found: dict[str, list[Retrained]] = {}
+        for row in rows_of(folder):
+            found.setdefault(row.arch, []).append(row)
+        for arch, rows in found.items():
+            network = Arch.load(folder / "archs" / f"{arch}.toml")
+            info = weights.read(folder / "weights" / f"{arch}-seed{rows[0].seed}.safetensors").info
+            yield Entry(folder, network, network.cost.size_bytes("fp32"), "", rows, plain_name(info))
+
+
+def _exported(said: Path) -> Entry:
+    """From `FOLDER/export/ARCH/FILE.test.json`; what the training was is in the file's metadata."""
+    file = said.with_name(said.name.removesuffix(TESTED))
+    runner = open_runner(file)
+    info = runner.info
+    row = Retrained(
+        arch=runner.arch.id,
+        seed=info["training_seed"],
+        test_accuracy=json.loads(said.read_text())["accuracy"],
+        mirrored=None,
+        params=runner.arch.cost.params,
+        **{name: info[name] for name in ("epochs", "train_seconds", "device", "start", "recipe")},
+    )
+    return Entry(file.parents[2], runner.arch, file.stat().st_size, file.name, [row], plain_name(info))
+
+
+def plain_name(info: Mapping[str, Any]) -> str:
+    """Of the dataset that a file was trained on: `mnist` for `npz:some/mnist.npz`."""
+    return Path(str(info["dataset"]).removeprefix("npz:")).stem
 
 
 def recipe_in_words(recipe: Mapping[str, Value], start: str) -> str:
@@ -108,14 +157,12 @@ def recipe_in_words(recipe: Mapping[str, Value], start: str) -> str:
 
 def table(group: Path) -> list[str]:
     """A group's table in Markdown, smallest network first."""
-    lines: list[tuple[float, tuple[str, ...]]] = []
     known = [row for row in published() if row.group == group.name]
-    for folder in folders(group):
-        name = "" if folder == group else str(folder.relative_to(group))
+    lines: list[tuple[float, tuple[str, ...]]] = []
+    for entry in entries(group):
+        name = entry.name(group)
         beside = next((row for row in known if name and row.name == name), None)
-        for arch, rows in by_network(rows_of(folder)).items():
-            network = Arch.load(folder / "archs" / f"{arch}.toml")
-            lines.append((network.cost.params, _row(name or arch, network, rows, beside)))
+        lines.append((entry.arch.cost.params, _row(entry, name, beside)))
     for row in known:
         if not row.name:
             size = "" if row.params is None else format_count(row.params)
@@ -124,15 +171,16 @@ def table(group: Path) -> list[str]:
     return [_line(_HEAD), _line(["---"] * len(_HEAD)), *(_line(cells) for _, cells in sorted(lines))]
 
 
-def _row(name: str, arch: Arch, rows: list[Retrained], beside: Published | None) -> tuple[str, ...]:
-    found = tested(rows)[rows[0].arch]
+def _row(entry: Entry, name: str, beside: Published | None) -> tuple[str, ...]:
+    arch, rows = entry.arch, entry.rows
+    found = tested(rows)[arch.id]
     deviation = "" if found.std is None else f" ± {100 * found.std:.2f}"
     recipes = {(row.epochs, recipe_in_words(row.recipe, row.start)) for row in rows}
     [(epochs, recipe)] = recipes  # trainings of one folder and network have one recipe: `retrain` refuses others
     return (
-        f"{name}: {arch.summary}",
+        f"{name or arch.id}: {arch.summary}",
         format_count(arch.cost.params),
-        format_count(arch.cost.size_bytes("fp32")),
+        format_count(entry.bytes) + (f" ({entry.file})" if entry.file else ""),
         f"{arch.cost.macs / 1e6:.1f}",
         f"{beside.accuracy:.2f}% ({beside.source})" if beside else "",
         f"**{100 * found.mean:.2f}%**{deviation}",
@@ -195,21 +243,14 @@ class Measured:
     deviation: float
 
 
-def trained_on(file: Path) -> str:
-    """The plain name of a weights file's dataset: `mnist` for `npz:some/mnist.npz`."""
-    return Path(str(weights.read(file).info["dataset"]).removeprefix("npz:")).stem
-
-
 def measured(group: Path) -> list[Measured]:
-    """The retrained networks of a group; `name` is the reference's, empty for what a search found."""
-    found = []
-    for folder in folders(group):
-        name = "" if folder == group else folder.name
-        for arch, rows in by_network(rows_of(folder)).items():
-            file = folder / "weights" / f"{arch}-seed{rows[0].seed}.safetensors"
-            of = tested(rows)[arch]
-            found.append(Measured(trained_on(file), name, rows[0].params, 100 * of.mean, 100 * (of.std or 0.0)))
-    return found
+    """The networks of a group, each once; `name` is the reference's, empty for what a search found."""
+    found: dict[tuple[Path, str], Measured] = {}
+    for entry in entries(group):
+        of = tested(entry.rows)[entry.arch.id]
+        point = Measured(entry.dataset, entry.name(group), entry.arch.cost.params, 100 * of.mean, 100 * (of.std or 0.0))
+        found.setdefault((entry.folder, entry.arch.id), point)
+    return list(found.values())
 
 
 def picture(path: Path = PICTURE) -> None:
