@@ -222,7 +222,7 @@ def make_claim(
     attrs = {**record.proposal, SIZE: record.params, "worker": seat.name, "attempt": attempt, LEASE: 0, _TOKEN: token}
     if seat.device:
         attrs |= {"device": seat.device, "memory": memory}
-    excess = {check.name: check.value / check.limit - 1 for check in verdict.limits}
+    excess = {f"{'min_' if check.lower else ''}{check.name}": check.excess for check in verdict.limits}
     trial = optuna.trial.create_trial(
         state=TrialState.RUNNING,
         params=dict(params),

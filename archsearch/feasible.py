@@ -17,20 +17,20 @@ def check_feasible(space: SearchSpace, input_shape: Shape, classes: int, budget:
     """Refuse a budget that no candidate can meet, before anything is drawn.
 
     Raises:
-        NothingFeasible: one of the limits is below the smallest candidate; the message names its size.
+        NothingFeasible: no candidate is on the right side of one of the limits; the message names the nearest.
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
-    lowest = [(limit, limit.smallest(space, input_shape, classes)) for limit in _limits(budget)]
-    for limit, value in lowest:
-        if value >= limit.limit:
+    nearest = [(limit, limit.nearest(space, input_shape, classes)) for limit in _limits(budget)]
+    for limit, value in nearest:
+        if not limit.holds(value):
             raise NothingFeasible(_refusal(space, [(limit, value)]))
-    if not lowest:
+    if not nearest:
         space.smallest(lambda arch: arch.cost.params, input_shape, classes)
 
 
 def nothing_at_once(space: SearchSpace, shape: Shape, classes: int, budget: Budget) -> NothingFeasible:
     """What to raise where every limit can be met, but not all at once."""
-    return NothingFeasible(_refusal(space, [(one, one.smallest(space, shape, classes)) for one in _limits(budget)]))
+    return NothingFeasible(_refusal(space, [(one, one.nearest(space, shape, classes)) for one in _limits(budget)]))
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,48 @@ class _Limit:
     limit: float
     value: Callable[[Arch], float]
     words: Callable[[float], str]
+    lower: bool = False
 
-    def smallest(self, space: SearchSpace, shape: Shape, classes: int) -> float:
-        return space.smallest(self.value, shape, classes)[1]
+    def nearest(self, space: SearchSpace, shape: Shape, classes: int) -> float:
+        """The smallest value of the space, the largest for a lower limit."""
+        sign = -1 if self.lower else 1
+        return sign * space.smallest(lambda arch: sign * self.value(arch), shape, classes)[1]
+
+    def holds(self, value: float) -> bool:
+        return value > self.limit if self.lower else value < self.limit
+
+    def refusal(self, value: float) -> str:
+        which, side = ("largest", "above") if self.lower else ("smallest", "under")
+        return f"its {which} candidate has {self.words(value)}, the limit is {side} {self.words(self.limit)}"
 
 
 def _limits(budget: Budget) -> list[_Limit]:
     dtype = budget.size_dtype
+
+    def params(arch: Arch) -> float:
+        return arch.cost.params
+
     every = [
-        (budget.max_params, lambda arch: arch.cost.params, lambda v: f"{format_count(v)} parameters"),
-        (budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes),
-        (budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs"),
+        (budget.max_params, params, _parameters, False),
+        (budget.max_size, lambda arch: arch.cost.size_bytes(dtype), format_bytes, False),
+        (budget.max_macs, lambda arch: arch.cost.macs, lambda v: f"{format_count(v)} MACs", False),
         (
             budget.max_activation,
             lambda arch: arch.cost.peak_activation_bytes(dtype),
             lambda v: f"{format_bytes(v)} of activations",
+            False,
         ),
+        (budget.min_params, params, _parameters, True),
     ]
-    return [_Limit(limit, value, words) for limit, value, words in every if limit is not None]
+    return [_Limit(limit, value, words, lower) for limit, value, words, lower in every if limit is not None]
 
 
-def _refusal(space: SearchSpace, lowest: Sequence[tuple[_Limit, float]]) -> str:
-    """One line: nothing fits, and how small this space gets."""
-    found = [
-        f"its smallest candidate has {one.words(v)}, the limit is under {one.words(one.limit)}" for one, v in lowest
-    ]
+def _parameters(value: float) -> str:
+    return f"{format_count(value)} parameters"
+
+
+def _refusal(space: SearchSpace, nearest: Sequence[tuple[_Limit, float]]) -> str:
+    """One line: nothing fits, and how small, or large, this space gets."""
+    found = [limit.refusal(value) for limit, value in nearest]
     joint = "not all limits at once: " if len(found) > 1 else ""
     return f"no candidate of space {space.name!r} fits the budget: {joint}{'; '.join(found)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +58,7 @@ class Tally:
             self.counts.over_budget -= 1
             self.counts.duplicates += 1
             for part in reject.broke.split("; "):
-                self.counts.broke[part.split(">=")[0]] -= 1
+                self.counts.broke[re.split("[<>]=", part)[0]] -= 1
             return False
         if reject.arch:
             self.known.add(reject.arch)

@@ -49,13 +49,43 @@ def test_excess_is_the_largest_share_over_a_limit(params: int, macs: int) -> Non
     assert verdict.ok == (verdict.excess < 0)
 
 
+@pytest.mark.parametrize(("more", "ok"), [(-1, True), (-0.5, True), (0, False), (1, False)])
+def test_a_lower_limit_is_strict_too(more: float, ok: bool) -> None:
+    limit = COST.params + more
+    verdict = Budget(min_params=limit).check(COST)
+    assert verdict.ok is ok
+    assert verdict.broke == ("" if ok else f"params<={plain(limit)}")
+    assert (verdict.excess < 0) is ok
+    both = Budget(max_params=COST.params + 5, min_params=limit)
+    assert both.check(COST).ok is ok
+    assert [check.lower for check in both.check(COST).limits] == [False, True]
+
+
+@pytest.mark.parametrize("most", [1000, 999])
+def test_limits_that_exclude_each_other_are_bad_input(most: int) -> None:
+    with pytest.raises(InputError, match=rf"min_params = 1000: must be under max_params, {most}"):
+        Budget(max_params=most, min_params=1000)
+
+
+def test_what_a_study_carries_is_what_it_was_before_there_were_lower_limits() -> None:
+    assert list(Budget(max_params=5).to_dict()) == [
+        "max_params",
+        "max_size",
+        "max_macs",
+        "max_activation",
+        "size_dtype",
+    ]
+    for budget in (Budget(max_params=5), Budget(min_params=5, max_macs=7)):
+        assert Budget(**budget.to_dict()) == budget
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "bf16", "int8"])
 def test_bytes_are_counted_at_the_size_dtype(dtype: str) -> None:
     verdict = Budget(max_size=1, max_activation=1, size_dtype=dtype).check(COST)
     assert [check.value for check in verdict.limits] == [COST.size_bytes(dtype), COST.peak_activation_bytes(dtype)]
 
 
-@pytest.mark.parametrize("option", LIMITS)
+@pytest.mark.parametrize("option", [*LIMITS, "min_params"])
 @pytest.mark.parametrize("value", [0, -5, float("nan"), float("inf"), "5e6", True, []])
 def test_what_is_no_limit_is_bad_input(option: str, value: object) -> None:
     with pytest.raises(InputError, match=f"{option} = .*must be a number above zero"):
@@ -77,6 +107,7 @@ def test_an_unknown_dtype_is_bad_input() -> None:
         (Budget(max_params=10), "params10"),
         (Budget(max_params=0.5), "params0.5"),
         (Budget(max_size=1e6, size_dtype="int8"), "size1MB-int8"),
+        (Budget(max_params=5e6, min_params=1e6), "params5M-above1M"),
     ],
 )
 def test_slugs(budget: Budget, slug: str) -> None:
@@ -100,6 +131,8 @@ def test_different_limits_have_different_slugs_without_slashes(one: int, other: 
             Budget(max_macs=1e8, max_activation=1e6, size_dtype="int8"),
             "under 100,000,000 MACs and 1 MB of activations (int8)",
         ),
+        (Budget(max_params=5e6, min_params=1e6), "under 5,000,000 parameters, above 1,000,000 parameters"),
+        (Budget(min_params=1e6), "above 1,000,000 parameters"),
     ],
 )
 def test_words(budget: Budget, words: str) -> None:

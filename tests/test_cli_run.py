@@ -368,6 +368,20 @@ def test_the_size_limit_works_alone(start: Start, work: Path) -> None:
     assert (trials.size_bytes < 20_000).all()
 
 
+def test_a_lower_limit(start: Start, work: Path) -> None:
+    args = ["run", "--max-params", "20k", "--min-params", "600", "--space", "tiny.toml", "--trials", "2"]
+    answer = start(*args, "--epochs", "1").wait()
+    assert answer.status == 0
+    assert "under 20,000 parameters, above 600 parameters" in answer.out
+    folder = work / "results" / "digits-tiny-params20k-above600"
+    assert (check_tables(folder).params > 600).all()
+    rejected = table(folder / "rejected.csv")
+    assert (rejected[rejected.params <= 600].broke == "params<=600").all()
+    answer = start(*args, "--epochs", "1", "--resume", "--study", folder.name, "--min-params", "700").wait()
+    assert answer.status == 2
+    assert "another budget" in answer.err
+
+
 def test_no_complete_training_is_a_no(command: Callable[..., Answer], work: Path) -> None:
     """Ten failures in a row: exit 1, the failures in the table, an empty front."""
     (work / "wild.toml").write_text(TINY.replace("[4, 8]", "[4, 5, 6, 7, 8]") + "[train]\nlr = 1e38\n")
@@ -416,9 +430,9 @@ def test_help_of_run_needs_no_torch_and_names_every_option() -> None:
     code = "import sys; from archsearch.cli import _run; _run(['run', '-h']); print('torch' in sys.modules)"
     lines = python("-c", code).stdout
     assert lines.splitlines()[-1] == "False"
-    for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "space", "dataset", "data-dir",
-                 "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study", "storage", "out",
-                 "resume", "no-rungs", "workers", "recipe", "deterministic"):  # fmt: skip
+    for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "min-params", "space", "dataset",
+                 "data-dir", "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study",
+                 "storage", "out", "resume", "no-rungs", "workers", "recipe", "deterministic"):  # fmt: skip
         assert f"--{name}" in lines
 
 

@@ -223,6 +223,26 @@ def test_every_limit_is_strict(limit: str, dtype: str, sampler: str) -> None:
     assert all(reject.broke == f"{column}>={bound}" for reject in rejects)
 
 
+@pytest.mark.parametrize("sampler", ["pareto", "tpe", "random"])
+def test_nothing_is_trained_at_or_below_a_lower_limit(sampler: str, tmp_path: Path) -> None:
+    sizes = sorted({arch.cost.params for arch in every(SPACE).values()})
+    least, most = sizes[len(sizes) // 3], sizes[-len(sizes) // 4]
+    log, study = Log(), _study(tmp_path, new=True)
+    budget = Budget(max_params=most, min_params=least)
+    found = run(sampler=sampler, budget=budget, trials=8, observers=[log], study=study)
+    assert len(found.records) == 8
+    assert all(least < record.params < most for record in found.records)
+    rejects = [call[3] for call in log.calls if call[0] == "checked" and call[3]]
+    small, large = f"params<={least}", f"params>={most}"
+    assert {reject.broke for reject in rejects} == {small, large}
+    assert all((reject.broke == small) == (reject.params <= least) for reject in rejects)
+    assert found.counts.broke == {"params": len(rejects)}
+    for record in found.records:
+        constraints = study.trials[record.trial].constraints
+        assert constraints["params"] == pytest.approx(record.params / most - 1)
+        assert constraints["min_params"] == pytest.approx(1 - record.params / least)
+
+
 def test_a_network_of_exactly_the_limit_is_rejected() -> None:
     only = parse_space('[stem]\ntype = "none"\n[[stage]]\nblock = "nin"\nwidth = 8\n[head]\ntype = "linear"\n', "one")
     params = next(iter(every(only).values())).cost.params
@@ -261,11 +281,16 @@ def test_rejects_are_distinct_and_say_what_they_broke() -> None:
         (Budget(max_size=50, size_dtype="int8"), "kB, the limit is under 50 B"),
         (Budget(max_macs=10), "{macs:,} MACs, the limit is under 10 MACs"),
         (Budget(max_activation=10), "of activations, the limit is under 10 B of activations"),
+        (
+            Budget(min_params=10**6),
+            "largest candidate has {most:,} parameters, the limit is above 1,000,000 parameters",
+        ),
     ],
 )
-def test_nothing_feasible_names_the_smallest(budget: Budget, words: str, sampler: str) -> None:
+def test_nothing_feasible_names_the_nearest(budget: Budget, words: str, sampler: str) -> None:
     archs = every(SPACE).values()
     smallest = {"params": min(a.cost.params for a in archs), "macs": min(a.cost.macs for a in archs)}
+    smallest["most"] = max(a.cost.params for a in archs)
     log = Log()
     with pytest.raises(NothingFeasible) as caught:
         run(budget=budget, sampler=sampler, observers=[log])

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from archsearch.budget import Budget, LimitCheck, Verdict
-from archsearch.cli.options import SHAPE, columns, limits
+from archsearch.cli.options import SHAPE, budget_of, columns, limits
 from archsearch.cost import Layer
 from archsearch.errors import InputError
 from archsearch.layers import Shape
@@ -38,7 +38,7 @@ def check(target: str, input_shape: Shape | None, as_json: bool, **options: Any)
 
     Limits are strict. Without one the figures are printed and the exit status is 0.
     """
-    budget = Budget(*(options[name] for name in ("max_params", "max_size", "max_macs", "max_activation", "size_dtype")))
+    budget = budget_of(options)
     with _foreign_code():
         measured = measure_target(target, budget.size_dtype, input_shape)
     verdict = _verdict(budget, measured)

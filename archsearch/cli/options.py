@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from archsearch.budget import Budget
 from archsearch.cost import DTYPE_BYTES
 from archsearch.errors import InputError, StudyError
 from archsearch.layers import Shape
@@ -76,6 +78,17 @@ def limits(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+def lower_limit(function: Function) -> Function:
+    """`min_params`: for what searches, not for what checks a network."""
+    text = "More parameters than this: nothing is trained on smaller networks."
+    return click.option("--min-params", type=COUNT, help=text)(function)
+
+
+def budget_of(options: Mapping[str, Any]) -> Budget:
+    """The budget that the options of `limits`, and of `lower_limit` where there is one, ask for. Raises InputError."""
+    return Budget(**{field.name: options[field.name] for field in fields(Budget) if field.name in options})
 
 
 def out_option(function: Function) -> Function:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.budget import Budget
-from archsearch.cli.options import SECONDS, data_dir_option, limits, out_option, storage_option
+from archsearch.cli.options import SECONDS, budget_of, data_dir_option, limits, lower_limit, out_option, storage_option
 from archsearch.cli.settings import (
     DIGITS_EPOCHS,
     EPOCHS,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @limits
+@lower_limit
 @click.option("--space", default=DEFAULT_SPACE, show_default=True, help="A shipped space or a .toml file.")
 @click.option(
     "--dataset",
@@ -118,7 +118,7 @@ def run(**options: Any) -> int:
     the train split and measured on a validation split; the test split is not read. Tables, picture, weights
     and the study are in OUT/STUDY after every finished candidate.
     """
-    budget = Budget(*(options[name] for name in ("max_params", "max_size", "max_macs", "max_activation", "size_dtype")))
+    budget = budget_of(options)
     space = load_space(options["space"])
     return _run(budget, space, options)
 
@@ -147,7 +147,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     url = options["storage"] or sqlite_url_of(folder)
     config = {
         "space": {"name": space.name, "toml": space_text(options["space"])},
-        "budget": asdict(budget),
+        "budget": budget.to_dict(),
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_size": options["image_size"]},
         "input": list(dataset.input_shape),
         "classes": len(dataset.classes),

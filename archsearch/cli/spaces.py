@@ -11,7 +11,7 @@ import click
 from archsearch import survey
 from archsearch.arch import Arch
 from archsearch.budget import Budget
-from archsearch.cli.options import SHAPE, columns, limits
+from archsearch.cli.options import SHAPE, budget_of, columns, limits, lower_limit
 from archsearch.dims import Choice, Dim, Int
 from archsearch.layers import Shape
 from archsearch.space import SearchSpace, load_space, shipped
@@ -21,6 +21,7 @@ from archsearch.units import format_bytes, format_count, format_short
 @click.command()
 @click.argument("space", required=False, metavar="[NAME|FILE]")
 @limits
+@lower_limit
 @click.option(
     "--input-shape", type=SHAPE, default="3,32,32", show_default=True, help="Channels, height, width of the images."
 )
@@ -38,7 +39,7 @@ def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_j
 
     With limits (--max-params ...): also the share of uniform draws that is inside all of them.
     """
-    budget = Budget(*(options[name] for name in ("max_params", "max_size", "max_macs", "max_activation", "size_dtype")))
+    budget = budget_of(options)
     if space is None:
         found = [_line(load_space(name)) for name in shipped()]
         click.echo(json.dumps({"spaces": found}) if as_json else "\n".join(_list(found)))
