@@ -92,7 +92,9 @@ class Budget:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a study carries them; a lower limit only where there is one, as in older studies."""
         values = asdict(self)
-        return values if values.pop("min_params") is None else asdict(self)
+        if self.min_params is None:
+            del values["min_params"]
+        return values
 
     def check(self, cost: Cost) -> Verdict:
         """Hold a cost against every limit."""
