@@ -1,7 +1,7 @@
 """BatchNorm whose training on a CPU is as fast for narrow maps as for wide ones.
 
-PyTorch's kernels for channels_last maps work along the channels of one pixel: with 4 of them they spend 22 ns on an
-element, with 12 still 16, where 32 or more take 1.3 to 1.9 (benchmarks/batch_norm.py). Memory has no border between a
+PyTorch's kernels for channels_last maps work along the channels of one pixel: with 4 to 12 of them they spend 8 to
+22 ns on an element, where multiples of 16 take 1 to 2 (benchmarks/batch_norm.py). Memory has no border between a
 pixel's channels and those of its neighbour, so here `fold` neighbours count as one pixel with `fold` times the
 channels; the statistics of the parts are merged afterwards, exactly.
 """
@@ -12,20 +12,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 _BLOCK = 16
 """Channels that the kernels take at once; a remainder is slow."""
-_FAST, _FOLDED = 32, 64
-"""Whole blocks of as many channels need no folding; and how many to fold to, at least."""
+_WIDE = {torch.float32: (32, 64), torch.bfloat16: (16, 48)}
+"""From how many channels on whole blocks need no folding, and from how many on nothing does."""
+_FOLDED = 64
+"""How many to fold to, at least."""
 _SMALL = 2**16
 """Elements of a map below which the detour costs more than it saves."""
 
 
-def fold(shape: torch.Size) -> int:
+def fold(shape: torch.Size, dtype: torch.dtype = torch.float32) -> int:
     """How many pixels of a map (N, C, H, W) to take for one: a power of two, 1 where PyTorch's way is the faster."""
     pixels, channels = shape[0] * shape[2] * shape[3], shape[1]
-    fast = channels >= _FOLDED or (channels >= _FAST and channels % _BLOCK == 0)
-    if fast or pixels * channels < _SMALL:
+    blocks, all_of_them = _WIDE[dtype]
+    if channels >= (all_of_them if channels % _BLOCK else blocks) or pixels * channels < _SMALL:
         return 1
     factor = 1
     while factor * channels < _FOLDED or factor * channels % _BLOCK:
@@ -34,10 +37,10 @@ def fold(shape: torch.Size) -> int:
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d`, with the same parameters and buffers; only its training in float32 on a CPU is another."""
+    """`nn.BatchNorm2d`, with the same parameters and buffers; only its training on a CPU is another."""
 
     def forward(self, x: Tensor) -> Tensor:
-        factor = fold(x.shape) if self.training and _can_fold(x) else 1
+        factor = fold(x.shape, x.dtype) if self.training and _can_fold(x) else 1
         if factor == 1:
             return super().forward(x)
         out: Tensor
@@ -57,7 +60,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def _can_fold(x: Tensor) -> bool:
-    cpu = x.device.type == "cpu" and x.dtype == torch.float32
+    cpu = x.device.type == "cpu" and x.dtype in _WIDE
     return cpu and x.is_contiguous(memory_format=torch.channels_last) and not torch.compiler.is_compiling()
 
 
@@ -79,31 +82,37 @@ class _Folded(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, factor: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows = _rows(x, factor)
-        means, variances = (part.view(factor, -1) for part in torch.batch_norm_update_stats(rows, None, None, 0.0))
+        unused = weight.new_zeros(rows.shape[1])  # running statistics: in float32 they make those of bfloat16 rows such
+        means, variances = (part.view(factor, -1) for part in torch.batch_norm_update_stats(rows, unused, unused, 0.0))
         mean = means.mean(0)
         var = variances.mean(0) + (means - mean).square().mean(0)
         scale = weight * torch.rsqrt(var + eps)
-        out = torch.addcmul((bias - mean * scale).repeat(factor), rows, scale.repeat(factor))
         ctx.save_for_backward(x, weight, mean, var)
         ctx.eps, ctx.factor = eps, factor
         ctx.mark_non_differentiable(mean, var)
-        return _map(out, x.shape), mean, var
+        return _map(_affine(rows, scale, bias - mean * scale, factor), x.shape), mean, var
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, var = ctx.saved_tensors
         rows, grads = _rows(x, ctx.factor), _rows(grad.contiguous(memory_format=torch.channels_last), ctx.factor)
-        one = torch.ones(rows.shape[1])
-        # as in evaluation with unit variance: the sums over grad * (x - mean) and over grad, and no gradient of x
-        _, products, sums = torch.ops.aten.native_batch_norm_backward(
-            grads, rows, one, mean.repeat(ctx.factor), one, None, None, False, 0.0, [False, True, True]
-        )
-        products, sums = (part.view(ctx.factor, -1).sum(0) for part in (products, sums))
         invstd = torch.rsqrt(var + ctx.eps)
         scale, pixels = weight * invstd, rows.shape[0] * ctx.factor
+        # as in evaluation with unit variance: grad * scale, and the sums over grad * (x - mean) and over grad
+        found, products, sums = torch.ops.aten.native_batch_norm_backward(
+            grads, rows, scale.repeat(ctx.factor), mean.repeat(ctx.factor), mean.new_ones(rows.shape[1]),
+            None, None, False, 0.0, [True, True, True],
+        )  # fmt: skip
+        products, sums = (part.view(ctx.factor, -1).sum(0) for part in (products, sums))
         slope = -scale * invstd.square() * products / pixels
-        level = -scale * sums / pixels - slope * mean
-        found = torch.addcmul(level.repeat(ctx.factor), rows, slope.repeat(ctx.factor))
-        found.addcmul_(grads, scale.repeat(ctx.factor))
+        found += _affine(rows, slope, -scale * sums / pixels - slope * mean, ctx.factor)
         return _map(found, x.shape), products * invstd, sums, None, None
+
+
+def _affine(rows: Tensor, scale: Tensor, shift: Tensor, factor: int) -> Tensor:
+    """`rows` times a channel's scale plus its shift, computed in float32 and rounded once."""
+    scale, shift = scale.repeat(factor), shift.repeat(factor)
+    if rows.dtype == torch.float32:
+        return torch.addcmul(shift, rows, scale)
+    return functional.batch_norm(rows, torch.zeros_like(scale), torch.ones_like(scale), scale, shift, False, 0.0, 0.0)

@@ -5,6 +5,7 @@ python benchmarks/batch_norm.py
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from archsearch.norms import BatchNorm2d, fold
 
 BATCH, ROUNDS = 256, 12
+DTYPES = (torch.float32, torch.bfloat16)
 CASES = (
     (4, 28),
     (6, 32),
@@ -39,15 +41,16 @@ def seconds(module: nn.BatchNorm2d, images: Tensor, grads: Tensor) -> float:
 
 def main() -> None:
     """One line a case, the ratio first; both kinds in turn in every round, medians."""
-    for width, side in CASES:
+    for dtype, (width, side) in itertools.product(DTYPES, CASES):
         images, grads = (
-            torch.randn(BATCH, width, side, side).contiguous(memory_format=torch.channels_last) for _ in "xg"
+            torch.randn(BATCH, width, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)
+            for _ in "xg"
         )
         images.requires_grad_()
         modules = [nn.BatchNorm2d(width), BatchNorm2d(width)]
         rounds = [[seconds(module, images, grads) for module in modules] for _ in range(ROUNDS)][2:]
         theirs, ours = (statistics.median(column) * 1e9 / images.numel() for column in zip(*rounds, strict=True))
-        case = f"{width} channels, {side}x{side}, folded {fold(images.shape)}"
+        case = f"{dtype}, {width} channels, {side}x{side}, folded {fold(images.shape, dtype)}"
         print(f"{theirs / ours:.2f}x  {case}: {theirs:.2f} to {ours:.2f} ns an element")
 
 
