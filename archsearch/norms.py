@@ -99,14 +99,18 @@ class _Folded(torch.autograd.Function):
         rows, grads = _rows(x, ctx.factor), _rows(grad.contiguous(memory_format=torch.channels_last), ctx.factor)
         invstd = torch.rsqrt(var + ctx.eps)
         scale, pixels = weight * invstd, rows.shape[0] * ctx.factor
-        # as in evaluation with unit variance: grad * scale, and the sums over grad * (x - mean) and over grad
-        found, products, sums = torch.ops.aten.native_batch_norm_backward(
-            grads, rows, scale.repeat(ctx.factor), mean.repeat(ctx.factor), mean.new_ones(rows.shape[1]),
-            None, None, False, 0.0, [True, True, True],
-        )  # fmt: skip
+        one = mean.new_ones(rows.shape[1])
+        # as in evaluation with unit variance: the sums over grad * (x - mean) and over grad, and no gradient of x
+        _, products, sums = torch.ops.aten.native_batch_norm_backward(
+            grads, rows, one, mean.repeat(ctx.factor), one, None, None, False, 0.0, [False, True, True]
+        )
         products, sums = (part.view(ctx.factor, -1).sum(0) for part in (products, sums))
         slope = -scale * invstd.square() * products / pixels
-        found += _affine(rows, slope, -scale * sums / pixels - slope * mean, ctx.factor)
+        found = _affine(rows, slope, -scale * sums / pixels - slope * mean, ctx.factor)
+        if found.dtype == torch.float32:
+            found.addcmul_(grads, scale.repeat(ctx.factor))
+        else:
+            found += _affine(grads, scale, torch.zeros_like(scale), ctx.factor)
         return _map(found, x.shape), products * invstd, sums, None, None
 
 
