@@ -131,7 +131,7 @@ def test_a_killed_training_is_run_again(start: Start, work: Path) -> None:
 
 
 def test_ten_failures_in_a_row_of_all_workers_end_the_run(start: Start, work: Path) -> None:
-    """Where failures come faster than the parent writes its tables, each worker ends after ten of its own."""
+    """A worker that joins late takes the failures before it for those of an earlier run, and goes on for ten more."""
     trap_blocks.install(work, "raise", at=0, widths=str([*range(4, 34)]))
     answer = start(*TRAP, "--trials", "4", "--workers", "2").wait()
     assert (answer.status, answer.err) == (1, "")
