@@ -53,10 +53,9 @@ def merged(old: str, new: str) -> str:
 
 
 def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
-    """The front as a Markdown table with links to the trials, and where the files lie."""
+    """The front as a Markdown table with links to the trials."""
     tests = tested(stored_retrained(study))
     columns = [name for name in _COLUMNS if tests or name != "test accuracy"]
-    place = html.escape(str(folder.absolute()))
     rows = [_row(study._study_id, r, tests.get(r.arch)) for r in best]
     table = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
@@ -66,7 +65,7 @@ def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
             "",
             *(lines if rows else ["No candidate is complete yet."]),
             "",
-            f"Files: `{place}`; {_LAST_WORDS}",
+            f"Files lie in the study's folder; {_LAST_WORDS}",
         ]
     )
 

@@ -58,13 +58,15 @@ def worker_name(pid: int) -> str:
 class Seat:
     """Who claims. `index` sets workers with one seed apart; `name` is that of the process.
 
-    `device` is what trainings share that have only `room` bytes together there; empty: no such limit.
+    `device` is what trainings share that have only `room` bytes together there; empty: no such limit. `before` are
+    the numbers of the trials of earlier runs; None: all that are finished when this worker starts.
     """
 
     index: int = 0
     name: str = field(default_factory=lambda: worker_name(os.getpid()))
     device: str = ""
     room: float = 0.0
+    before: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ class Loop:
     def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
         """Take the study's history in."""
         self.counts = up_to_date(counts or Counts(), self.board.history, len(self.board.orphans))
-        self.before = {record.trial for record in self.board.history}
+        known = frozenset(record.trial for record in self.board.history)
+        self.before = known if self.seat.before is None else self.seat.before
         self.seen = self.board.archs | set(rejected)
         finished = self.board.finished
         self.draft = Draft(

@@ -128,7 +128,8 @@ class Supervisor:
         self.clock = time.monotonic()
         self._tell(lambda observer: observer.started(self.history, self.counts))
         try:
-            self.workers = [self._start(job) for job in self.jobs]
+            before = frozenset(self.told)
+            self.workers = [self._start(replace(job, before=before)) for job in self.jobs]
             while self.workers and self.failures < MAX_FAILURES:
                 self._listen()
         except BaseException:

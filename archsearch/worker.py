@@ -53,6 +53,7 @@ class Job:
 
     `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
     `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
+    `before` are the numbers of the trials of earlier runs.
     """
 
     url: str
@@ -67,6 +68,7 @@ class Job:
     rejected: tuple[str, ...] = ()
     index: int = 0
     shared: bool = False
+    before: frozenset[int] = frozenset()
 
 
 class Messages(Observer):
@@ -211,7 +213,7 @@ def _search(messages: Messages, job: Job) -> str:
         study=study,
         rejected=job.rejected,
         observers=[files, messages],
-        seat=seat(job.index, data.device if job.shared else None),
+        seat=seat(job, data.device),
         memory=predictor(data, recipe),
     )
     return result.reason
@@ -227,12 +229,13 @@ def check_dataset(dataset: Dataset, spec: str, study: str, config: Mapping[str, 
         )
 
 
-def seat(index: int, device: torch.device | None) -> Seat:
-    """A worker's seat; with a CUDA device only where its trainings have room beside the others there."""
-    if device is None or device.type != "cuda":
-        return Seat(index)
+def seat(job: Job, device: torch.device) -> Seat:
+    """A worker's seat; with a shared CUDA device only where its trainings have room beside the others there."""
+    if not job.shared or device.type != "cuda":
+        return Seat(job.index, before=job.before)
     about = torch.cuda.get_device_properties(device)
-    return Seat(index, device=str(getattr(about, "uuid", device)), room=SHARE * about.total_memory)
+    room = SHARE * about.total_memory
+    return Seat(job.index, device=str(getattr(about, "uuid", device)), room=room, before=job.before)
 
 
 def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:

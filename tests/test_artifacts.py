@@ -101,7 +101,7 @@ def test_the_note_has_the_table_and_later_the_test_accuracies(folder: Path, stud
         assert f"[{record.trial}](/dashboard/studies/1/trials?numbers={record.trial})" in line
         assert f"{100 * (record.val_accuracy or 0):.2f}%" in line
         assert (folder / "weights" / f"{record.arch}.safetensors").exists()
-    assert str(folder) in text
+    assert str(folder.parent) not in text  # a study moves on to other machines
     for record in best:
         retrained(study, record, (0.89, 0.90, 0.91))
     show_front(folder, study)

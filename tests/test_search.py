@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
+from archsearch.claims import Seat
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.search import Result
@@ -384,6 +385,18 @@ def test_ten_failures_in_a_row_end_the_search(sampler: str) -> None:
     }
     assert found.front.empty
     assert found.trials.val_accuracy.isna().all()
+
+
+def test_a_worker_that_joins_late_counts_the_failures_of_its_run() -> None:
+    def evaluate(arch: Arch, report: Any) -> float:
+        raise TrainingFailed("no")
+
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    assert len(run(evaluate=evaluate, study=study).records) == 10
+    late = run(evaluate=evaluate, study=study, seat=Seat(before=frozenset()))
+    assert (late.reason, len(late.records)) == ("failures", 10)
+    resumed = run(evaluate=evaluate, study=study)
+    assert (resumed.reason, len(resumed.records)) == ("failures", 20)
 
 
 @pytest.mark.parametrize("sampler", ["pareto", "tpe"])

@@ -131,13 +131,12 @@ def test_a_killed_training_is_run_again(start: Start, work: Path) -> None:
 
 
 def test_ten_failures_in_a_row_of_all_workers_end_the_run(start: Start, work: Path) -> None:
-    """A worker that joins late takes the failures before it for those of an earlier run, and goes on for ten more."""
     trap_blocks.install(work, "raise", at=0, widths=str([*range(4, 34)]))
     answer = start(*TRAP, "--trials", "4", "--workers", "2").wait()
     assert (answer.status, answer.err) == (1, "")
     assert "ten trainings in a row failed" in answer.out
     assert (trials_of(work).state == "failed").all()
-    assert 10 <= len(trials_of(work)) <= 20
+    assert 10 <= len(trials_of(work)) < 13
     assert "running" not in states(work)
 
 
