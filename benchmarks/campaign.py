@@ -33,6 +33,9 @@ LEAST, TRIALS = 20.0, "1000000"
 """Seconds that are worth beginning a part for; and more candidates than the time allows."""
 
 
+MUON = "--recipe optimiser=muon"
+
+
 @dataclass(frozen=True)
 class Campaign:
     """A dataset, its limits and epochs of a search's candidate."""
@@ -46,12 +49,13 @@ class Campaign:
 CAMPAIGNS = {
     "digits": Campaign("digits", "--max-params 20k", 5),
     "mnist": Campaign("mnist", "--max-params 44427", 5, "--recipe rotate=10"),
-    "fashion-mnist": Campaign("fashion-mnist", "--max-params 100k", 8),
-    "cifar10-78k": Campaign("cifar10", "--max-params 78043", 16, "--space compact"),
-    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB", 12),
-    "cifar10-5M": Campaign("cifar10", "--max-params 5e6", 12),
-    "cifar100-5M": Campaign("cifar100", "--max-params 5e6", 16),
+    "fashion-mnist": Campaign("fashion-mnist", "--max-params 100k --min-params 40k", 8, MUON),
+    "cifar10-78k": Campaign("cifar10", "--max-params 78043 --min-params 40k", 16, f"--space compact {MUON}"),
+    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB --min-params 500k", 12, MUON),
+    "cifar10-5M": Campaign("cifar10", "--max-params 5e6 --min-params 1.5M", 12, MUON),
+    "cifar100-5M": Campaign("cifar100", "--max-params 5e6 --min-params 1.5M", 16, MUON),
 }
+"""The lower limits keep all trainings near the budget, whose best network is what is asked for."""
 
 
 def parse() -> argparse.Namespace:
