@@ -86,8 +86,8 @@ def folders(group: Path) -> list[Path]:
 
 
 def groups(results: Path = RESULTS) -> list[Path]:
-    """The folders of `results/` that hold retrained networks at any depth."""
-    return sorted(path for path in results.iterdir() if path.is_dir() and folders(path))
+    """The folders of `results/` that hold retrained networks or tested files at any depth."""
+    return sorted(path for path in results.iterdir() if folders(path) or [*path.rglob(f"*{TESTED}")])
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,14 @@ def test_a_page_without_a_place_is_refused() -> None:
         benchmark_module("results").page("nothing")
 
 
+def test_a_folder_with_a_tested_file_and_no_trainings_is_a_group(tmp_path: Path) -> None:
+    for name in ("tested", "empty"):
+        (tmp_path / name / "export").mkdir(parents=True)
+    (tmp_path / "tested" / "export" / "model.int8.onnx.test.json").write_text("{}")
+    (tmp_path / "published.csv").write_text("")
+    assert benchmark_module("results").groups(tmp_path) == [tmp_path / "tested"]
+
+
 def test_the_picture_has_every_retrained_network(tmp_path: Path) -> None:
     module = benchmark_module("results")
     module.picture(tmp_path / "results.png")
