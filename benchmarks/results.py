@@ -254,15 +254,20 @@ def measured(group: Path) -> list[Measured]:
 
 
 def picture(path: Path = PICTURE) -> None:
-    """Test accuracy against parameters, a panel a dataset: what searches found, the textbook, what others published."""
+    """Test accuracy against parameters, a panel a dataset: what searches found, the textbook, what others published.
+
+    A published figure without a count of parameters is a line.
+    """
     from matplotlib.figure import Figure
 
     ours = [row for group in groups() for row in measured(group)]
     names = list(dict.fromkeys(row.dataset for row in ours))
-    figure = Figure(figsize=(5.5 * len(names), 5), dpi=110, layout="constrained")
-    for axes, dataset in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    lines = -(-len(names) // 2)
+    figure = Figure(figsize=(11, 4.5 * lines), dpi=110, layout="constrained")
+    for place, dataset in enumerate(names, 1):
+        axes = figure.add_subplot(lines, 2, place)
         mine = [row for row in ours if row.dataset == dataset]
-        _panel(axes, mine, [row for row in published() if row.dataset == dataset and row.params])
+        _panel(axes, mine, [row for row in published() if row.dataset == dataset])
         axes.set(xscale="log", xlabel="parameters", ylabel="test accuracy (%)", title=dataset)
         axes.grid(which="major", alpha=0.25)
         axes.margins(x=0.18, y=0.1)
@@ -282,13 +287,20 @@ def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
             [row.deviation for row in rows],
             fmt=marker, ms=9, color=colour, capsize=3, label=label, zorder=3,
         )  # fmt: skip
+    placed = [(row.network, row.params, row.accuracy) for row in others if row.params]
     axes.plot(
-        [row.params for row in others],
-        [row.accuracy for row in others],
+        [params for _, params, _ in placed],
+        [accuracy for _, _, accuracy in placed],
         ls="", marker="D", mfc="none", color=REJECTED, label="published by others",
     )  # fmt: skip
-    texts = [(row.name, row.params, row.accuracy) for row in ours if row.name]
-    texts += [(row.network, row.params or 0, row.accuracy) for row in others]
+    for row in others:
+        if not row.params:
+            axes.axhline(row.accuracy, ls=":", lw=1, color=REJECTED)
+            axes.annotate(
+                row.network, (0.02, row.accuracy), xycoords=("axes fraction", "data"), fontsize=7, color=INK,
+                xytext=(0, 3), textcoords="offset points",
+            )  # fmt: skip
+    texts = [(row.name, row.params, row.accuracy) for row in ours if row.name] + placed
     right = fmean(log(x) for _, x, _ in texts) if texts else 0.0
     for text, x, y in texts:
         side, shift = ("right", -6) if log(x) > right else ("left", 6)
