@@ -304,7 +304,8 @@ def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
     right = fmean(log(x) for _, x, _ in texts) if texts else 0.0
     for text, x, y in texts:
         side, shift = ("right", -6) if log(x) > right else ("left", 6)
-        axes.annotate(text, (x, y), fontsize=7, color=INK, ha=side, xytext=(shift, -9), textcoords="offset points")
+        shift_y = 4 if (text, x, y) in placed else -9  # others' names stand above their points, ours below
+        axes.annotate(text, (x, y), fontsize=7, color=INK, ha=side, xytext=(shift, shift_y), textcoords="offset points")
 
 
 def marks(name: str) -> tuple[str, str]:
