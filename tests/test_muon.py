@@ -33,10 +33,20 @@ def test_a_matrix_becomes_orthogonal_and_keeps_its_directions(rows: int, columns
     right, _ = torch.linalg.qr(torch.randn(columns, columns, generator=generator))
     least = min(rows, columns)
     values = 0.05 + 0.95 * torch.rand(least, generator=generator)
-    found = orthogonal(scale * left[:, :least] * values @ right[:, :least].T)
+    [found] = orthogonal([scale * left[:, :least] * values @ right[:, :least].T])
     inner = left[:, :least].T @ found @ right[:, :least]
     assert torch.allclose(inner, torch.diag(inner.diagonal()), atol=2e-3)
     assert 0.5 < inner.diagonal().min() <= inner.diagonal().max() < 1.25
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=8), st.integers(0, 2**31))
+def test_many_matrices_become_what_each_becomes_alone(shapes: list[tuple[int, int]], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    matrices = [torch.randn(shape, generator=generator) for shape in shapes]
+    found = orthogonal(matrices)
+    assert [matrix.shape for matrix in found] == [matrix.shape for matrix in matrices]
+    for together, matrix in zip(found, matrices, strict=True):
+        assert torch.allclose(together, orthogonal([matrix])[0], atol=1e-4)
 
 
 def test_only_dense_kernels_without_a_bias_are_turned() -> None:
