@@ -86,18 +86,17 @@ def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
     """With `wanted`, only operations that repeat to the last bit on this device; what has none raises RuntimeError.
 
     Without it, and on the CPU always, sums may be taken in another order with another number of threads; on CUDA
-    also from run to run, and cuDNN chooses its kernels by timing them.
+    also from run to run. cuDNN is never asked to choose its kernels by timing them: that costs a candidate more
+    than its training (benchmarks/RESULTS.md).
     """
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before = torch.are_deterministic_algorithms_enabled()
     if wanted and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted or before[0])
-    torch.backends.cudnn.benchmark = not wanted
+    torch.use_deterministic_algorithms(wanted or before)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+        torch.use_deterministic_algorithms(before)
 
 
 class Stopwatch:
