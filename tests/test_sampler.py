@@ -17,10 +17,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from archsearch.errors import Infeasible, NothingFeasible, SpaceExhausted
-from archsearch.sampler import ParetoSampler
+from archsearch.sampler import ParetoSampler, engine
 from archsearch.sampler.dims import Choice, Ordered, Range, dim_of
 from archsearch.sampler.fidelity import PAIRS, extrapolate
-from archsearch.sampler.gain import expected_gain, expected_improvement, staircase
+from archsearch.sampler.gain import expected_gain, expected_improvement, staircase, top
 from archsearch.sampler.history import PROPOSAL, Record
 from archsearch.sampler.space import Space
 
@@ -87,6 +87,13 @@ def test_staircase_keeps_what_rises():
     edges, heights = staircase([3.0, 1.0, 2.0, 4.0, 1.0], [0.5, 0.4, 0.3, 0.9, 0.2], (4.0, 0.1))
     assert heights.tolist() == [0.1, 0.4, 0.5]
     assert edges.tolist() == [-math.inf, 1.0, 3.0, 4.0]
+
+
+def test_at_the_top_only_what_beats_the_best_counts():
+    steps = top(staircase([1.0, 3.0], [0.4, 0.5], (4.0, 0.1)))
+    accuracy, log_size = np.array([0.45, 0.6, 0.6]), np.array([1.0, 1.0, 3.5])
+    got = expected_gain(log_size, np.log(1 - accuracy), np.full(3, 1e-6), 1.0, steps)
+    assert got == pytest.approx([0.0, 3 * 0.1, 0.5 * 0.1], abs=1e-6)
 
 
 # ---- dims and spaces
@@ -158,6 +165,14 @@ def test_the_start_covers_log_size():
     logs = sorted(math.log(size(trial.params)) for trial in study.trials)
     whole = math.log(1e5) - math.log(8 * 8 + 9)
     assert max(b - a for a, b in itertools.pairwise(logs)) < whole / 3
+
+
+def test_every_third_proposal_after_the_start_looks_at_the_best_accuracy_alone(monkeypatch):
+    looked = []
+    monkeypatch.setattr(engine, "top", lambda steps: looked.append(len(study.trials) - 1) or top(steps))
+    study = study_with(ParetoSampler(DIMS, size, 1e5, seed=0, start=4))
+    run(study, 12)
+    assert looked == [6, 9]
 
 
 def test_optimize_and_define_by_run_with_inactive_dims():

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from archsearch.errors import SpaceExhausted
 from archsearch.sampler.dims import Array, Mask
 from archsearch.sampler.fidelity import extrapolate
-from archsearch.sampler.gain import expected_gain, staircase
+from archsearch.sampler.gain import expected_gain, staircase, top
 from archsearch.sampler.history import Record
 from archsearch.sampler.pool import Candidate, Pool, log_size
 from archsearch.sampler.space import Params
@@ -29,6 +29,8 @@ REFERENCE_QUANTILE = 0.1
 MARGIN = 1.0
 GROWTH = 1.15
 COMPLETIONS = 300
+TOP_TURN = 3
+"""Each so many-th proposal looks at the best accuracy alone: it is what most searches are asked for."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class Engine:
         corner = self._corner(level[fits] if fits.any() else level)
         steps = staircase(known.log_size[fits], level[fits], corner)
         best = _leaders(known, level, fits, steps)
+        if len(records) % TOP_TURN == 0:
+            steps = top(steps)
         ranked = self._screen(best, rng)
         gains = self._gains(model, ranked, steps)
         for _ in range(CLIMBS):

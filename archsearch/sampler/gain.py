@@ -59,6 +59,12 @@ def staircase(log_size: ArrayLike, accuracy: ArrayLike, corner: tuple[float, flo
     return np.array([*edges, corner[0]]), np.array(heights)
 
 
+def top(steps: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The staircase of one who asks for the best accuracy alone: its highest step, from minus infinity on."""
+    edges, heights = steps
+    return np.array([-np.inf, edges[-1]]), heights[-1:]
+
+
 def expected_gain(log_size: Array, mean: Array, std: Array, ceiling: float, steps: tuple[Array, Array]) -> Array:
     """Expected hypervolume improvement of candidates over (accuracy, log size).
 
