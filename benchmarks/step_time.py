@@ -1,0 +1,116 @@
+"""What a training step costs on a GPU, and where it goes: `python benchmarks/step_time.py`, one line a figure.
+
+A residual network of 1.6M and one of 4.3M parameters, and the winner of results/cifar10-78k, on random images: the step
+as it is and as one CUDA graph, by SGD and by Muon, on whole and on half-size images, in batches of 256 and 512, then
+compiled. `prepare` is what comes before the first replayed step: warm-up, capture, the compiler. Each line's process is
+its own, since cuDNN and the compiler remember what they have chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from dataclasses import dataclass
+
+import torch
+
+from archsearch import Arch, build
+from archsearch.arch import Part, Stage
+from archsearch.devices import resolve_device
+from archsearch.graphs import graphed
+from archsearch.optim import initialise, make_optimiser, set_lr
+from archsearch.recipe import Recipe
+from archsearch.step import Step
+
+NETWORKS = {
+    "1.6M": (48, ((48, 2), (96, 2), (192, 2))),
+    "4.3M": (64, ((80, 2), (160, 2), (320, 2))),
+    "75k": (16, ((24, 2), (24, 2), (48, 1))),
+}
+"""Stem, then width and depth of each stage."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line."""
+
+    network: str
+    optimiser: str = "muon"
+    batch: int = 256
+    side: int = 32
+    graph: bool = True
+    timed: bool = False
+    compiled: bool = False
+
+
+CASES = [
+    Case("1.6M", "sgd", graph=False),
+    *(Case(network, optimiser) for network in NETWORKS for optimiser in ("sgd", "muon")),
+    Case("1.6M", timed=True),
+    Case("1.6M", side=16),
+    Case("1.6M", side=16, timed=True),
+    *(Case(network, batch=512, compiled=compiled) for network in NETWORKS for compiled in (False, True)),
+]
+
+
+def network(name: str) -> Arch:
+    """Of basic blocks."""
+    stem, widths = NETWORKS[name]
+    stages = (Stage("basic", width, depth, stride=min(2, 1 + i)) for i, (width, depth) in enumerate(widths))
+    return Arch((3, 32, 32), 10, Part("conv", (("width", stem),)), tuple(stages), Part("linear"))
+
+
+def measure(case: Case, name: str, steps: int) -> None:
+    """Print a line."""
+    device = resolve_device(name)
+    torch.backends.cudnn.benchmark = case.timed
+    arch = network(case.network)
+    module = build(arch)
+    initialise(module)
+    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimiser = make_optimiser(module, Recipe(optimiser=case.optimiser), case.batch)
+    images = torch.randn(case.batch, 3, case.side, case.side, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (case.batch,), device=device)
+    plain = Step(torch.compile(module, dynamic=False) if case.compiled else module, optimiser, 0.1, device)
+    start = _now(device)
+    step = graphed(plain, module, optimiser, images, labels) if case.graph else plain
+    set_lr(optimiser, 0.05)
+    for _ in range(3):
+        step(images, labels)
+    prepare, start = _now(device) - start, _now(device)
+    for _ in range(steps):
+        step(images, labels)
+    seconds = (_now(device) - start) / steps
+    rate = 6 * arch.cost.macs * (case.side / 32) ** 2 * case.batch / seconds / 1e12
+    words = (
+        f"{case.network} ({arch.cost.params:,} params, {arch.cost.macs / 1e6:.0f}M MACs) {case.optimiser},"
+        f" batch {case.batch}, {case.side} px{', graph' if step is not plain else ''}"
+        f"{', kernels timed' if case.timed else ''}{', compiled' if case.compiled else ''}"
+    )
+    print(f"{words}: step {1e3 * seconds:.2f} ms, {rate:.0f} TFLOP/s, prepare {prepare:.2f} s", flush=True)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def main() -> None:
+    """All lines, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--cases", type=int, default=len(CASES), help="the first so many")
+    options = parser.parse_args()
+    for case in CASES[: options.cases]:
+        words = case, options.device, options.steps
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=words)
+        process.start()
+        process.join()
+
+
+if __name__ == "__main__":
+    main()
