@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import time
 from pathlib import Path
@@ -20,13 +21,14 @@ class Checkpoint:
 
     Args:
         key: says which training it is; a file with another key is none of this one's and is written over.
+        until: from this monotonic time on every state is due, since the training may be stopped after any.
 
     Attributes:
         before, epochs: seconds and epochs of the training up to the state that was read.
     """
 
-    def __init__(self, path: Path, key: str, every: float = _EVERY) -> None:
-        self.path, self.key, self.every = path, key, every
+    def __init__(self, path: Path, key: str, every: float = _EVERY, until: float = math.inf) -> None:
+        self.path, self.key, self.every, self.until = path, key, every, until
         self._started = self._written = time.monotonic()
         self.before, self.epochs = 0.0, 0
 
@@ -37,8 +39,9 @@ class Checkpoint:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last one is old enough."""
-        return time.monotonic() - self._written >= self.every
+        """Whether the last one is old enough, or the end is near."""
+        now = time.monotonic()
+        return now - self._written >= self.every or now >= self.until
 
     def read(self) -> dict[str, Any] | None:
         """The state, its tensors on the CPU; None where there is no file, or none of this training."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
@@ -47,6 +48,7 @@ class Plan:
         mirrored: measure too what adding the logits of mirrored images gives.
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         deterministic, compiled: as for `Trainer`.
+        until: monotonic time at which trainings are stopped, to be gone on with.
     """
 
     data: TrainingData
@@ -59,6 +61,7 @@ class Plan:
     dtype: str = "fp32"
     deterministic: bool = False
     compiled: bool = False
+    until: float = math.inf
 
     def path(self, arch: Arch, seed: int) -> Path:
         """Where a training's weights are."""
@@ -72,7 +75,8 @@ class Plan:
     def checkpoint(self, arch: Arch, seed: int) -> Checkpoint:
         """Where a training's state is kept: that of another recipe, start or dataset is none of its own."""
         identity = [arch.id, seed, self.start, self.data.dataset.fingerprint, self.recipe_of(arch).to_dict()]
-        return Checkpoint(self.path(arch, seed).with_suffix(".checkpoint"), json.dumps(identity))
+        path = self.path(arch, seed).with_suffix(".checkpoint")
+        return Checkpoint(path, json.dumps(identity), until=self.until)
 
     def check(self, archs: Sequence[Arch]) -> None:
         """Raises InputError where the encoder is none of these networks'."""

@@ -140,6 +140,14 @@ def test_time_is_up_and_the_same_command_goes_on(command: Command, study: Path) 
     assert len(table(study, "retrain.csv")) == count
 
 
+def test_time_that_is_up_in_a_training_loses_no_epoch(command: Command, study: Path) -> None:
+    answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 2000, "--timeout", "1s")
+    assert "time is up, 1 of 1 trainings left" in answer.out
+    [path] = (study / "weights").glob("*-seed0.checkpoint")
+    state = torch.load(path, weights_only=True)["state"]
+    assert state["epoch"] == len(state["reports"]) >= 1
+
+
 def test_an_interrupted_training_leaves_only_whole_files(start: Callable[..., Process], study: Path) -> None:
     process = start("retrain", STUDY, "--seeds", "1", "--epochs", "2000")
     while not process.lines():

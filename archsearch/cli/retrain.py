@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,11 +209,11 @@ class _Retraining:
     """All trainings of one command: every network once, then once more with the next seed."""
 
     def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
-        self.plan, self.target, self.archs = plan, target, archs
+        self.until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
+        self.plan, self.target, self.archs = replace(plan, until=self.until), target, archs
         first = options["first_seed"]
-        self.seeds, self.timeout = range(first, first + options["seeds"]), options["timeout"]
+        self.seeds = range(first, first + options["seeds"])
         self.overwrite = options["overwrite"]
-        self.clock = time.monotonic()
         self.failed = 0
 
     def run(self) -> int:
@@ -301,7 +302,7 @@ class _Retraining:
         return True
 
     def _is_over(self) -> bool:
-        return self.timeout is not None and time.monotonic() - self.clock >= self.timeout
+        return time.monotonic() >= self.until
 
     def _forget(self, arch: Arch) -> None:
         from archsearch.storage import drop_retrained
