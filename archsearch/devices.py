@@ -99,6 +99,16 @@ def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Convolutions in float32 on CUDA too, where cuDNN would round their inputs to 10 bits (TF32).
+
+    An accuracy of one device is that of another then, but for an image at the border of two classes.
+    """
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        yield
+
+
 class Stopwatch:
     """Seconds by the name of what they went into. On CUDA taken from events: nothing waits for the device."""
 

@@ -18,6 +18,7 @@ from archsearch.arch import Arch
 from archsearch.blocks.registry import Value
 from archsearch.checkpoint import Checkpoint
 from archsearch.data import Dataset, DeviceData
+from archsearch.devices import full_float32
 from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.recipe import Recipe
@@ -139,6 +140,7 @@ def _name(device: torch.device) -> str:
 
 
 @torch.no_grad()
+@full_float32()
 def on_test(
     module: nn.Module, dataset: Dataset, device: torch.device, mirrored: bool = False
 ) -> tuple[float, float | None]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
+from test_train import toy
 
+from archsearch import references
 from archsearch.devices import Stopwatch, determinism, out_of_memory, peak_memory, resolve_device
 from archsearch.errors import InputError
+from archsearch.retrain import on_test
+from archsearch.runtime import Runner
 
 CPU = torch.device("cpu")
 
@@ -77,3 +82,19 @@ def test_determinism_is_given_back_after_an_error() -> None:
     with pytest.raises(KeyError):
         fail()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_is_tested_is_computed_in_whole_float32() -> None:
+    seen: list[bool] = []
+
+    class Look(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return torch.zeros(len(images), 10)
+
+    before = torch.backends.cudnn.allow_tf32
+    dataset = toy(40)
+    on_test(Look(), replace(dataset, read_test=lambda: (dataset.images, dataset.labels)), CPU)
+    Runner(references.load("lenet5").arch, {}, Look())(torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
+    assert seen == [False, False]
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from archsearch import weights
 from archsearch.arch import Arch
+from archsearch.devices import full_float32
 from archsearch.errors import InputError, one_line
 from archsearch.runtime import onnx, pt2
 from archsearch.runtime.pixels import PixelNetwork, normalisation_of
@@ -29,6 +30,7 @@ class Runner:
     predict: Callable[[Tensor], Tensor]
 
     @torch.no_grad()
+    @full_float32()
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (N, C, H, W) on the CPU to float32 (N, classes) there, batch by batch."""
         found = [self.predict(batch.float() / 255).cpu() for batch in torch.split(images, _BATCH) if len(batch)]
