@@ -89,14 +89,16 @@ def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
     also from run to run. cuDNN is never asked to choose its kernels by timing them: that costs a candidate more
     than its training (benchmarks/RESULTS.md).
     """
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if wanted and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted or before)
+    torch.use_deterministic_algorithms(wanted or before[0])
+    torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 @contextmanager
@@ -105,7 +107,8 @@ def full_float32() -> Iterator[None]:
 
     An accuracy of one device is that of another then, but for an image at the border of two classes.
     """
-    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(enabled=cudnn.enabled, deterministic=cudnn.deterministic, allow_tf32=False):
         yield
 
 

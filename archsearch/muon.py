@@ -76,7 +76,7 @@ class Muon(torch.optim.Optimizer):
 
     @staticmethod
     def _turn(params: list[Tensor], steps: list[Tensor], lr: float | Tensor) -> None:
-        turns = orthogonal([step.movedim(1, -1).flatten(1) for step in steps])  # in place for channels_last kernels
+        turns = orthogonal([step.movedim(1, -1).flatten(1) for step in steps])  # views of channels_last kernels
         norms, sizes = (torch.stack(torch._foreach_norm(some)) for some in (params, turns))
         shares = (_SHARE * lr * norms / (sizes + _TINY)).unbind()
         moved = [

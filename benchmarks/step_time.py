@@ -1,4 +1,4 @@
-"""What a training step costs on a GPU, and where it goes: `python benchmarks/step_time.py`, one line a figure.
+"""What a training step costs on a GPU: `python benchmarks/step_time.py`, one line a figure.
 
 A residual network of 1.6M and one of 4.3M parameters, and the winner of results/cifar10-78k, on random images: the step
 as it is and as one CUDA graph, by SGD and by Muon, on whole and on half-size images, in batches of 256 and 512, then

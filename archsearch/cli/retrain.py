@@ -209,8 +209,8 @@ class _Retraining:
     """All trainings of one command: every network once, then once more with the next seed."""
 
     def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
-        self.until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
-        self.plan, self.target, self.archs = replace(plan, until=self.until), target, archs
+        until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
+        self.plan, self.target, self.archs = replace(plan, until=until), target, archs
         first = options["first_seed"]
         self.seeds = range(first, first + options["seeds"])
         self.overwrite = options["overwrite"]
@@ -302,7 +302,7 @@ class _Retraining:
         return True
 
     def _is_over(self) -> bool:
-        return time.monotonic() >= self.until
+        return time.monotonic() >= self.plan.until
 
     def _forget(self, arch: Arch) -> None:
         from archsearch.storage import drop_retrained

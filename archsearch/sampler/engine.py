@@ -67,7 +67,7 @@ class Engine:
         self._keys: WeakKeyDictionary[Candidate, Hashable] = WeakKeyDictionary()
 
     def propose(self, records: Sequence[Record], taken: set[Hashable], rng: np.random.Generator) -> Candidate:
-        """The candidate with the largest expected gain that is not taken.
+        """The candidate with the largest expected gain, at every `TOP_TURN`-th turn of the top, that is not taken.
 
         Args:
             records: of all trials, running ones included.
