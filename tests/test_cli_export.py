@@ -143,6 +143,7 @@ def test_the_limit_of_the_study_holds_by_default(command: Command, work: Path) -
         ),
         ((STUDY, "BEST", "--format", "onnx", "--quantize", "int8", "--dtype", "fp32"), "exclude each other"),
         ((STUDY, "BEST", "--format", "onnx", "--output", "net.pt2"), "--output net.pt2: must end in .onnx"),
+        ((STUDY, "BEST", "--format", "onnx", "--output", "net.onnx.xz"), "--output net.onnx.xz: must end in .onnx"),
         ((STUDY, "BEST", "--format", "pt2", "--max-size", "0"), "'0' is no size"),
         ((STUDY, "zz", "--format", "pt2"), "no candidate 'zz': ids are in"),
         ((STUDY, "--format", "pt2"), "no weights file; to export from a study give its candidate's ARCH too"),

@@ -321,7 +321,8 @@ def test_a_terminal_gets_a_live_view(start: Start, work: Path) -> None:
     text = seen.decode()
     assert status == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    for words in ("checked ", "over budget ", "trained 3 of 4", "now: ", "epoch 1/1", "Pareto front", " left"):
+    # What the first and the last frame show; how many lie between depends on the machine.
+    for words in ("checked ", "over budget ", "trained 0 of 4", "trained 4 of 4", "now: ", "Pareto front", " left"):
         assert words in plain
     assert "\x1b[?25l" in text  # the cursor is hidden
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # and comes back

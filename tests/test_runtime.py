@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import pickle
 import shutil
 import sys
@@ -23,6 +24,7 @@ from torch import nn
 from archsearch.errors import InputError
 from archsearch.export import Images, Source, export
 from archsearch.runtime import format_of, open_runner
+from archsearch.runtime import onnx as runtime_onnx
 from archsearch.runtime.pixels import normalisation_of
 
 GRAPH, SAMPLE, EXTRA = "models/model.json", "data/sample_inputs/model.pt", "extra/archsearch.json"
@@ -57,8 +59,8 @@ def error_of(path: Path) -> str:
 
 
 def test_a_format_is_known_by_its_ending() -> None:
-    assert [format_of(Path(name)) for name in ("a.onnx", "b.c.pt2", "w.safetensors", "w")] == [
-        "onnx", "pt2", "safetensors", "safetensors",
+    assert [format_of(Path(name)) for name in ("a.onnx", "a.int8.onnx.xz", "b.c.pt2", "w.safetensors", "w.xz")] == [
+        "onnx", "onnx", "pt2", "safetensors", "safetensors",
     ]  # fmt: skip
 
 
@@ -181,6 +183,37 @@ def test_an_onnx_file_without_onnx_runtime(own: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"ONNX files need onnxruntime: pip install 'archsearch\[export\]'"):
         open_runner(own / "model.onnx")
+
+
+# what xz has compressed
+
+
+def test_a_compressed_graph_is_the_same_graph(shipped: Path, images: Images, tmp_path: Path) -> None:
+    packed = tmp_path / "model.onnx.xz"
+    packed.write_bytes(lzma.compress((shipped / "model.onnx").read_bytes()))
+    pixels = images.validation[0]
+    assert torch.equal(open_runner(packed)(pixels), open_runner(shipped / "model.onnx")(pixels))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda packed: b"what xz does not write", "no file that xz wrote"),
+        (lambda packed: packed[:-40], "it is cut off"),
+        (lambda packed: lzma.compress(b"no graph"), "no ONNX file that can be run"),
+    ],
+)
+def test_a_compressed_graph_that_is_none(own: Path, spoil: Callable[[bytes], bytes], message: str) -> None:
+    packed = own / "model.onnx.xz"
+    packed.write_bytes(spoil(lzma.compress((own / "model.onnx").read_bytes())))
+    assert message in error_of(packed)
+
+
+def test_a_compressed_graph_that_would_fill_the_memory(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_onnx, "_MOST_BYTES", 1000)
+    packed = own / "model.onnx.xz"
+    packed.write_bytes(lzma.compress((own / "model.onnx").read_bytes()))
+    assert "it holds more than 2 GiB" in error_of(packed)
 
 
 # bombs

@@ -32,7 +32,7 @@ MATRIX_UP_TO, MISTAKES = 20, 10
 def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_json: bool, **options: Any) -> None:
     """Accuracy, accuracy a class and confusion matrix of WEIGHTS, a file that archsearch wrote.
 
-    A .safetensors, .onnx or .pt2 file: architecture, normalisation and classes are in its metadata.
+    A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
     """
     from archsearch import evaluate as library
     from archsearch.data import load_dataset

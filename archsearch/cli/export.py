@@ -92,7 +92,7 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
     name = f"model.{options['kind']}" if dtype == "fp32" else f"model.{dtype}.{options['kind']}"
     target = options["output"] or order.folder / opened.arch.id / name
-    if library.format_of(target) != options["kind"]:
+    if library.format_of(target) != options["kind"] or target.suffix == ".xz":
         raise InputError(f"--output {target}: must end in .{options['kind']}")
     done = library.export(
         opened,

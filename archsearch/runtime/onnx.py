@@ -1,8 +1,9 @@
-"""ONNX files in ONNX Runtime, on the CPU."""
+"""ONNX files in ONNX Runtime, on the CPU; as they are, or compressed by xz."""
 
 from __future__ import annotations
 
 import importlib
+import lzma
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor
 from archsearch.errors import InputError
 
 IMAGES, LOGITS = "images", "logits"
+_MOST_BYTES = 2**31
+"""What a protobuf file can hold."""
 
 
 def need(name: str) -> Any:
@@ -35,6 +38,26 @@ class Session:
         return torch.from_numpy(self.session.run([LOGITS], {IMAGES: pixels.numpy()})[0])
 
 
+def content(path: Path) -> bytes:
+    """The model's bytes: the file's own, or those that a `.xz` file holds.
+
+    Raises:
+        InputError: no whole xz file, or one that grows beyond what an ONNX file can hold.
+        OSError: it cannot be read.
+    """
+    if path.suffix != ".xz":
+        return path.read_bytes()
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    try:
+        found = decompressor.decompress(path.read_bytes(), max_length=_MOST_BYTES)
+    except lzma.LZMAError as error:
+        raise InputError(f"{path}: no file that xz wrote: {error}") from None
+    if not decompressor.eof:
+        reason = "it is cut off" if decompressor.needs_input else "it holds more than 2 GiB"
+        raise InputError(f"{path}: no compressed ONNX file: {reason}")
+    return found
+
+
 def load(path: Path) -> tuple[dict[str, str], Session]:
     """The metadata of a file, and its graph ready to run.
 
@@ -47,8 +70,8 @@ def load(path: Path) -> tuple[dict[str, str], Session]:
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         # From bytes: what lies beside a file from elsewhere is none of its tensors.
-        session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError:
+        session = runtime.InferenceSession(content(path), options, providers=["CPUExecutionProvider"])
+    except (OSError, InputError):
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime has an unrelated exception for every kind of fault
         reason = " ".join(str(error).split())[:200]

@@ -38,8 +38,8 @@ class Runner:
 
 
 def format_of(path: Path) -> str:
-    """The format by a file's name: what is neither .onnx nor .pt2 is safetensors."""
-    suffix = path.suffix.removeprefix(".")
+    """The format by a file's name: what is neither .onnx (or .onnx.xz) nor .pt2 is safetensors."""
+    suffix = "onnx" if path.name.endswith(".onnx.xz") else path.suffix.removeprefix(".")
     return suffix if suffix in FORMATS else "safetensors"
 
 
