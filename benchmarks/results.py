@@ -6,7 +6,8 @@
 A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
 every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation
 images, beside the references that were trained with it. An exported file `FILE` with what `archsearch evaluate --json`
-said of it beside it, as `FILE.test.json`, is a row too: its bytes are those on disk.
+said of it beside it, as `FILE.test.json`, is a row too, together with those of other seeds beside it: its bytes are
+those of the model, and those on disk where xz has compressed it.
 `results/published.csv` has what others have measured: `group` and `name` say beside which row it belongs, an empty
 `name` makes a row of its own; `dataset` says in which part of the picture it stands.
 """
@@ -31,7 +32,8 @@ from archsearch.files import write_with
 from archsearch.plot import FRONT, INK, REFERENCE, REJECTED
 from archsearch.recipe import Recipe
 from archsearch.retrain import rows_of
-from archsearch.runtime import open_runner
+from archsearch.runtime import Runner, format_of, open_runner
+from archsearch.runtime.onnx import content
 from archsearch.storage import Retrained
 from archsearch.tables import tested
 from archsearch.units import format_count
@@ -98,7 +100,7 @@ class Entry:
     arch: Arch
     bytes: int
     file: str
-    """The exported file's name; "" for the weights of retrainings, whose bytes are those at fp32."""
+    """What the exported file is; "" for the weights of retrainings, whose bytes are those at fp32."""
     rows: Sequence[Retrained]
     dataset: str
 
@@ -109,7 +111,7 @@ class Entry:
 
 def entries(group: Path) -> list[Entry]:
     """Everything of a group that was tested."""
-    return [*_retrained(group), *map(_exported, sorted(group.rglob(f"*{TESTED}")))]
+    return [*_retrained(group), *_exported(group)]
 
 
 def _retrained(group: Path) -> Iterator[Entry]:
@@ -123,20 +125,29 @@ def _retrained(group: Path) -> Iterator[Entry]:
             yield Entry(folder, network, network.cost.size_bytes("fp32"), "", rows, plain_name(info))
 
 
-def _exported(said: Path) -> Entry:
+def _exported(group: Path) -> Iterator[Entry]:
     """From `FOLDER/export/ARCH/FILE.test.json`; what the training was is in the file's metadata."""
-    file = said.with_name(said.name.removesuffix(TESTED))
-    runner = open_runner(file)
-    info = runner.info
-    row = Retrained(
-        arch=runner.arch.id,
-        seed=info["training_seed"],
-        test_accuracy=json.loads(said.read_text())["accuracy"],
-        mirrored=None,
-        params=runner.arch.cost.params,
-        **{name: info[name] for name in ("epochs", "train_seconds", "device", "start", "recipe")},
-    )
-    return Entry(file.parents[2], runner.arch, file.stat().st_size, file.name, [row], plain_name(info))
+    found: dict[tuple[Path, str], list[tuple[Path, Runner, Retrained]]] = {}
+    for said in sorted(group.rglob(f"*{TESTED}")):
+        file = said.with_name(said.name.removesuffix(TESTED))
+        runner = open_runner(file)
+        info = runner.info
+        row = Retrained(
+            arch=runner.arch.id,
+            seed=info["training_seed"],
+            test_accuracy=json.loads(said.read_text())["accuracy"],
+            mirrored=None,
+            params=runner.arch.cost.params,
+            **{name: info[name] for name in ("epochs", "train_seconds", "device", "start", "recipe")},
+        )
+        kind = f"{info['dtype']} {format_of(file).upper()}"
+        found.setdefault((file.parent, kind), []).append((file, runner, row))
+    for (folder, kind), tests in found.items():
+        files, [runner, *_], rows = zip(*tests, strict=True)
+        packed = max((file.stat().st_size for file in files if file.suffix == ".xz"), default=None)
+        label = kind if packed is None else f"{kind}; {format_count(packed)} by xz"
+        size = max(len(content(file)) for file in files)
+        yield Entry(folder.parents[1], runner.arch, size, label, rows, plain_name(runner.info))
 
 
 def plain_name(info: Mapping[str, Any]) -> str:
@@ -256,7 +267,7 @@ def measured(group: Path) -> list[Measured]:
 def picture(path: Path = PICTURE) -> None:
     """Test accuracy against parameters, a panel a dataset: what searches found, the textbook, what others published.
 
-    A published figure without a count of parameters is a line.
+    A published figure without a count of parameters is a line; one beside a row of ours has no name.
     """
     from matplotlib.figure import Figure
 
@@ -287,10 +298,10 @@ def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
             [row.deviation for row in rows],
             fmt=marker, ms=9, color=colour, capsize=3, label=label, zorder=3,
         )  # fmt: skip
-    placed = [(row.network, row.params, row.accuracy) for row in others if row.params]
+    placed = [row for row in others if row.params]
     axes.plot(
-        [params for _, params, _ in placed],
-        [accuracy for _, _, accuracy in placed],
+        [row.params for row in placed],
+        [row.accuracy for row in placed],
         ls="", marker="D", mfc="none", color=REJECTED, label="published by others",
     )  # fmt: skip
     for row in others:
@@ -300,11 +311,12 @@ def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
                 row.network, (0.02, row.accuracy), xycoords=("axes fraction", "data"), fontsize=7, color=INK,
                 xytext=(0, 3), textcoords="offset points",
             )  # fmt: skip
-    texts = [(row.name, row.params, row.accuracy) for row in ours if row.name] + placed
-    right = fmean(log(x) for _, x, _ in texts) if texts else 0.0
-    for text, x, y in texts:
+    names = [(row.name, row.params, row.accuracy) for row in ours if row.name]
+    alone = [(row.network, row.params, row.accuracy) for row in others if row.params and not row.name]  # no row of ours
+    right = fmean(log(x) for _, x, _ in names + alone) if names + alone else 0.0
+    for text, x, y in names + alone:
         side, shift = ("right", -6) if log(x) > right else ("left", 6)
-        shift_y = 4 if (text, x, y) in placed else -9  # others' names stand above their points, ours below
+        shift_y = 4 if (text, x, y) in alone else -9  # others' names stand above their points, ours below
         axes.annotate(text, (x, y), fontsize=7, color=INK, ha=side, xytext=(shift, shift_y), textcoords="offset points")
 
 
