@@ -42,6 +42,12 @@ def test_the_table_of_trainings_is_that_of_the_weights_files(folder: Path) -> No
     )
 
 
+def test_all_weights_together_are_under_20_mb() -> None:
+    files = [path for path in (ROOT / "results").rglob("*") if path.suffix in {".safetensors", ".onnx", ".xz", ".pt2"}]
+    assert files
+    assert sum(path.stat().st_size for path in files) < 20e6
+
+
 def test_the_page_has_the_tables_of_the_files() -> None:
     module = benchmark_module("results")
     text = module.PAGE.read_text()
