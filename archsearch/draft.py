@@ -193,12 +193,15 @@ class _Sizes:
 
     def __init__(self, space: SearchSpace, shape: Shape, classes: int, judge: Judge) -> None:
         self.space, self.shape, self.classes, self.judge = space, shape, classes, judge
+        self._macs: dict[tuple[Any, ...], int] = {}
 
     def sampler(self, seed: int) -> ParetoSampler:
         """The sampler over every dim of the space; a space without dims has one candidate."""
         distributions = {name: distribution(dim) for name, dim in self.space.dims.items()}
         only = distributions or {"": CategoricalDistribution((0,))}
-        return ParetoSampler(only, self.cost, seed=seed, key=self.key, active=self.active)
+        return ParetoSampler(
+            only, self.cost, seed=seed, key=self.key, active=self.active, features=lambda params: [self.macs(params)]
+        )
 
     def arch(self, params: Mapping[str, Any]) -> Arch:
         """The candidate of complete parameters."""
@@ -212,7 +215,13 @@ class _Sizes:
             raise Infeasible(_NO_NETWORK, "no network")
         if not verdict.ok:
             raise Infeasible(verdict.excess)
+        self._macs[tuple(params.values())] = arch.cost.macs
         return arch.cost.params
+
+    def macs(self, params: Mapping[str, Any]) -> int:
+        """Multiply-accumulates of the candidate; remembered where it fits, since it is asked for again and again."""
+        known = self._macs.get(tuple(params.values()))
+        return self.arch(params).cost.macs if known is None else known
 
     def key(self, params: Mapping[str, Any]) -> Hashable:
         """The candidate's id; the parameters where they make no network."""

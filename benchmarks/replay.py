@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -18,12 +19,13 @@ from archsearch.replay.figures import lines, plot, shares
 
 KNOWN = {
     "nas_bench_macro_cifar10": Columns(
-        dims=("arch",), accuracy=("acc1", "acc2", "acc3"), final="mean_acc", key="canon"
+        dims=("arch",), accuracy=("acc1", "acc2", "acc3"), final="mean_acc", key="canon", features=("flops",)
     ),
     "nb201_cifar10": Columns(
         dims=("e0", "e1", "e2", "e3", "e4", "e5"),
         accuracy=("c10_test_200ep",),
         key="iso_id",
+        features=("flops_M",),
         early="c10_val_12ep",
         early_epochs=12,
         epochs=200,
@@ -51,6 +53,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--early")
     parser.add_argument("--early-epochs", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--features", help="comma-separated columns that are known beforehand; shown to pareto")
+    parser.add_argument("--no-features", action="store_true", help="hide those of a known table")
     return parser.parse_args(arguments)
 
 
@@ -70,6 +74,7 @@ def columns_of(options: argparse.Namespace) -> Columns:
         early=options.early,
         early_epochs=options.early_epochs,
         epochs=options.epochs,
+        features=tuple(options.features.split(",")) if options.features else (),
     )
 
 
@@ -79,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = Table.read(options.table, columns_of(options), ordered=options.ordered)
     counts = [int(count) for count in options.trainings.split(",")]
-    more = {"use_stopped": False} if options.forget_stopped else {}
+    more: dict[str, Any] = {"use_stopped": False} if options.forget_stopped else {}
+    if options.no_features:
+        more["features"] = None
     found = {}
     for name in options.samplers.split(","):
         extra = more if name == "pareto" else {}

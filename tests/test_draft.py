@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from archsearch import Arch, Budget
 from archsearch.dims import Choice, Float, Int
-from archsearch.draft import SAMPLERS, Draft, distribution
+from archsearch.draft import SAMPLERS, Draft, _Sizes, distribution
 from archsearch.errors import InputError
+from archsearch.sampler.space import Space
 from archsearch.space import parse_space
 from archsearch.storage import Record
 
@@ -121,6 +123,21 @@ def test_pareto_proposes_nothing_over_budget_and_nothing_twice() -> None:
         assert arch.id not in seen
         seen.add(arch.id)
         finish(draft, draw, arch, rng.random())
+
+
+def test_pareto_knows_the_work_of_what_fits_and_of_what_does_not() -> None:
+    budget = Budget(max_params=2_000)
+    sizes = _Sizes(SPACE, SHAPE, CLASSES, lambda arch: budget.check(arch.cost))
+    space = Space({name: distribution(dim) for name, dim in SPACE.dims.items()})
+    fits = []
+    for seed in range(40):
+        params = space.draw(np.random.default_rng(seed))
+        cost = sizes.arch(params).cost
+        fits.append(budget.check(cost).ok)
+        if fits[-1]:
+            assert sizes.cost(params) == cost.params
+        assert sizes.macs(params) == cost.macs
+    assert 0 < sum(fits) < 40
 
 
 def test_a_rejected_draw_teaches_a_stock_sampler() -> None:

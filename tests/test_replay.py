@@ -1,6 +1,8 @@
 """Replays on a small made table, and the benchmark's own command."""
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -11,7 +13,7 @@ from by_path import benchmark_module
 from archsearch.budget import Budget
 from archsearch.cli import main
 from archsearch.errors import DataError, InputError
-from archsearch.replay import SAMPLERS, Columns, Table, replay
+from archsearch.replay import SAMPLERS, Columns, Table, loop, replay
 from archsearch.search import search
 from archsearch.space import load_space
 from archsearch.storage import create_study, open_storage, sqlite_url
@@ -54,6 +56,15 @@ def test_a_word_is_split_into_dims(path):
     row = table.row({"arch0": "0", "arch1": "2", "arch2": "1", "arch3": "0"})
     assert table.size[row] == 100 + 1 + 100 + 10 + 1
     assert table.final[row] == pytest.approx(table.accuracy[row].mean())
+
+
+def test_features_are_shown_to_the_sampler(path, monkeypatch):
+    table = Table.read(path, dataclasses.replace(COLUMNS, features=("params", "early")))
+    shown = []
+    monkeypatch.setattr(loop, "ParetoSampler", lambda *args, features, **rest: shown.append(features))
+    loop.make_sampler(table, 1e9, "pareto", 0)
+    row = 17
+    assert shown[0](table.params(row)).tolist() == [table.size[row], table.early[row]]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -114,6 +125,16 @@ def test_the_benchmark_prints_a_line_a_figure_and_plots(path, benchmark, capsys,
     assert lines[0].startswith("random hypervolume %@3: ")
     assert "pareto wasted, over budget: 0.0 a run" in lines
     assert plot.stat().st_size > 1000
+
+
+def test_the_surrogates_benchmark_prints_a_line_a_figure(capsys):
+    results = Path(__file__).parent.parent / "results"
+    benchmark_module("surrogate").main([str(results / "cifar10-6MB"), "--learnt", "12,50,51", "--draws", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(":")[0] for line in lines] == [
+        f"cifar10-6MB, {learnt} of 58 learnt, {word} MACs" for learnt in (12, 50) for word in ("without", "with")
+    ]
+    assert all(-1 <= float(line.split()[-3]) <= 1 for line in lines)
 
 
 def test_an_unknown_table_needs_its_columns(path, benchmark):
@@ -178,6 +199,8 @@ def test_a_study_is_a_table(study_folder):
     assert table.epochs == 4
     assert table.early == pytest.approx(table.final / 2)
     assert table.size.max() < 100_000
+    macs = {trial.user_attrs["arch"]: trial.user_attrs["macs"] for trial in study.trials}
+    assert table.features[:, 0].tolist() == [macs[arch] for arch in table.keys]
     with pytest.raises(DataError, match="no complete trial measured after epoch 9"):
         Table.of_study(study, early_epochs=9)
 

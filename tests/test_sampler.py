@@ -159,6 +159,33 @@ def test_it_learns():
     assert sum(p["kernel"] == 5 for p in late) >= 10
 
 
+SLOTS = {f"op{i}": CategoricalDistribution(list("abcd")) for i in range(5)}
+
+
+def work(params):
+    """A figure whose log lies anywhere between 1 and 9, and that no dim tells."""
+    return [math.exp(1 + zlib.crc32(repr(sorted(params.items())).encode()) % 801 / 100)]
+
+
+def slots_of(sampler):
+    study = study_with(sampler)
+    for _ in range(20):
+        trial = study.ask(SLOTS)
+        study.tell(trial, (math.log(work(trial.params)[0]) / 10, 100))
+    return study
+
+
+def test_it_learns_from_features():
+    for seed in range(3):
+        found = slots_of(ParetoSampler(SLOTS, lambda _: 100, seed=seed, features=work)).trials[10:]
+        assert all(trial.values[0] > 0.8 for trial in found)  # one in eight candidates is so good
+
+
+def test_a_feature_that_is_always_the_same_changes_nothing():
+    runs = [slots_of(ParetoSampler(SLOTS, lambda _: 100, features=one)) for one in (None, lambda _: [7])]
+    assert identities(runs[0]) == identities(runs[1])
+
+
 def test_the_start_covers_log_size():
     study = study_with(ParetoSampler(DIMS, size, 1e5, seed=0, start=8))
     run(study, 8)

@@ -30,6 +30,7 @@ TRAININGS = (5, 10, 20, 50, 100, 200)
 @click.option("--accuracy", default="val_accuracy", show_default=True, help="Columns, one a seed.")
 @click.option("--final", help="Column of the accuracy that counts.  [default: the mean of --accuracy]")
 @click.option("--key", help="Column: equal values are one network.")
+@click.option("--features", help="Columns known beforehand, such as MACs; shown to pareto.  [a study's: its MACs]")
 @click.option("--early", help="Column of the accuracy after --early-epochs.")
 @click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Epochs of a full training.")
 @click.option("--ordered", is_flag=True, help="Whole numbers in --dims are quantities, not names.")
@@ -101,6 +102,7 @@ def _columns(options: Mapping[str, Any]) -> Any:
         early=options["early"],
         early_epochs=options["early_epochs"] or 1,
         epochs=options["epochs"],
+        features=tuple(options["features"].split(",")) if options["features"] else (),
     )
 
 

@@ -98,6 +98,9 @@ def _pareto(table: Table, budget: float, seed: int, **options: Any) -> ParetoSam
     def key(params: dict[str, Any]) -> Any:
         return table.keys[table.nearest(params)]
 
+    shown = table.features
+    if shown is not None:
+        options.setdefault("features", lambda params: shown[table.nearest(params)])
     measured = None if table.whole else [table.params(row) for row in range(len(table.size))]
     return ParetoSampler(table.distributions, cost, budget, seed, key, candidates=measured, **options)
 

@@ -39,6 +39,7 @@ class Columns:
         final: the accuracy that counts in the end; by default the mean of `accuracy`.
         key: rows with equal values are one network.
         early: accuracy after `early_epochs` of `epochs`, if there is one.
+        features: known beforehand, such as multiply-accumulates; shown to the sampler `pareto`.
     """
 
     dims: tuple[str, ...]
@@ -49,19 +50,20 @@ class Columns:
     early: str | None = None
     early_epochs: int = 1
     epochs: int = 1
+    features: tuple[str, ...] = ()
 
     def named(self) -> list[str]:
         """All columns that must be there."""
         optional = [name for name in (self.final, self.key, self.early) if name]
-        return [*self.dims, self.size, *self.accuracy, *optional]
+        return [*self.dims, self.size, *self.accuracy, *self.features, *optional]
 
 
 @dataclass(frozen=True)
 class Table:
     """Measured networks, by the values of their dims: the space of a replay.
 
-    `accuracy` is (n, seeds), `final`, `size` and `early` are (n,); `keys` and `dims` have n rows. `given`: the
-    dims' distributions; by default a categorical over the values that occur.
+    `accuracy` is (n, seeds), `final`, `size` and `early` are (n,), `features` is (n, any); `keys` and `dims` have n
+    rows. `given`: the dims' distributions; by default a categorical over the values that occur.
     """
 
     dims: dict[str, list[Any]]
@@ -73,6 +75,7 @@ class Table:
     early_epochs: int = 1
     epochs: int = 1
     given: Mapping[str, BaseDistribution] | None = None
+    features: Array | None = None
     _rows: dict[tuple[Any, ...], int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +122,7 @@ class Table:
             early=early,
             early_epochs=columns.early_epochs,
             epochs=columns.epochs,
+            features=frame[list(columns.features)].to_numpy(dtype=float) if columns.features else None,
         )
 
     @classmethod
@@ -126,7 +130,8 @@ class Table:
         """From the complete trials of a study: objectives accuracy (up) and size (down), curves if they have any.
 
         Args:
-            study: its trials' user attribute `arch`, where there is one, says which are one network.
+            study: its trials' user attribute `arch`, where there is one, says which are one network; `macs`, where all
+                have it, is shown to the sampler.
             early_epochs: the epoch whose accuracy a rung would see; 0 for none.
 
         Raises:
@@ -140,6 +145,7 @@ class Table:
         space = Space(given)
         params = [space.settled(trial.params) for trial in trials]
         accuracy = np.array([trial.values[0] for trial in trials])
+        macs = [trial.user_attrs.get("macs") for trial in trials]
         return cls(
             dims={name: [one[name] for one in params] for name in given},
             size=np.array([trial.values[1] for trial in trials]),
@@ -150,6 +156,7 @@ class Table:
             early_epochs=early_epochs or 1,
             epochs=max(int(max(_curve(trial), default=1)) for trial in trials),
             given=given,
+            features=None if None in macs else np.array(macs, dtype=float)[:, None],
         )
 
     def params(self, row: int) -> dict[str, Any]:

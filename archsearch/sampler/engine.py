@@ -32,6 +32,8 @@ COMPLETIONS = 300
 TOP_TURN = 3
 """Each so many-th proposal looks at the best accuracy alone: it is what most searches are asked for."""
 
+Features = Callable[[Params], Sequence[float] | Array]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -56,13 +58,23 @@ class Engine:
         key: what makes two networks equal.
         start: that many trials are spread over log size before the surrogate takes over.
         use_stopped: whether the surrogate learns from stopped trials.
+        features: further figures of parameters that the surrogate sees, by their logs.
     """
 
-    def __init__(self, pool: Pool, key: Callable[[Params], Hashable], start: int, use_stopped: bool) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        key: Callable[[Params], Hashable],
+        start: int,
+        use_stopped: bool,
+        features: Features | None = None,
+    ) -> None:
         self.pool = pool
         self.key = key
         self.start = start
         self.use_stopped = use_stopped
+        self.features = features
+        self._extent: tuple[Array, Array] | None = None
         self._beliefs: dict[int, Belief] = {}
         self._keys: WeakKeyDictionary[Candidate, Hashable] = WeakKeyDictionary()
 
@@ -227,7 +239,22 @@ class Engine:
     def _inputs(self, params: Sequence[Params], log_sizes: Array) -> Array:
         columns, shared = self.pool.space.encode(params)
         low, high = self._span()
-        return np.hstack([columns, shared, ((log_sizes - low) / (high - low))[:, None]])
+        return np.hstack([columns, shared, self._figures(params), ((log_sizes - low) / (high - low))[:, None]])
+
+    def _figures(self, params: Sequence[Params]) -> Array:
+        """(n, features) logs, from 0 to 1 over what the pool held when they were first asked for."""
+        if self.features is None:
+            return np.zeros((len(params), 0))
+        if self._extent is None:
+            logs = self._logs([member.params for member in self.pool.members])
+            self._extent = logs.min(0), np.where(np.ptp(logs, 0) > 0, np.ptp(logs, 0), 1.0)
+        low, width = self._extent
+        return np.asarray((self._logs(params) - low) / width)
+
+    def _logs(self, params: Sequence[Params]) -> Array:
+        assert self.features is not None
+        figures = np.array([self.features(one) for one in params], dtype=float)
+        return np.asarray(np.log1p(figures.reshape(len(params), -1)))
 
     def _span(self) -> tuple[float, float]:
         low = log_size(self.pool.smallest[0])

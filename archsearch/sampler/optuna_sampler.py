@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import NothingFeasible, SpaceExhausted
-from archsearch.sampler.engine import Engine
+from archsearch.sampler.engine import Engine, Features
 from archsearch.sampler.history import PROPOSAL, History, Record, decode, encode
 from archsearch.sampler.pool import Pool
 from archsearch.sampler.space import Params, Space
@@ -41,6 +41,8 @@ class ParetoSampler(BaseSampler):
         start: trials spread over log size before the surrogate takes over.
         use_stopped: whether stopped trials (state PRUNED, user attribute `curve`) teach the surrogate.
         candidates: complete parameters; only these are proposed. By default whatever `distributions` allow.
+        features: figures of complete parameters that are known beforehand and that accuracy may follow beside
+            size, such as multiply-accumulates; none below zero. The surrogate sees their logs.
 
     Raises:
         ValueError: no distributions, one of an unknown class, or a limit that nothing can meet.
@@ -58,6 +60,7 @@ class ParetoSampler(BaseSampler):
         start: int = 10,
         use_stopped: bool = True,
         candidates: Iterable[Params] | None = None,
+        features: Features | None = None,
     ) -> None:
         if not distributions:
             raise ValueError("distributions is empty: name at least one dim to search over")
@@ -70,7 +73,7 @@ class ParetoSampler(BaseSampler):
         key = key or _values
         self._space = Space(self._distributions, active)
         only = None if candidates is None else [self._space.settled(one) for one in candidates]
-        self._engine = Engine(Pool(self._space, cost, max_cost, only), key, start, use_stopped)
+        self._engine = Engine(Pool(self._space, cost, max_cost, only), key, start, use_stopped, features)
         self._lock = threading.Lock()
         self._history = History(self._distributions, self._space, cost, key)
 
