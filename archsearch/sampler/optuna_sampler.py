@@ -57,7 +57,7 @@ class ParetoSampler(BaseSampler):
         key: Callable[[Params], Hashable] | None = None,
         *,
         active: Callable[[Params], Collection[str]] | None = None,
-        start: int = 10,
+        start: int = 8,
         use_stopped: bool = True,
         candidates: Iterable[Params] | None = None,
         features: Features | None = None,
