@@ -181,6 +181,12 @@ def test_it_learns_from_features():
         assert all(trial.values[0] > 0.8 for trial in found)  # one in eight candidates is so good
 
 
+@pytest.mark.parametrize("figure", [-1.0, math.nan])
+def test_a_feature_that_is_none_is_named(figure):
+    with pytest.raises(ValueError, match=f"features gave {figure}: a feature is a number, none below zero"):
+        slots_of(ParetoSampler(SLOTS, lambda _: 100, start=2, features=lambda _: [figure]))
+
+
 def test_a_feature_that_is_always_the_same_changes_nothing():
     runs = [slots_of(ParetoSampler(SLOTS, lambda _: 100, features=one)) for one in (None, lambda _: [7])]
     assert identities(runs[0]) == identities(runs[1])

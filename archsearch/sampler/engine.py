@@ -254,6 +254,8 @@ class Engine:
     def _logs(self, params: Sequence[Params]) -> Array:
         assert self.features is not None
         figures = np.array([self.features(one) for one in params], dtype=float)
+        if not (figures >= 0).all():
+            raise ValueError(f"features gave {figures[~(figures >= 0)][0]}: a feature is a number, none below zero")
         return np.asarray(np.log1p(figures.reshape(len(params), -1)))
 
     def _span(self) -> tuple[float, float]:

@@ -45,7 +45,8 @@ class ParetoSampler(BaseSampler):
             size, such as multiply-accumulates; none below zero. The surrogate sees their logs.
 
     Raises:
-        ValueError: no distributions, one of an unknown class, or a limit that nothing can meet.
+        ValueError: no distributions, one of an unknown class, a limit that nothing can meet, or, once it is asked for
+            proposals, a feature below zero.
     """
 
     def __init__(
