@@ -87,6 +87,7 @@ class RunFolder(Observer):
         self.references, self.retrained = references, retrained
         self.rejects = read_rejects(folder)
         self._written = -1
+        self._shown = references
         self._clock, self._spent, self._late = time.monotonic(), 0.0, False
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
@@ -110,8 +111,8 @@ class RunFolder(Observer):
             self._spent += time.monotonic() - start
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
-        """The last counts."""
-        if self._late:
+        """The last counts, and references after which no candidate was trained."""
+        if self._late or self._shown is not self.references:
             self._write(history, counts)
             drop_weights(self.folder, history)
         self._write_rejects()
@@ -119,6 +120,7 @@ class RunFolder(Observer):
 
     def _write(self, history: Sequence[Record], counts: Counts) -> None:
         write_tables(self.folder, [*self.references, *history], self.budget, self.retrained)
+        self._shown = self.references
         self._write_rejects()
         self._write_about(counts)
 

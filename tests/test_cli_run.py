@@ -267,6 +267,12 @@ def test_references_are_trained_first_and_once(start: Start, work: Path) -> None
     assert len(again) == 3
 
 
+def test_references_after_the_last_candidate_are_in_the_table(start: Start, work: Path) -> None:
+    assert start(*run(trials=1)).wait().status == 0
+    assert start(*run("--references", "--resume", trials=1)).wait().status == 0
+    assert len(check_references(work / "results" / "s")) == 2
+
+
 def check_references(folder: Path) -> pd.DataFrame:
     """Of a run under 20k parameters; returns trials.csv."""
     trials = table(folder / "trials.csv")
