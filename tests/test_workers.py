@@ -256,10 +256,9 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     assert [(name, epoch) for name, epoch, _ in resumed.reports] == [(arch, n) for n in (1, 2, 3, 4)]
     [record] = resumed.records
     assert (record.arch, record.state, record.epochs) == (arch, "complete", 4)
-    assert record.usage["images_per_second"] * (record.usage["data_seconds"] + record.usage["step_seconds"]) == (
-        pytest.approx(1198, rel=0.01)
-    )
-    assert record.train_seconds > 3 * sum(record.usage[f"{name}_seconds"] for name in ("data", "step"))
+    speed, seconds = record.usage["images_per_second"], record.usage["data_seconds"] + record.usage["step_seconds"]
+    assert speed * seconds == pytest.approx(1198, abs=0.0015 * speed)  # seconds are kept to the millisecond
+    assert record.train_seconds > 3 * seconds
     assert not list((folder / "checkpoints").iterdir())
     config = load_study(open_storage(job.url), "s")[1]
     data = TrainingData.of(load_dataset("digits"), config["seed"], torch.device("cpu"))
