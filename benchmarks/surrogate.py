@@ -9,7 +9,6 @@ ranks the others. Prints Spearman's correlation, mean ± standard error over dra
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from scipy.stats import spearmanr
 from archsearch.sampler.dims import Array
 from archsearch.sampler.space import Space
 from archsearch.sampler.surrogate import Surrogate, learn
-from archsearch.storage import open_existing
+from archsearch.storage import open_existing, status
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,13 @@ class Candidates:
 
     @classmethod
     def read(cls, folder: Path) -> Candidates:
-        """Everything that a study and its twin, if it has one, have trained for an epoch at least."""
+        """What a study and its twin, if it has one, have trained to the end or to a rung."""
         trials = [
             trial
             for path in (folder, folder / "random")
             if (path / "study.db").exists()
             for trial in open_existing(path)[0].get_trials(deepcopy=False)
-            if trial.params and trial.user_attrs.get("curve")
+            if status(trial) in ("complete", "stopped") and trial.params
         ]
         space = Space({name: one for trial in trials for name, one in trial.distributions.items()})
         columns = (
@@ -84,7 +83,6 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=16)
     options = parser.parse_args(words)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore")
     for folder in options.studies:
         candidates = Candidates.read(folder)
         for learnt in map(int, options.learnt.split(",")):
