@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
@@ -264,14 +265,14 @@ def measured(group: Path) -> list[Measured]:
     return list(found.values())
 
 
-def picture(path: Path = PICTURE) -> None:
+def picture(some: Iterable[Path], path: Path = PICTURE) -> None:
     """Test accuracy against parameters, a panel a dataset: what searches found, the textbook, what others published.
 
     A published figure without a count of parameters is a line; one beside a row of ours has no name.
     """
     from matplotlib.figure import Figure
 
-    ours = [row for group in groups() for row in measured(group)]
+    ours = [row for group in some for row in measured(group)]
     names = list(dict.fromkeys(row.dataset for row in ours))
     lines = -(-len(names) // 2)
     figure = Figure(figsize=(11, 4.5 * lines), dpi=110, layout="constrained")
@@ -325,9 +326,14 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- results/{name} -->", f"<!-- /results/{name} -->"
 
 
-def page(text: str) -> str:
-    """The page with the tables of today. Raises ValueError where it has no marks for a group."""
-    for group in groups():
+def shown(text: str) -> list[Path]:
+    """The groups that a page has a place for."""
+    return [RESULTS / name for name in re.findall(r"<!-- results/(\S+) -->", text)]
+
+
+def page(text: str, some: Iterable[Path]) -> str:
+    """The page with today's tables of some groups. Raises ValueError where it has no marks for one."""
+    for group in some:
         first, last = marks(group.name)
         before, _, rest = text.partition(first)
         _, found, after = rest.partition(last)
@@ -342,8 +348,8 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true")
     if parser.parse_args(words).write:
-        PAGE.write_text(page(PAGE.read_text()))
-        picture()
+        PAGE.write_text(page(PAGE.read_text(), groups()))
+        picture(groups())
         return
     for group in groups():
         print(f"results/{group.name}", *everything(group), "", sep="\n")

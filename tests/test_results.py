@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,9 +44,19 @@ def test_the_table_of_trainings_is_that_of_the_weights_files(folder: Path) -> No
     )
 
 
+def on_page() -> list[Path]:
+    """The groups that the page shows: `results/` may hold a user's own studies too."""
+    module = benchmark_module("results")
+    found: list[Path] = module.shown(module.PAGE.read_text())
+    return found
+
+
+def is_on_page(path: Path) -> bool:
+    return any(path.is_relative_to(group) for group in on_page())
+
+
 def test_all_weights_together_are_under_20_mb() -> None:
-    groups = re.findall(r"<!-- results/(\S+) -->", benchmark_module("results").PAGE.read_text())
-    files = [path for name in groups for path in (ROOT / "results" / name).rglob("*") if path.suffix in ENDINGS]
+    files = [path for group in on_page() for path in group.rglob("*") if path.suffix in ENDINGS]
     assert files
     assert sum(path.stat().st_size for path in files) < 20e6
 
@@ -54,12 +64,20 @@ def test_all_weights_together_are_under_20_mb() -> None:
 def test_the_page_has_the_tables_of_the_files() -> None:
     module = benchmark_module("results")
     text = module.PAGE.read_text()
-    assert module.page(text) == text
+    assert module.page(text, on_page()) == text
+
+
+def test_the_page_has_a_place_for_every_committed_group() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone: nothing says what is committed")
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tested = [ROOT / path for path in listed.split() if path.endswith((".test.json", "/retrain.csv"))]
+    assert {ROOT / "results" / path.relative_to(ROOT / "results").parts[0] for path in tested} == set(on_page())
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(ValueError, match="has no place for"):
-        benchmark_module("results").page("nothing")
+    with pytest.raises(ValueError, match="has no place for mnist"):
+        benchmark_module("results").page("nothing", [ROOT / "results" / "mnist"])
 
 
 def test_a_folder_with_a_tested_file_and_no_trainings_is_a_group(tmp_path: Path) -> None:
@@ -72,11 +90,11 @@ def test_a_folder_with_a_tested_file_and_no_trainings_is_a_group(tmp_path: Path)
 
 def test_the_picture_has_every_retrained_network(tmp_path: Path) -> None:
     module = benchmark_module("results")
-    module.picture(tmp_path / "results.png")
+    module.picture(on_page(), tmp_path / "results.png")
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
-    shown = [row for group in module.groups() for row in module.measured(group)]
-    retrained = {(path.parent.parent, path.name[:12]) for path in WEIGHTS}
-    exported = {(path.parents[2], path.parent.name) for path in EXPORTS}
+    shown = [row for group in on_page() for row in module.measured(group)]
+    retrained = {(path.parent.parent, path.name[:12]) for path in WEIGHTS if is_on_page(path)}
+    exported = {(path.parents[2], path.parent.name) for path in EXPORTS if is_on_page(path)}
     assert len(shown) == len(retrained | exported)
     assert all(row.dataset in {"mnist", "fashion-mnist", "cifar10", "cifar100"} for row in shown)
 
