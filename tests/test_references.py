@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
+from conftest import Answer
 from torch import nn
 
 from archsearch import references
@@ -217,6 +218,16 @@ def test_a_reference_file_is_an_architecture_and_a_space(name: str) -> None:
     assert Arch.load(path).id == arch.id
     space = load_space(str(path))
     assert space.draw(lambda name, dim: pytest.fail(name), arch.input_shape, arch.classes).id == arch.id
+
+
+@pytest.mark.slow
+def test_a_deep_network_without_normalisation_learns_by_its_own_recipe(
+    tmp_path: Path, command: Callable[..., Answer]
+) -> None:
+    words = ("--dataset", "digits", "--epochs", "15", "--seeds", "1", "--study", "nin", "--out", tmp_path)
+    answer = command("retrain", "ref:nin-cifar10", *words)
+    assert (answer.status, answer.err) == (0, "")
+    assert pd.read_csv(tmp_path / "nin" / "retrain.csv").test_accuracy[0] > 0.95
 
 
 def test_an_unknown_reference_is_named() -> None:
