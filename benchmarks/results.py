@@ -238,10 +238,24 @@ def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def again(group: Path) -> list[str]:
+    """What benchmarks/again.py has measured of a group, in Markdown: the best of the search, then that of its twin."""
+    if not (group / "again.csv").exists():
+        return []
+    trainings = pd.read_csv(group / "again.csv", dtype={"arch": str})
+    head = ("trained again, by seeds that nothing was chosen by", "validation accuracy by seed", "mean")
+    lines = []
+    for arch, rows in trainings.groupby("arch", sort=False):
+        accuracy = 100 * rows.sort_values("seed").val_accuracy
+        each = ", ".join(f"{value:.2f}%" for value in accuracy)
+        lines.append(_line((f"{arch}: {rows.summary.iloc[0]}", each, f"{accuracy.mean():.2f}% ± {accuracy.std():.2f}")))
+    return [_line(head), _line(["---"] * len(head)), *lines]
+
+
 def everything(group: Path) -> list[str]:
-    """What the page shows of a group: retrained networks, then searches."""
-    found = searches(group)
-    return [*table(group), *(["", *found] if found else [])]
+    """What the page shows of a group: retrained networks, then searches, then what was trained again."""
+    found = [part for part in (table(group), again(group), searches(group)) if part]
+    return [line for part in found for line in ("", *part)][1:]
 
 
 @dataclass(frozen=True)
