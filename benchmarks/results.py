@@ -248,12 +248,13 @@ def again(group: Path) -> list[str]:
     for arch, rows in trainings.groupby("arch", sort=False):
         accuracy = 100 * rows.sort_values("seed").val_accuracy
         each = ", ".join(f"{value:.2f}%" for value in accuracy)
-        lines.append(_line((f"{arch}: {rows.summary.iloc[0]}", each, f"{accuracy.mean():.2f}% ± {accuracy.std():.2f}")))
+        deviation = f" ± {accuracy.std():.2f}" if len(accuracy) > 1 else ""
+        lines.append(_line((f"{arch}: {rows.summary.iloc[0]}", each, f"{accuracy.mean():.2f}%{deviation}")))
     return [_line(head), _line(["---"] * len(head)), *lines]
 
 
 def everything(group: Path) -> list[str]:
-    """What the page shows of a group: retrained networks, then searches, then what was trained again."""
+    """What the page shows of a group: retrained networks, what was trained again, then searches."""
     found = [part for part in (table(group), again(group), searches(group)) if part]
     return [line for part in found for line in ("", *part)][1:]
 
