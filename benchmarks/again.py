@@ -69,7 +69,7 @@ def main() -> None:
     names = ["search", "random"]
     for name, arch in zip(names, archs, strict=True):
         print(f"{name}, {arch.stem}: {table[arch.stem].mean():.2f} ± {table[arch.stem].std():.2f}")
-    apart = table[archs[0].stem] - table[archs[1].stem]
+    apart = (table[archs[0].stem] - table[archs[1].stem]).dropna()
     print(f"search - random, by seed: {apart.mean():+.2f} ± {apart.std():.2f} ({len(apart)} seeds)")
 
 

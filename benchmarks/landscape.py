@@ -65,8 +65,12 @@ def traits(arch: Arch) -> dict[str, Any]:
     return seen
 
 
-def trained(folders: Sequence[Path]) -> list[tuple[dict[str, Any], dict[int, float]]]:
-    """Traits and curve, in percent by epoch, of all that studies and their random twins have trained."""
+Training = tuple[dict[str, Any], dict[int, float]]
+"""Traits of a network, and its accuracy in percent by epoch."""
+
+
+def trained(folders: Sequence[Path]) -> list[Training]:
+    """All that studies and their random twins have trained."""
     found = []
     for folder in (one for parent in folders for one in (parent, parent / "random")):
         for trial in open_existing(folder)[0].get_trials(deepcopy=False):
@@ -84,9 +88,9 @@ class Truth:
     noise: float
 
     @classmethod
-    def learnt(cls, epoch: int, folders: Sequence[Path]) -> Truth:
-        """From studies; prints how well networks are predicted that the trees have not seen."""
-        known = [(seen, curve[epoch]) for seen, curve in trained(folders) if epoch in curve]
+    def learnt(cls, epoch: int, trainings: Sequence[Training]) -> Truth:
+        """From those that came so far; prints how well networks are predicted that the trees have not seen."""
+        known = [(seen, curve[epoch]) for seen, curve in trainings if epoch in curve]
         inputs, accuracy = [seen for seen, _ in known], np.array([value for _, value in known])
         trees = ExtraTreesRegressor(500, min_samples_leaf=2, random_state=0)
         model = make_pipeline(DictVectorizer(sparse=False), trees)
@@ -149,7 +153,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     question = Question.of(options.study)
     epochs = (*question.rungs.at, question.rungs.epochs)
-    truths = {epoch: Truth.learnt(epoch, [options.study, *options.more]) for epoch in epochs}
+    trainings = trained([options.study, *options.more])
+    truths = {epoch: Truth.learnt(epoch, trainings) for epoch in epochs}
     shipped = {name: [run(question, truths, name, seed) for seed in range(options.seeds)] for name in SAMPLERS}
     for of in ("measured", "truth"):
         values = {name: np.array([getattr(one, of) for one in runs]) for name, runs in shipped.items()}
