@@ -13,7 +13,6 @@ from torch import Tensor
 from archsearch.arch import Arch
 from archsearch.data import Dataset
 from archsearch.data.dataset import Split
-from archsearch.data.splits import split
 from archsearch.errors import InputError
 from archsearch.files import write_with
 
@@ -95,12 +94,8 @@ def part_of(dataset: Dataset, name: str, seed: int) -> Split:
     """
     if name == "test":
         return dataset.test()
-    images, labels = dataset.images, dataset.labels
-    if dataset.validation is not None:
-        return dataset.validation if name == "validation" else (images, labels)
-    train, validation = split(labels, seed)
-    chosen = validation if name == "validation" else train
-    return images[chosen], labels[chosen]
+    train, validation = dataset.parts(seed)
+    return validation if name == "validation" else train
 
 
 def check_fit(network: Described, dataset: Dataset, path: str) -> None:

@@ -147,6 +147,7 @@ class Trainer:
             {
                 "dataset": self.data.dataset.name,
                 "seed": self.seed,
+                "validation": self.data.dataset.share,
                 "recipe": self.recipe_of(arch).to_dict(),
                 "normalisation": {"mean": list(mean), "std": list(std)},
                 "classes": list(self.data.dataset.classes),

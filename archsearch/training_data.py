@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from archsearch.data import Dataset, DeviceData, split
+from archsearch.data import Dataset, DeviceData
 from archsearch.data.dataset import Split
 from archsearch.recipe import AUTO, Recipe
 
@@ -30,13 +30,7 @@ class TrainingData:
     @classmethod
     def of(cls, dataset: Dataset, seed: int, device: torch.device) -> TrainingData:
         """Split the train images by the seed, stratified, unless the dataset brings a validation split."""
-        images, labels = dataset.images, dataset.labels
-        if dataset.validation is None:
-            mine, held = split(labels, seed)
-            parts = (images[mine], labels[mine]), (images[held], labels[held])
-        else:
-            parts = (images, labels), dataset.validation
-        return cls._on(device, dataset, *parts)
+        return cls._on(device, dataset, *dataset.parts(seed))
 
     @classmethod
     def whole(cls, dataset: Dataset, device: torch.device) -> TrainingData:

@@ -177,7 +177,7 @@ def _search(messages: Messages, job: Job) -> str:
     waiter_of(storage).told = lambda line: messages.send("outage", line)
     study, config = load_study(storage, job.study)
     terms = terms_of(study)
-    dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=config["dataset"]["image_size"])
+    dataset = study_dataset(job.dataset, job.data_dir, config)
     check_dataset(dataset, job.dataset, study.study_name, config)
     data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
     recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
@@ -217,6 +217,12 @@ def _search(messages: Messages, job: Job) -> str:
         memory=predictor(data, recipe),
     )
     return result.reason
+
+
+def study_dataset(spec: str, data_dir: Path, config: Mapping[str, Any]) -> Dataset:
+    """The images as the study wants them. Raises DataError."""
+    wanted = config["dataset"]
+    return load_dataset(spec, data_dir=data_dir, image_size=wanted["image_size"], share=wanted.get("validation"))
 
 
 def check_dataset(dataset: Dataset, spec: str, study: str, config: Mapping[str, Any]) -> None:

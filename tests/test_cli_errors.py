@@ -370,6 +370,13 @@ def test_a_study_that_is_not_there(refused: Callable[..., str]) -> None:
         assert "results/nothing/study.db" in line
 
 
+def test_a_share_of_images_that_bring_their_own(refused: Callable[..., str], work: Path) -> None:
+    small_npz(work / "own.npz", val_images=np.zeros((2, 8, 8), np.uint8), val_labels=np.array([0, 1]))
+    line = refused("run", "--dataset", "npz:own.npz", "--validation", "0.3")
+    assert "--validation 0.3: npz:own.npz brings 2 validation images" in line
+    assert "--validation" in refused("run", "--validation", "1")
+
+
 def test_the_dashboard_takes_one_source(refused: Callable[..., str]) -> None:
     assert "either a STUDY or --storage" in refused("dashboard")
     assert "either a STUDY or --storage" in refused("dashboard", "s", "--storage", "sqlite:///x.db")

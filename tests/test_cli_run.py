@@ -297,6 +297,44 @@ def test_recipe_values_are_used_kept_and_have_to_agree(start: Start, work: Path)
     assert start(*run(*options, "--resume", trials=2)).wait().status == 0
 
 
+def about_dataset(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / "run.json").read_text())["dataset"])
+
+
+def test_the_share_of_validation_images(start: Start, work: Path, command: Callable[..., Answer]) -> None:
+    """It is the study's: a resumed run and the weights files keep to it."""
+    folder = work / "results" / "s"
+    assert "748 validation images" in start(*run("--validation", "0.5", trials=1)).wait().out
+    assert about_dataset(folder)["validation"] == 0.5
+    answer = start(*run("--validation", "0.3", "--resume", trials=2)).wait()
+    assert answer.status == 2
+    assert "dataset: validation was 0.5, is 0.3" in answer.error
+    assert "748 validation images" in start(*run("--resume", trials=2)).wait().out
+    row = table(folder / "pareto.csv").iloc[-1]
+    path = folder / "weights" / f"{row.arch}.safetensors"
+    assert command("retrain", "s", "--seeds", "1", "--epochs", "1").status == 0
+    for file in (path, path.with_name(f"{row.arch}-seed0.safetensors")):
+        found = json.loads(command("evaluate", file, "--split", "validation", "--json").out)
+        assert found["n"] == 748
+        assert file != path or found["accuracy"] == pytest.approx(row.val_accuracy, abs=0.02)
+
+
+def test_a_study_that_says_nothing_of_its_validation_images(start: Start, work: Path) -> None:
+    """One of before 2026-11-27 goes on with its split: the accuracies in it stay comparable."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (10_000, 8, 8), dtype=np.uint8), np.arange(10_000) % 2
+    small_npz(work / "many.npz", train_images=pixels, train_labels=labels)
+    options = ("--dataset", "npz:many.npz")
+    assert "2,000 validation images" in start(*run(*options, trials=1)).wait().out
+    folder = work / "results" / "s"
+    study = optuna.load_study(study_name="s", storage=sqlite_url(folder / "study.db"))
+    config = json.loads(study.user_attrs["archsearch"])
+    del config["dataset"]["validation"]
+    study.set_user_attr("archsearch", json.dumps(config))
+    assert "1,000 validation images" in start(*run(*options, "--resume", trials=2)).wait().out
+    assert about_dataset(folder)["validation"] is None
+
+
 def test_the_timeout_ends_the_run(start: Start, work: Path) -> None:
     answer = start(*run("--timeout", "1s", "--no-rungs", trials=500)).wait()
     assert answer.status == 0
@@ -439,7 +477,8 @@ def test_help_of_run_needs_no_torch_and_names_every_option() -> None:
     assert lines.splitlines()[-1] == "False"
     for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "min-params", "space", "dataset",
                  "data-dir", "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study",
-                 "storage", "out", "resume", "no-rungs", "workers", "recipe", "deterministic"):  # fmt: skip
+                 "storage", "out", "resume", "no-rungs", "workers", "recipe", "deterministic",
+                 "validation"):  # fmt: skip
         assert f"--{name}" in lines
 
 

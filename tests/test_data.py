@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from archsearch.data import Augmentation, Dataset, DeviceData, epoch, load_dataset, split
+from archsearch.data.splits import validation_share
 from archsearch.errors import DataError
 
 CPU = torch.device("cpu")
@@ -155,6 +157,23 @@ def test_split_shares_and_seeds() -> None:
     assert len(split(small, 0)[1]) == 1_998
     assert len(split(large, 0)[1]) == 1_000
     assert len({tuple(split(small, seed)[1].tolist()) for seed in range(20)}) == 20
+
+
+def test_a_fifth_judges_up_to_what_is_enough() -> None:
+    assert validation_share(1_437) == validation_share(50_000) == 0.2
+    assert round(60_000 * validation_share(60_000)) == round(10**7 * validation_share(10**7)) == 10_000
+
+
+def test_the_parts_of_a_dataset() -> None:
+    digits = load_dataset("digits", share=0.5)
+    (images, labels), (held, _) = digits.parts(1)
+    train, validation = split(digits.labels, 1, 0.5)
+    assert torch.equal(images, digits.images[train])
+    assert torch.equal(labels, digits.labels[train])
+    assert torch.equal(held, digits.images[validation])
+    whole = replace(digits, share=None)
+    assert whole.fingerprint == digits.fingerprint
+    assert len(whole.parts(1)[1][1]) == round(0.2 * len(digits.labels))
 
 
 def test_split_refuses_a_bad_seed_or_fraction() -> None:

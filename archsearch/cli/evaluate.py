@@ -46,7 +46,8 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     spec = options["dataset"] or runner.info.get("dataset")
     if not isinstance(spec, str):
         raise InputError(f"{weights}: says nothing of its dataset: give --dataset")
-    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"])
+    share = split_share(runner.info)
+    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"], share=share)
     library.check_fit(runner, dataset, str(weights))
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
     found = library.evaluate(runner, images, dataset.classes)
@@ -63,6 +64,12 @@ def split_seed(given: int | None, info: Any) -> int:
     if given is not None:
         return given
     return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else 0
+
+
+def split_share(info: Any) -> float | None:
+    """The share of validation images that the file's metadata have; None where they do not say."""
+    said = info.get("validation")
+    return said if isinstance(said, float) and 0 < said < 1 else None
 
 
 def _text(title: str, found: Evaluation) -> list[str]:

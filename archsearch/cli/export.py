@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.cli.evaluate import split_seed
+from archsearch.cli.evaluate import split_seed, split_share
 from archsearch.cli.options import (
     BYTES,
     data_options,
@@ -180,7 +180,8 @@ def _images(source: Source, order: Order, data_dir: Path) -> Images:
     spec = order.dataset or source.info.get("dataset")
     if not isinstance(spec, str):
         raise InputError(f"{order.weights}: says nothing of its dataset: give --dataset")
-    dataset = load_dataset(spec, data_dir=data_dir, image_size=order.image_size)
+    share = split_share(source.info)
+    dataset = load_dataset(spec, data_dir=data_dir, image_size=order.image_size, share=share)
     check_fit(source, dataset, str(order.weights))
     if order.fingerprint and dataset.fingerprint != order.fingerprint:
         raise InputError(f"{spec} is not the dataset of this study: its images or classes have changed")

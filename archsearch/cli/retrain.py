@@ -44,6 +44,7 @@ class Target:
     image_size: int | None = None
     fingerprint: str = ""
     split_seed: int = 0
+    share: float | None = None
     study: Any = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,7 +97,8 @@ def retrain(target: str, **options: Any) -> int:
     spec = options["dataset"] or found.dataset
     if spec is None:
         raise InputError(f"{target} says nothing of a dataset: give --dataset")
-    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"] or found.image_size)
+    size = options["image_size"] or found.image_size
+    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=size, share=found.share)
     if found.fingerprint not in ("", dataset.fingerprint):
         raise InputError(f"{spec} is not the dataset of this study: to transfer, give the file of a network as TARGET")
     if options["tta"] and not dataset.flip:
@@ -163,6 +165,7 @@ def _of_study(opened: tuple[Path, Any, dict[str, Any]], options: Mapping[str, An
         data.get("image_size"),
         data["fingerprint"],
         config["seed"],
+        data.get("validation"),
         study,
         config,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from archsearch.cli.settings import (
     plan_of,
     recipe_of,
     rungs_of,
+    share_of,
 )
 from archsearch.errors import StudyError
 from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, space_text
@@ -76,6 +78,12 @@ if TYPE_CHECKING:
     default=0,
     show_default=True,
     help="Fixes proposals, validation split and trainings.",
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Share of the train images that judges candidates.  [default: 0.2, but 10,000 images at most]",
 )
 @click.option(
     "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
@@ -140,7 +148,7 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     device = resolve_device(options["device"])
     dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
     name = options["study"] or default_name(options["dataset"], space.name, budget)
-    recipe = recipe_of(space, dataset.name, options)
+    recipe, share = recipe_of(space, dataset.name, options), share_of(dataset, options["validation"])
     folder = options["out"] / name
     check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,15 +156,20 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     config = {
         "space": {"name": space.name, "toml": space_text(options["space"])},
         "budget": budget.to_dict(),
-        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_size": options["image_size"]},
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "image_size": options["image_size"],
+            "validation": share,
+        },
         "input": list(dataset.input_shape),
         "classes": len(dataset.classes),
         "recipe": recipe.to_dict(),
         "seed": options["seed"],
         "deterministic": options["deterministic"],
     }
-    study = open_study(url, name, config, resume=options["resume"])
-    plan = plan_of(dataset, space, budget, recipe, device, options)
+    study, config = open_study(url, name, config, resume=options["resume"], any_share=options["validation"] is None)
+    plan = plan_of(replace(dataset, share=config["dataset"]["validation"]), space, budget, recipe, device, options)
     del dataset  # the workers have their own
     return _search(study, url, folder, budget, plan, options, config)
 
@@ -274,8 +287,13 @@ def sqlite_url_of(folder: Path) -> str:
     return sqlite_url(folder / "study.db")
 
 
-def open_study(url: str, name: str, config: Mapping[str, Any], *, resume: bool) -> Any:
-    """A new study, or with `resume` the existing one if space, budget, data and seed are the same.
+def open_study(
+    url: str, name: str, config: dict[str, Any], *, resume: bool, any_share: bool
+) -> tuple[Any, dict[str, Any]]:
+    """A new study, or with `resume` the existing one if space, budget, data and seed are the same; and its settings.
+
+    Args:
+        any_share: the existing study's share of validation images is the one to go on with.
 
     Raises:
         StudyError: it exists and `resume` is off, or it was made with other settings.
@@ -284,15 +302,18 @@ def open_study(url: str, name: str, config: Mapping[str, Any], *, resume: bool) 
 
     storage = open_storage(url)
     if not resume or name not in study_names(storage) or is_empty(storage, name):
-        return create_study(storage, name, config, resume=resume)
+        return create_study(storage, name, config, resume=resume), config
     study, old = load_study(storage, name)
+    old["dataset"].setdefault("validation", None)  # of studies before 2026-11-27
+    if any_share:
+        config["dataset"]["validation"] = old["dataset"]["validation"]
     other = [key for key in config if old.get(key) != config[key]]
     if other:
         raise StudyError(
             f"study {name!r} was made with another {' and '.join(other)}: choose another --study"
             f" ({'; '.join(differences(old, config))})"
         )
-    return study
+    return study, config
 
 
 def _command() -> str:

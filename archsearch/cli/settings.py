@@ -18,6 +18,7 @@ from archsearch.dims import Dim
 from archsearch.errors import InputError, SpecError
 from archsearch.recipe import FIELDS, Recipe, check_values
 from archsearch.space import SearchSpace
+from archsearch.units import format_count
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +101,18 @@ def _lines(old: str, new: str) -> str:
     words = [line for line in ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-"]
     shown = ", ".join(f"{line[0]} {line[2:].strip()!r}" for line in words[:_SHOWN])
     return shown + (f" and {len(words) - _SHOWN} more lines" if len(words) > _SHOWN else "")
+
+
+def share_of(dataset: Dataset, asked: float | None) -> float | None:
+    """The share of the train images that validates; None where the dataset brings others. Raises InputError."""
+    from archsearch.data.splits import validation_share
+
+    if dataset.validation is None:
+        return asked or validation_share(len(dataset.labels))
+    if asked is not None:
+        given = format_count(len(dataset.validation[1]))
+        raise InputError(f"--validation {asked}: {dataset.name} brings {given} validation images: leave the option out")
+    return None
 
 
 def rungs_of(epochs: int, options: Mapping[str, Any]) -> Any:

@@ -92,13 +92,12 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
 
 def _jobs(job: Job, config: Mapping[str, Any], asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
-    from archsearch.data import load_dataset
     from archsearch.devices import resolve_device
     from archsearch.training_data import TrainingData
-    from archsearch.worker import check_dataset
+    from archsearch.worker import check_dataset, study_dataset
 
     device = resolve_device(job.device)
-    dataset = load_dataset(job.dataset, data_dir=job.data_dir, image_size=config["dataset"]["image_size"])
+    dataset = study_dataset(job.dataset, job.data_dir, config)
     check_dataset(dataset, job.dataset, job.study, config)
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)

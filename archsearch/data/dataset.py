@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from archsearch.data.splits import split
+
 Split = tuple[Tensor, Tensor]
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -28,6 +30,7 @@ class Dataset:
     validation: the dataset's own (images, labels) of the same kind, or None where it brings none.
     flip: mirrored images are still of their class, so horizontal flips may be used in training.
     read_test: how `test` gets at its images; picklable, holds paths rather than pixels.
+    share: of the train images, that validate where `validation` is None; None: as `split` has it.
     """
 
     name: str
@@ -37,6 +40,14 @@ class Dataset:
     validation: Split | None = field(repr=False)
     flip: bool
     read_test: Callable[[], Split] = field(repr=False)
+    share: float | None = None
+
+    def parts(self, seed: int) -> tuple[Split, Split]:
+        """Train and validation images and labels, as a search with this seed divides them. DataError: a bad seed."""
+        if self.validation is not None:
+            return (self.images, self.labels), self.validation
+        train, validation = split(self.labels, seed, self.share)
+        return (self.images[train], self.labels[train]), (self.images[validation], self.labels[validation])
 
     def test(self) -> Split:
         """The test split, read now: uint8 (M, C, H, W) and int64 (M,). DataError where it is broken."""

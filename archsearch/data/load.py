@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from archsearch.data.dataset import Dataset, resized
@@ -15,21 +16,26 @@ NAMES = ("digits", *SOURCES)
 _MAX_SIZE = 1024
 
 
-def load_dataset(spec: str, *, data_dir: Path | str = "data", image_size: int | None = None) -> Dataset:
+def load_dataset(
+    spec: str, *, data_dir: Path | str = "data", image_size: int | None = None, share: float | None = None
+) -> Dataset:
     """The dataset that `spec` names, without its test split.
 
     spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE. data_dir: where
     torchvision's four are, or are downloaded to. image_size: pixels a side, 1 to 1024, to which all
     images are resized; by default they stay as they are, and pictures of a folder become 64x64.
+    share: the dataset's `share`.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
         raise DataError(f"image size {image_size}: must be a whole number of pixels from 1 to {_MAX_SIZE}")
     kind, separator, place = spec.partition(":")
     if separator and kind == "folder" and place:
-        return load_folder(Path(place).expanduser(), image_size or DEFAULT_SIZE, spec)
-    dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
-    return dataset if image_size is None else resized(dataset, image_size)
+        dataset = load_folder(Path(place).expanduser(), image_size or DEFAULT_SIZE, spec)
+    else:
+        dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
+        dataset = dataset if image_size is None else resized(dataset, image_size)
+    return replace(dataset, share=share)
 
 
 def _load_whole(spec: str, kind: str, place: str, data_dir: Path) -> Dataset:

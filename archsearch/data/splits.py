@@ -9,15 +9,25 @@ from torch import Tensor
 
 from archsearch.errors import DataError
 
-_SMALL = 10_000  # images; below this, a tenth is too few to rank candidates by
+_SMALL = 10_000
+_SHARE, _ENOUGH = 0.2, 10_000
+
+
+def validation_share(images: int) -> float:
+    """The share of so many train images that judges candidates: a fifth, but 10,000 images at most.
+
+    How much the number of images does for the order of candidates: benchmarks/validation_noise.py.
+    """
+    return min(_SHARE, _ENOUGH / images)
 
 
 def split(labels: Tensor, seed: int, fraction: float | None = None) -> tuple[Tensor, Tensor]:
     """Sorted int64 indices of a train and a validation part that the seed fixes.
 
-    labels: int64 (N,); seed: a whole number from 0; fraction: the validation part's share, default 0.2
-    under 10,000 images and 0.1 from there. Every class is divided within one image of that share, and
-    a class of two or more images has at least one on each side. A bad seed or fraction: DataError.
+    labels: int64 (N,); seed: a whole number from 0; fraction: the validation part's share, by default 0.2
+    under 10,000 images and 0.1 from there, as in every study that does not say (before 2026-11-27).
+    Every class is divided within one image of that share, and a class of two or more images has at
+    least one on each side. A bad seed or fraction: DataError.
     """
     if seed < 0:
         raise DataError(f"seed {seed}: must be a whole number from 0")

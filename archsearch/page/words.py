@@ -147,6 +147,7 @@ def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("dataset", f"{data.get('name', '')}, {about.get('classes', '?')} classes of {shape}"),
         ("fingerprint", data.get("fingerprint")),
+        ("validation share", f"{data['validation']:.3g}" if data.get("validation") else None),
         ("search space", space.get("name")),
         ("seed", about.get("seed")),
         ("device", about.get("device")),
