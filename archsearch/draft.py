@@ -193,7 +193,7 @@ class _Sizes:
 
     def __init__(self, space: SearchSpace, shape: Shape, classes: int, judge: Judge) -> None:
         self.space, self.shape, self.classes, self.judge = space, shape, classes, judge
-        self._macs: dict[tuple[Any, ...], int] = {}
+        self._fits: dict[tuple[Any, ...], tuple[int, int]] = {}
 
     def sampler(self, seed: int) -> ParetoSampler:
         """The sampler over every dim of the space; a space without dims has one candidate."""
@@ -208,20 +208,26 @@ class _Sizes:
         return self.space.draw(lambda name, dim: params[name], self.shape, self.classes)
 
     def cost(self, params: Mapping[str, Any]) -> float:
-        """Parameters of the candidate. Raises Infeasible over any limit, and where there is no network."""
+        """Parameters of the candidate. Raises Infeasible over any limit, and where there is no network.
+
+        What fits is remembered with its multiply-accumulates: it is asked for again and again, and judged once.
+        """
+        known = self._fits.get(tuple(params.values()))
+        if known is not None:
+            return known[0]
         arch = self.arch(params)
         verdict = self.judge(arch)
         if verdict is None:
             raise Infeasible(_NO_NETWORK, "no network")
         if not verdict.ok:
             raise Infeasible(verdict.excess)
-        self._macs[tuple(params.values())] = arch.cost.macs
+        self._fits[tuple(params.values())] = arch.cost.params, arch.cost.macs
         return arch.cost.params
 
     def macs(self, params: Mapping[str, Any]) -> int:
-        """Multiply-accumulates of the candidate; remembered where it fits, since it is asked for again and again."""
-        known = self._macs.get(tuple(params.values()))
-        return self.arch(params).cost.macs if known is None else known
+        """Multiply-accumulates of the candidate."""
+        known = self._fits.get(tuple(params.values()))
+        return self.arch(params).cost.macs if known is None else known[1]
 
     def key(self, params: Mapping[str, Any]) -> Hashable:
         """The candidate's id; the parameters where they make no network."""

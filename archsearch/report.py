@@ -51,11 +51,15 @@ class CandidateFiles(Observer):
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """What was begun here and finished elsewhere."""
         for record in history:
-            self._checkpoint(record.arch).unlink(missing_ok=True)
+            self.forget(record.arch)
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """Nothing is left to go on with."""
-        self._checkpoint(record.arch).unlink(missing_ok=True)
+        self.forget(record.arch)
+
+    def forget(self, arch: str) -> None:
+        """A training is over."""
+        self._checkpoint(arch).unlink(missing_ok=True)
 
     def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
         """The architecture file, and the weights of what is on the front, before the study names them."""
@@ -73,6 +77,7 @@ class RunFolder(Observer):
         budget: its lines are in the picture.
         references: networks that were trained beside the search, for `trials.csv` and the picture.
         retrained: what an earlier `retrain` measured, for `pareto.csv`.
+        rejects: what earlier runs of the study found over budget.
     """
 
     def __init__(
@@ -82,10 +87,11 @@ class RunFolder(Observer):
         budget: Budget = _NO_BUDGET,
         references: Sequence[Record] = (),
         retrained: Sequence[Retrained] = (),
+        rejects: Sequence[Reject] = (),
     ) -> None:
         self.folder, self.about, self.budget = folder, about, budget
         self.references, self.retrained = references, retrained
-        self.rejects = read_rejects(folder)
+        self.rejects = list(rejects)
         self._written = -1
         self._shown = references
         self._clock, self._spent, self._late = time.monotonic(), 0.0, False

@@ -74,8 +74,9 @@ class Plan:
         return self.data.settle(self.recipe.with_values(values))
 
     def checkpoint(self, arch: Arch, seed: int) -> Checkpoint:
-        """Where a training's state is kept: that of another recipe, start or dataset is none of its own."""
-        identity = [arch.id, seed, self.start, self.data.dataset.fingerprint, self.recipe_of(arch).to_dict()]
+        """Where a training's state is kept: that of another recipe, start, dataset or device is none of its own."""
+        where, data = self.data.device.type, self.data.dataset.fingerprint
+        identity = [arch.id, seed, self.start, data, where, self.recipe_of(arch).to_dict()]
         path = self.path(arch, seed).with_suffix(".checkpoint")
         return Checkpoint(path, json.dumps(identity), until=self.until)
 
@@ -129,7 +130,7 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         recipe=recipe.to_dict(),
     )
     about = {name: value for name, value in asdict(row).items() if name not in ("arch", "seed", "params", "recipe")}
-    about["dtype"] = plan.dtype
+    about |= {"dtype": plan.dtype, "fingerprint": plan.data.dataset.fingerprint}
     trainer.save(plan.path(arch, seed), arch, **about, trained=_TRAINED, seed=plan.split_seed, training_seed=seed)
     checkpoint.remove()
     return row
@@ -167,14 +168,19 @@ def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:
     """What an earlier retraining measured, None if there was none.
 
     Raises:
-        InputError: its recipe or its start were others.
+        InputError: its recipe, start, precision or images were others, or mirrored images were not measured.
     """
     path = plan.path(arch, seed)
     row = read_row(path) if path.exists() else None
     if row is None:
         return None
-    wanted = {**plan.recipe_of(arch).to_dict(), "start": plan.start}
-    found = {**row.recipe, "start": row.start}
+    images = plan.data.dataset.fingerprint
+    wanted = {**plan.recipe_of(arch).to_dict(), "start": plan.start, "dtype": plan.dtype, "images": images}
+    info = weights.read(path).info
+    made = {"dtype": info.get("dtype", plan.dtype), "images": info.get("fingerprint", images)}  # older files lack them
+    found = {**row.recipe, "start": row.start, **made}
+    if plan.mirrored and row.mirrored is None:
+        raise InputError(f"{path} was not measured with --tta: leave it out, or add --overwrite")
     other = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
     if other:
         raise InputError(f"{path} was trained with {', '.join(other)}: ask for the same, or add --overwrite")
@@ -200,7 +206,8 @@ def read_row(path: Path) -> Retrained | None:
 
 def rows_of(folder: Path) -> list[Retrained]:
     """Every retraining whose weights are in a folder, by network and seed."""
-    found = [read_row(path) for path in (folder / "weights").glob("*-seed*.safetensors")]
+    files = (path for path in (folder / "weights").glob("*-seed*.safetensors") if not path.name.startswith("."))
+    found = [read_row(path) for path in files]  # one with a dot is not written whole
     return sorted((row for row in found if row), key=lambda row: (row.params, row.arch, row.seed))
 
 

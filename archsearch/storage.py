@@ -28,7 +28,7 @@ from archsearch.rungs import CURVE, Rungs
 
 METRICS = ["val_accuracy", "params"]
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
-FORMAT = 2
+FORMAT = 3
 """Of what a study carries: 1 had no terms."""
 _CONFIG = "archsearch"
 _POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgresql+psycopg2:")

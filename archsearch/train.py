@@ -183,7 +183,8 @@ class _Fit:
 
     def _state(self, number: int) -> dict[str, Any]:
         """Everything that the epochs after this one depend on."""
-        random = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if self.data.device.type == "cuda" else [])]
+        device = self.data.device
+        random = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
         return {
             "epoch": number,
             "done": self.done,
@@ -212,7 +213,7 @@ class _Fit:
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["random"][0])
         if self.data.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["random"][1:])
+            torch.cuda.set_rng_state(state["random"][1], self.data.device)
         self.done, (self.best, self.since) = state["done"], state["patience"]
         return int(state["epoch"]) + 1
 

@@ -187,7 +187,7 @@ def _search(messages: Messages, job: Job) -> str:
         config["seed"],
         threads=job.threads,
         deterministic=config.get("deterministic", False),
-        checkpoint=lambda arch: files.checkpoint(arch, json.dumps(config)),
+        checkpoint=lambda arch: files.checkpoint(arch, json.dumps([config, data.device.type])),
     )
 
     def save(path: Path, arch: Arch, record: Record) -> None:
@@ -196,9 +196,12 @@ def _search(messages: Messages, job: Job) -> str:
     files = CandidateFiles(job.folder, save)
     if job.references:
         textbook = references.fitting(shape, config["classes"])
-        train_references(
-            textbook, study, trainer, budget, config["seed"], lambda record: messages.send("reference", record)
-        )
+
+        def done(record: Record) -> None:
+            files.forget(record.arch)
+            messages.send("reference", record)
+
+        train_references(textbook, study, trainer, budget, config["seed"], done)
     result = search(
         parse_space(config["space"]["toml"], config["space"]["name"], "the study's space"),
         evaluate=guarded(trainer),

@@ -5,8 +5,9 @@
 
 What was best of many was lucky too; a training that nothing was chosen by is not. A seed fixes the validation split, so
 the two are compared on the same images. Every training is one `archsearch run` on the candidate's file, with the
-study's recipe; validation images judge, the test split is not read. STUDY/again.csv keeps what is measured, and
-the same line goes on where it stopped. Prints mean ± deviation of each, and of the differences by seed.
+study's recipe; validation images judge (`--validation` as of `run`), the test split is not read. STUDY/again.csv keeps
+what is measured, and the same line goes on where it stopped. Prints mean ± deviation of each, and of the
+differences by seed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from archsearch.files import write_text
 
-COLUMNS = ["arch", "seed", "val_accuracy", "epochs", "params", "macs", "train_seconds", "summary"]
+COLUMNS = ["arch", "seed", "val_accuracy", "epochs", "params", "macs", "train_seconds", "summary", "validation"]
 
 
 def best(folder: Path) -> Path:
@@ -33,18 +35,20 @@ def best(folder: Path) -> Path:
     return folder / "archs" / f"{front.arch.iloc[-1]}.toml"
 
 
-def train(arch: Path, seed: int, about: dict[str, Any], dataset: str) -> pd.DataFrame:
-    """One training: a row of its trials.csv."""
+def train(arch: Path, seed: int, about: dict[str, Any], dataset: str, share: float | None) -> pd.DataFrame:
+    """One training: a row of its trials.csv, and the share of validation images."""
     recipe = [word for name, value in about["recipe"].items() for word in ("--recipe", f"{name}={value}")]
+    judged = [] if share is None else ["--validation", share]
     with tempfile.TemporaryDirectory() as out:
         words = [
-            "run", "--space", arch, "--dataset", dataset, *recipe, "--no-rungs", "--trials", 1, "--seed", seed,
-            "--study", "again", "--out", out,
+            "run", "--space", arch, "--dataset", dataset, *recipe, *judged, "--no-rungs", "--trials", 1,
+            "--seed", seed, "--study", "again", "--out", out,
         ]  # fmt: skip
         command = [sys.executable, "-c", "from archsearch.cli import main; main()", *map(str, words)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         row = pd.read_csv(Path(out) / "again" / "trials.csv", dtype={"arch": str})
-    return row[row.state == "complete"][COLUMNS]
+        settings = json.loads((Path(out) / "again" / "run.json").read_text())
+    return row[row.state == "complete"].assign(validation=settings["dataset"]["validation"])[COLUMNS]
 
 
 def main() -> None:
@@ -53,16 +57,21 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--dataset", help="by default the study's")
+    parser.add_argument("--validation", type=float, help="share of the train images, as of `archsearch run`")
     parser.add_argument("--at-once", type=int, default=1, help="trainings")
     options = parser.parse_args()
     about = json.loads((options.study / "run.json").read_text())
     path, archs = options.study / "again.csv", [best(options.study), best(options.study / "random")]
     kept = pd.read_csv(path, dtype={"arch": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    share = options.validation if kept.empty else kept.validation.replace(np.nan, None).iloc[0]
+    if options.validation not in (None, share):
+        parser.error(f"--validation {options.validation}: {path} was judged by {share}, and goes on so")
     done = set(zip(kept.arch, kept.seed, strict=True))
     seeds = [int(seed) for seed in options.seeds.split(",")]
     missing = [(arch, seed) for seed in seeds for arch in archs if (arch.stem, seed) not in done]
     with ThreadPoolExecutor(options.at_once) as pool:
-        for row in pool.map(lambda one: train(*one, about, options.dataset or about["dataset"]["name"]), missing):
+        dataset = options.dataset or about["dataset"]["name"]
+        for row in pool.map(lambda one: train(*one, about, dataset, share), missing):
             kept = row if kept.empty else pd.concat([kept, row])
             write_text(path, kept.to_csv(index=False))
     table = 100 * kept.pivot(index="seed", columns="arch", values="val_accuracy")

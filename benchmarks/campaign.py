@@ -14,6 +14,7 @@ ended it, spends only what is left.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import shlex
 import subprocess
@@ -33,6 +34,7 @@ LEAST, TRIALS = 20.0, "1000000"
 """Seconds that are worth beginning a part for; and more candidates than the time allows."""
 
 
+EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 MUON = "--recipe optimiser=muon"
 
 
@@ -66,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="full trainings of the winner")
     parser.add_argument("--baseline", action="store_true", help="random proposals for as long as the search")
     parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
-    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--out", type=Path, default=Path("campaigns"), help="folder of the campaigns")
     parser.add_argument("more", nargs="*", metavar="-- OPTION", help="for every search")
     return parser.parse_args()
 
@@ -110,7 +112,9 @@ class Parts:
         if front.empty:
             raise SystemExit("campaign: no candidate was trained to the end: give more --time")
         best = front.iloc[-1]
-        fit = int(0.9 * limit / self.options.seeds / (best.train_seconds / best.epochs))
+        held_out = json.loads((self.folder / "run.json").read_text())["dataset"].get("validation") or 0.0
+        epoch = best.train_seconds / best.epochs / (1 - held_out)  # the validation images are trained on, too
+        fit = int(0.9 * limit / self.options.seeds / epoch)
         self.note(winner=best.arch, epochs=min(MOST_EPOCHS, max(self.campaign.epochs, fit)))
 
     def retrain(self, limit: float) -> None:
@@ -150,6 +154,8 @@ class Parts:
 
 def main() -> None:
     """Run what is left, then say what was spent."""
+    if missing := [name for name in EXPORTERS if importlib.util.find_spec(name) is None]:
+        raise SystemExit(f"campaign: the last part needs {' and '.join(missing)}: pip install '.[export]'")
     parts = Parts(parse())
     parts.all()
     print(", ".join(f"{part} {format_seconds(seconds)}" for part, seconds in parts.state["spent"].items()))

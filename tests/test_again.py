@@ -35,3 +35,8 @@ def test_each_seed_trains_both_once_on_validation_images(
     assert f"({len(kept.seed.unique())} seeds)" in capfd.readouterr().out
     assert kept.val_accuracy.between(0, 1).all()
     assert set(kept.epochs) == {1}
+    assert set(kept.validation) == {0.2}
+    monkeypatch.setattr("sys.argv", ["again.py", str(study), "--seeds", "3", "--validation", "0.5"])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert "was judged by 0.2" in capfd.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from by_path import benchmark_module
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,11 +24,33 @@ def campaign(folder: Path, *words: str) -> list[str]:
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("archsearch ")]
 
 
+def test_the_validation_images_are_counted_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A search's epoch is over the rest of the images; 0.9 of 1000 s, for two seeds of 10 / 0.8 s an epoch."""
+    module = benchmark_module("campaign")
+    monkeypatch.setattr("sys.argv", ["campaign.py", "digits", "--time", "1h", "--seeds", "2", "--out", str(tmp_path)])
+    parts = module.Parts(module.parse())
+    parts.folder.mkdir()
+    (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n00e1,7,5\n0012,50,5\n")
+    for share, epochs in ((0.2, 36), (None, 45)):
+        (parts.folder / "run.json").write_text(json.dumps({"dataset": {"validation": share}}))
+        parts.choose(1000.0)
+        assert (parts.state["winner"], parts.state["epochs"]) == ("0012", epochs)
+
+
+def test_what_the_last_part_needs_is_asked_for_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = benchmark_module("campaign")
+    monkeypatch.setattr(module, "EXPORTERS", ("onnx", "no_such_package"))
+    monkeypatch.setattr("sys.argv", ["campaign.py", "digits", "--time", "15s", "--out", str(tmp_path / "new")])
+    with pytest.raises(SystemExit, match=r"needs no_such_package: pip install '\.\[export\]'"):
+        module.main()
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_a_campaign_ends_with_a_certified_file_and_is_not_done_twice(tmp_path: Path) -> None:
     words = ("--time", "15s", "--baseline")
     assert campaign(tmp_path, *words) == ["run", "run", "retrain", "export", "export"]
-    folder = tmp_path / "results" / "digits"
+    folder = tmp_path / "campaigns" / "digits"
     book = json.loads((folder / "campaign.json").read_text())
     assert set(book["spent"]) == {"search", "baseline", "retrain", "export"}
     front, rows = (pd.read_csv(folder / f"{name}.csv", dtype={"arch": str}) for name in ("pareto", "retrain"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from archsearch.arch import Arch, Part, Stage
 from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch
 from archsearch.recipe import Recipe
+from archsearch.retrain import Plan
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
 
@@ -102,6 +104,17 @@ def test_what_is_no_checkpoint_of_this_training_is_written_over(content: bytes |
     assert run(data, recipe, path)[2] == 2
     assert Checkpoint(path, "k").read() is not None
     assert Checkpoint(path, "another").read() is None
+
+
+def test_a_retraining_does_not_go_on_on_another_kind_of_device(tmp_path: Path) -> None:
+    """The states of their random generators have nothing in common."""
+    data = TrainingData.whole(toy(), CPU)
+    plans = [
+        Plan(replace(data, device=torch.device(name)), Recipe(), {}, tmp_path) for name in ("cpu", "cuda", "cuda:1")
+    ]
+    cpu, *cuda = (plan.checkpoint(SMALL, 0).key for plan in plans)
+    assert cpu not in cuda
+    assert cuda[0] == cuda[1]
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:

@@ -374,7 +374,8 @@ def test_a_share_of_images_that_bring_their_own(refused: Callable[..., str], wor
     small_npz(work / "own.npz", val_images=np.zeros((2, 8, 8), np.uint8), val_labels=np.array([0, 1]))
     line = refused("run", "--dataset", "npz:own.npz", "--validation", "0.3")
     assert "--validation 0.3: npz:own.npz brings 2 validation images" in line
-    assert "--validation" in refused("run", "--validation", "1")
+    for share in ("0", "1", "nan"):
+        assert "must lie between 0 and 1, such as 0.2" in refused("run", "--validation", share)
 
 
 def test_the_dashboard_takes_one_source(refused: Callable[..., str]) -> None:

@@ -104,6 +104,37 @@ def test_what_is_finished_is_not_trained_again(command: Command, study: Path, re
     assert table(study, "pareto.csv").iloc[-1]["test_seeds"] == 1
 
 
+def test_another_dataset_is_not_what_is_finished(command: Command, work: Path) -> None:
+    """Two files of one name, shape and number of classes."""
+    for folder in ("a", "b"):
+        (work / folder).mkdir()
+        small_npz(work / folder / "x.npz", **({"train_labels": np.arange(60) // 2 % 2} if folder == "b" else {}))
+    words = ("retrain", "ref:mlp", "--epochs", 1, "--seeds", 1, "--dataset")
+    assert command(*words, "npz:a/x.npz").status == 0
+    assert "1 are finished" in command(*words, "npz:a/x.npz").out
+    before = snapshot(work)
+    answer = command(*words, "npz:b/x.npz")
+    assert answer.status == 2
+    assert "was trained with images '" in answer.error
+    assert snapshot(work) == before
+
+
+def test_a_file_is_not_trained_into_a_searchs_folder(command: Command, study: Path) -> None:
+    answer = command("retrain", "ref:mlp", "--dataset", "digits", "--study", STUDY)
+    assert answer.status == 2
+    assert "is a search's study, which ref:mlp is not of: choose another --study" in answer.error
+
+
+def test_what_is_not_written_whole_is_no_result(command: Command, study: Path) -> None:
+    """Temporary files of a training that was killed, or that saves at this moment."""
+    assert command("retrain", STUDY, "--seeds", 1, "--epochs", 1).status == 0
+    (path,) = (study / "weights").glob("*-seed0.safetensors")
+    path.with_name(f".{path.stem}-abcd.safetensors").write_bytes(path.read_bytes())
+    path.with_name(f".{path.stem}-efgh.safetensors").write_bytes(b"")
+    assert command("retrain", STUDY, "--seeds", 1, "--epochs", 1).status == 0
+    assert len(table(study, "retrain.csv")) == 1
+
+
 def test_commands_share_the_seeds(command: Command, study: Path) -> None:
     assert command("retrain", STUDY, "--first-seed", 1, "--seeds", 1, "--epochs", 1).status == 0
     assert list(table(study, "retrain.csv")["seed"]) == [1]
@@ -124,6 +155,7 @@ def test_half_precision_is_what_is_tested(command: Command, study: Path) -> None
     found = safetensors.torch.load_file(path)
     assert {value.dtype for value in found.values() if value.is_floating_point()} == {torch.float16}
     assert json.loads(command("evaluate", path, "--json").out)["accuracy"] == row["test_accuracy"]
+    assert "was trained with dtype 'fp16', not 'fp32'" in command(*words).error
     assert command(*words, "--overwrite").status == 0
     whole = safetensors.torch.load_file(path)
     assert all(torch.equal(found[name], value.to(found[name].dtype)) for name, value in whole.items())

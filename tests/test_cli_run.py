@@ -459,6 +459,20 @@ def test_resume_after_rejects_without_a_network(start: Start, work: Path) -> Non
     pd.testing.assert_frame_equal(after[: len(before)], before)
 
 
+def test_what_a_study_that_is_gone_rejected_is_drawn_again(start: Start, work: Path) -> None:
+    stage = '[[stage]]\nblock = "nin"\nwidth = { choice = [4, 8] }\n'
+    (work / "two.toml").write_text(f'[stem]\ntype = "none"\n{stage}[head]\ntype = "linear"\n')
+    args = ["run", "--space", "two.toml", "--study", "s", "--epochs", "1"]
+    folder = work / "results" / "s"
+    assert start(*args, "--max-params", "300").wait().status == 0
+    assert (len(table(folder / "trials.csv")), len(table(folder / "rejected.csv"))) == (1, 1)
+    for path in folder.glob("study.db*"):
+        path.unlink()
+    assert start(*args, "--max-params", "1M").wait().status == 0
+    assert (len(table(folder / "trials.csv")), len(table(folder / "rejected.csv"))) == (2, 0)
+    assert json.loads((folder / "run.json").read_text())["counts"]["over_budget"] == 0
+
+
 def python(*code: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *code], capture_output=True, text=True, timeout=timeout, check=False)
 

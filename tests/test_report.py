@@ -90,7 +90,7 @@ def test_rejects_are_kept_over_a_resume(tmp_path: Path) -> None:
     before = read_rejects(tmp_path)
     assert before
     assert all(isinstance(reject.params, int) for reject in before)
-    again = RunFolder(tmp_path, {})
+    again = RunFolder(tmp_path, {}, rejects=before)
     again.checked(Counts(), Reject("f" * 12, 900, 1000, 1100, "params>=800"))
     again.ended([], Counts())
     assert read_rejects(tmp_path) == [*before, Reject("f" * 12, 900, 1000, 1100, "params>=800")]

@@ -437,6 +437,32 @@ def test_no_limit():
     assert len(set(identities(study))) == 6
 
 
+WIDE = {f"d{i}": IntDistribution(1, 100) for i in range(4)}
+
+
+def product(params):
+    """Up to 10^8, of which random draws and their mutants meet next to none near the limit."""
+    size = math.prod(params.values())
+    if size >= 5e7:
+        raise Infeasible(size / 5e7)
+    return size
+
+
+def test_networks_that_others_trained_are_on_the_front_without_a_limit(monkeypatch):
+    """A fresh sampler, as of a resumed run or another worker, has not met them itself."""
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    known = [(2, 2, 2, 2), (20, 30, 20, 30), (84, 84, 84, 84), *((9, 9, 9, n) for n in range(1, 12))]
+    for dims in known:
+        params = dict(zip(WIDE, dims, strict=True))
+        values = (0.5 + math.log(product(params)) / 50, product(params))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=WIDE, values=values))
+    seen = []
+    monkeypatch.setattr(engine, "staircase", lambda sizes, *rest: seen.append(np.exp(sizes)) or staircase(sizes, *rest))
+    study.sampler = ParetoSampler(WIDE, product, seed=0)
+    study.ask(WIDE)
+    assert sorted(np.rint(seen[0])) == sorted(math.prod(dims) for dims in known)
+
+
 def test_unknown_dims_are_refused_by_name():
     study = study_with(ParetoSampler(DIMS, size, 1e5))
     with pytest.raises(ValueError, match="asked ParetoSampler for 'other'"):

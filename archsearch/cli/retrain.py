@@ -122,7 +122,10 @@ def _target(target: str, options: Mapping[str, Any]) -> Target:
     kind, _, place = (spec or "").partition(":")
     label = f"{Path(place).stem if place else kind}-{path.stem.removeprefix(PREFIX)}"
     epochs = DIGITS_EPOCHS if spec == "digits" else EPOCHS
-    return Target([arch], options["out"] / (options["name"] or label), Recipe(epochs=epochs), spec)
+    folder = options["out"] / (options["name"] or label)
+    if (folder / "study.db").exists():
+        raise InputError(f"{folder} is a search's study, which {target} is not of: choose another --study")
+    return Target([arch], folder, Recipe(epochs=epochs), spec)
 
 
 def _network(target: str, path: Path) -> tuple[Arch, str | None]:

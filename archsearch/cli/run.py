@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--validation",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=float,
     metavar="SHARE",
     help="Share of the train images that judges candidates.  [default: 0.2, but 10,000 images at most]",
 )
@@ -188,7 +188,7 @@ def _search(
     from archsearch.curves import DashboardCurves
     from archsearch.page import StudyPage
     from archsearch.rebuild import ArchFiles
-    from archsearch.report import RunFolder, environment, read_counts
+    from archsearch.report import RunFolder, environment, read_counts, read_rejects
     from archsearch.storage import Terms, set_terms, stored_references, stored_retrained
     from archsearch.supervise import Supervisor
     from archsearch.worker import Job
@@ -207,7 +207,9 @@ def _search(
         **environment(),
         "settled_recipe": plan.settled,
     }
-    files = RunFolder(folder, about, budget, stored_references(study), stored_retrained(study))
+    goes_on = bool(study.get_trials(deepcopy=False))  # else what lies in the folder is of a study that is gone
+    rejects = read_rejects(folder) if goes_on else []
+    files = RunFolder(folder, about, budget, stored_references(study), stored_retrained(study), rejects)
 
     def reference(record: Record, every: Sequence[Record]) -> None:
         view.head(view.describe(record))
@@ -226,7 +228,7 @@ def _search(
         shared=options["storage"] is not None,
     )
     set_terms(study, Terms(options["trials"], options["sampler"], rungs, options["dataset"]))
-    counts = read_counts(folder) if options["resume"] else None
+    counts = read_counts(folder) if goes_on else None
     observers = [
         ArchFiles(folder, study, config),
         files,

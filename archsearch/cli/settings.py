@@ -107,6 +107,8 @@ def share_of(dataset: Dataset, asked: float | None) -> float | None:
     """The share of the train images that validates; None where the dataset brings others. Raises InputError."""
     from archsearch.data.splits import validation_share
 
+    if asked is not None and not 0 < asked < 1:  # nan too
+        raise InputError(f"--validation {asked}: must lie between 0 and 1, such as 0.2")
     if dataset.validation is None:
         return asked or validation_share(len(dataset.labels))
     if asked is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,6 +75,7 @@ class Engine:
         self.start = start
         self.use_stopped = use_stopped
         self.features = features
+        self._span = math.inf, -math.inf
         self._extent: tuple[Array, Array] | None = None
         self._beliefs: dict[int, Belief] = {}
         self._keys: WeakKeyDictionary[Candidate, Hashable] = WeakKeyDictionary()
@@ -91,6 +93,7 @@ class Engine:
             SpaceExhausted: all that fits is taken.
         """
         self.pool.prepare(rng)
+        self._span = self._reach(records)
         known = self._known(records)
         if len(known.accuracy) < self.start:
             ranked = self._stratified(len(records), records, rng)
@@ -169,7 +172,7 @@ class Engine:
     def _by_gain(self, known: Known, records: Sequence[Record], rng: np.random.Generator) -> list[Candidate]:
         model, known = self._believe(known, records)
         level = model.typical(self._inputs(known.params, known.log_size))
-        fits = known.counts & (known.log_size < self._limit())
+        fits = known.counts & (known.log_size < self._span[1])
         corner = self._corner(level[fits] if fits.any() else level)
         steps = staircase(known.log_size[fits], level[fits], corner)
         best = _leaders(known, level, fits, steps)
@@ -238,7 +241,7 @@ class Engine:
 
     def _inputs(self, params: Sequence[Params], log_sizes: Array) -> Array:
         columns, shared = self.pool.space.encode(params)
-        low, high = self._span()
+        low, high = self._span
         return np.hstack([columns, shared, self._figures(params), ((log_sizes - low) / (high - low))[:, None]])
 
     def _figures(self, params: Sequence[Params]) -> Array:
@@ -258,15 +261,19 @@ class Engine:
             raise ValueError(f"features gave {figures[~(figures >= 0)][0]}: a feature is a number, none below zero")
         return np.asarray(np.log1p(figures.reshape(len(params), -1)))
 
-    def _span(self) -> tuple[float, float]:
-        low = log_size(self.pool.smallest[0])
-        high = self._limit()
-        return low, high if high > low else low + 1.0
+    def _reach(self, records: Sequence[Record]) -> tuple[float, float]:
+        """Log sizes from the smallest network known to the limit; without one, to just above the largest known.
 
-    def _limit(self) -> float:
-        if np.isfinite(self.pool.max_cost):
-            return log_size(self.pool.max_cost)
-        return max(member.log_size for member in self.pool.members) + 1e-9
+        Networks of other processes and of earlier ones count, which this one's pool may never have met.
+        """
+        others = [record.log_size for record in records if record.log_size is not None]
+        low = min([self._span[0], log_size(self.pool.smallest[0]), *others])
+        high = log_size(self.pool.max_cost)
+        if not math.isfinite(high):
+            high = max(
+                [self._span[1], *(size + 1e-9 for size in others), *(m.log_size + 1e-9 for m in self.pool.members)]
+            )
+        return low, high if high > low else low + 1.0
 
     def _gains(self, model: Surrogate, some: Sequence[Candidate], steps: tuple[Array, Array]) -> Array:
         sizes = np.array([one.log_size for one in some])
@@ -275,7 +282,7 @@ class Engine:
 
     def _corner(self, level: Array) -> tuple[float, float]:
         """The reference: a size far enough over the limit that accuracy near it counts; a poor accuracy."""
-        low, high = self._span()
+        low, high = self._span
         return high + MARGIN * (high - low), float(np.quantile(level, REFERENCE_QUANTILE))
 
 
