@@ -89,8 +89,9 @@ def folders(group: Path) -> list[Path]:
 
 
 def groups(results: Path = RESULTS) -> list[Path]:
-    """The folders of `results/` that hold retrained networks or tested files at any depth."""
-    return sorted(path for path in results.iterdir() if folders(path) or [*path.rglob(f"*{TESTED}")])
+    """The folders of `results/` that hold a search, retrained networks or tested files at any depth."""
+    signs = ("run.json", "retrain.csv", f"*{TESTED}")
+    return sorted(path for path in results.iterdir() if any([*path.rglob(sign)] for sign in signs))
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def recipe_in_words(recipe: Mapping[str, Value], start: str) -> str:
 
 
 def table(group: Path) -> list[str]:
-    """A group's table in Markdown, smallest network first."""
+    """A group's table in Markdown, smallest network first; nothing where nothing was retrained."""
     known = [row for row in published() if row.group == group.name]
     lines: list[tuple[float, tuple[str, ...]]] = []
     for entry in entries(group):
@@ -180,7 +181,7 @@ def table(group: Path) -> list[str]:
             size = "" if row.params is None else format_count(row.params)
             cells = (row.network, size, "", "", f"{row.accuracy:.2f}% ({row.source})", *[""] * 6)
             lines.append((row.params or 0, cells))
-    return [_line(_HEAD), _line(["---"] * len(_HEAD)), *(_line(cells) for _, cells in sorted(lines))]
+    return [_line(_HEAD), _line(["---"] * len(_HEAD)), *(_line(cells) for _, cells in sorted(lines))] if lines else []
 
 
 def _row(entry: Entry, name: str, beside: Published | None) -> tuple[str, ...]:
@@ -363,8 +364,9 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true")
     if parser.parse_args(words).write:
-        PAGE.write_text(page(PAGE.read_text(), groups()))
-        picture(groups())
+        text = PAGE.read_text()
+        PAGE.write_text(page(text, shown(text)))
+        picture(shown(text))
         return
     for group in groups():
         print(f"results/{group.name}", *everything(group), "", sep="\n")

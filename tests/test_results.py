@@ -67,7 +67,8 @@ def test_the_page_has_a_place_for_every_committed_group() -> None:
     listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip(f"no clone that says what is committed: {listed.stderr.strip()}")
-    tested = [ROOT / path for path in listed.stdout.split() if path.endswith((".test.json", "/retrain.csv"))]
+    signs = (".test.json", "/retrain.csv", "/run.json")
+    tested = [ROOT / path for path in listed.stdout.split() if path.endswith(signs)]
     assert {ROOT / "results" / path.relative_to(ROOT / "results").parts[0] for path in tested} == set(on_page())
 
 
@@ -76,12 +77,13 @@ def test_a_page_without_a_place_is_refused() -> None:
         benchmark_module("results").page("nothing", [ROOT / "results" / "mnist"])
 
 
-def test_a_folder_with_a_tested_file_and_no_trainings_is_a_group(tmp_path: Path) -> None:
-    for name in ("tested", "empty"):
+def test_what_is_a_group(tmp_path: Path) -> None:
+    for name in ("tested", "searched", "empty"):
         (tmp_path / name / "export").mkdir(parents=True)
     (tmp_path / "tested" / "export" / "model.int8.onnx.test.json").write_text("{}")
+    (tmp_path / "searched" / "run.json").write_text("{}")
     (tmp_path / "published.csv").write_text("")
-    assert benchmark_module("results").groups(tmp_path) == [tmp_path / "tested"]
+    assert benchmark_module("results").groups(tmp_path) == [tmp_path / "searched", tmp_path / "tested"]
 
 
 def test_the_picture_has_every_retrained_network(tmp_path: Path) -> None:
