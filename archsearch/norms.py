@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 _BLOCK = 16
 """Channels that the kernels take at once; a remainder is slow."""
@@ -119,4 +118,5 @@ def _affine(rows: Tensor, scale: Tensor, shift: Tensor, factor: int) -> Tensor:
     scale, shift = scale.repeat(factor), shift.repeat(factor)
     if rows.dtype == torch.float32:
         return torch.addcmul(shift, rows, scale)
-    return functional.batch_norm(rows, torch.zeros_like(scale), torch.ones_like(scale), scale, shift, False, 0.0, 0.0)
+    zeros, ones = torch.zeros_like(scale), torch.ones_like(scale)
+    return torch.batch_norm(rows, scale, shift, zeros, ones, False, 0.0, 0.0, False)  # `functional` refuses an eps of 0
