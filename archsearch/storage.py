@@ -29,7 +29,7 @@ from archsearch.rungs import CURVE, Rungs
 METRICS = ["val_accuracy", "params"]
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 FORMAT = 3
-"""Of what a study carries: 1 had no terms."""
+"""Of what a study carries: 1 had no terms, 2 no share of validation images."""
 _CONFIG = "archsearch"
 _POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgresql+psycopg2:")
 _LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 60_000}

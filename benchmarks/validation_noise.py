@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from archsearch import Arch
-from archsearch.data import Dataset, load_dataset, split
+from archsearch.data import Dataset, load_dataset
 from archsearch.devices import autocast_dtype, resolve_device
 from archsearch.files import write_with
 from archsearch.recipe import Recipe
@@ -46,9 +46,8 @@ def candidates(study: Path, count: int) -> list[Arch]:
 
 def parted(dataset: Dataset, pool: int) -> Dataset:
     """The same dataset with so many of its train images, the same ones always, as validation images."""
-    train, held = split(dataset.labels, 0, pool / len(dataset.labels))
-    held_out = dataset.images[held], dataset.labels[held]
-    return replace(dataset, images=dataset.images[train], labels=dataset.labels[train], validation=held_out)
+    (images, labels), held_out = replace(dataset, share=pool / len(dataset.labels)).parts(0)
+    return replace(dataset, images=images, labels=labels, validation=held_out)
 
 
 def train(arch: Arch, seed: int, data: TrainingData, recipe: Recipe, path: Path) -> None:

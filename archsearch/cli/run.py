@@ -308,7 +308,7 @@ def open_study(
     study, old = load_study(storage, name)
     old["dataset"].setdefault("validation", None)  # of studies before 2026-11-27
     if any_share:
-        config["dataset"]["validation"] = old["dataset"]["validation"]
+        config = {**config, "dataset": {**config["dataset"], "validation": old["dataset"]["validation"]}}
     other = [key for key in config if old.get(key) != config[key]]
     if other:
         raise StudyError(
