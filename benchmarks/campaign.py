@@ -8,7 +8,7 @@ Two fifths of the time search, the rest trains the front's most accurate network
 most) for every seed; then it is exported to ONNX, as fp32 and as int8. `--baseline` has random proposals spend what the
 search spent, in OUT/NAME/random. What stands behind `--` is given to every search. Every command is printed before it
 starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after whatever
-ended it, spends only what is left.
+ended it, spends only what is left. Ctrl-C or SIGTERM let the command that runs end in order.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import argparse
 import importlib.util
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from archsearch.units import format_seconds, parse_seconds
 SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 200
 LEAST, TRIALS = 20.0, "1000000"
 """Seconds that are worth beginning a part for; and more candidates than the time allows."""
-
+NOTED_EVERY, INTERRUPTED = 60.0, 130
 
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 MUON = "--recipe optimiser=muon"
@@ -60,17 +62,27 @@ CAMPAIGNS = {
 """The lower limits keep all trainings near the budget, whose best network is what is asked for."""
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line; `more` is what stands behind `--`, which argparse itself would not take after the options."""
+    at = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s NAME --time TIME [--seeds N] [--baseline] [--npz] [--out FOLDER] [-- OPTION ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", choices=CAMPAIGNS)
     parser.add_argument("--time", type=parse_seconds, required=True, help="of search and training: 20m, 2h, 12h")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="full trainings of the winner")
     parser.add_argument("--baseline", action="store_true", help="random proposals for as long as the search")
     parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
     parser.add_argument("--out", type=Path, default=Path("campaigns"), help="folder of the campaigns")
-    parser.add_argument("more", nargs="*", metavar="-- OPTION", help="for every search")
-    return parser.parse_args()
+    options = parser.parse_args(words[:at])
+    if options.time < LEAST / 2:
+        parser.error(f"--time {options.time:g}s: nothing is trained in less than {LEAST / 2:g} seconds")
+    if options.seeds < 1:
+        parser.error(f"--seeds {options.seeds}: at least one training is needed")
+    options.more = list(words[at + 1 :])
+    return options
 
 
 class Parts:
@@ -90,9 +102,7 @@ class Parts:
         if self.options.baseline:
             self.search("baseline", self.spent("search"), self.folder / "random", "--sampler", "random")
         self.retrain(self.options.time - self.spent("search"))
-        for name, precision in (("model.onnx", []), ("model.int8.onnx", ["--quantize", "int8"])):
-            if not (self.folder / "export" / self.state["winner"] / name).exists():
-                self.call("export", "export", self.folder, self.state["winner"], "--format", "onnx", *precision)
+        self.export(self.state["winner"])
 
     def search(self, part: str, limit: float, folder: Path, *more: str) -> None:
         """A search in a folder, unless its time is over."""
@@ -125,6 +135,18 @@ class Parts:
                 "--seeds", self.options.seeds, "--timeout", f"{max(LEAST, limit - self.spent('retrain')):.0f}s",
             )  # fmt: skip
 
+    def export(self, winner: str) -> None:
+        """The first full training as ONNX, where that has not been done since it was trained."""
+        trained = sorted((self.folder / "weights").glob(f"{winner}-seed*.safetensors"), key=lambda p: (len(p.name), p))
+        if not trained:
+            raise SystemExit("campaign: no full training came to its end: the same line with more --time goes on")
+        weights = trained[0]
+        for name, precision in (("model.onnx", []), ("model.int8.onnx", ["--quantize", "int8"])):
+            target = self.folder / "export" / winner / name
+            if not target.exists() or target.stat().st_mtime < weights.stat().st_mtime:
+                words = (self.folder, winner, "--weights", weights, "--format", "onnx", *precision)
+                self.call("export", "export", *words)
+
     def is_over(self, part: str, limit: float) -> bool:
         """Whether a part has spent what it may, or too little is left to begin anything."""
         return self.spent(part) > 0 and limit - self.spent(part) < LEAST
@@ -142,21 +164,40 @@ class Parts:
         """Run a command and write down its time, also where it fails, which ends the campaign."""
         command = [sys.executable, "-c", "from archsearch.cli import main; main()", *map(str, words)]
         print(shlex.join(["archsearch", *command[3:]]), flush=True)
-        clock = time.monotonic()
+        before, clock = self.spent(part), time.monotonic()
+        process = subprocess.Popen(command, process_group=0)  # of its own: Ctrl-C reaches it once, from here
         try:
-            status = subprocess.run(command, check=False).returncode
+            while (status := _waited(process)) is None:
+                self._spend(part, before + time.monotonic() - clock)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise SystemExit(INTERRUPTED) from None
         finally:
-            spent = self.spent(part) + time.monotonic() - clock
-            self.note(spent={**self.state.get("spent", {}), part: round(spent, 1)})
+            self._spend(part, before + time.monotonic() - clock)
         if status:
             raise SystemExit(status)
+
+    def _spend(self, part: str, seconds: float) -> None:
+        self.note(spent={**self.state.get("spent", {}), part: round(seconds, 1)})
+
+
+def _waited(process: subprocess.Popen[bytes]) -> int | None:
+    """Its exit status, or None where it has not ended in the next minute."""
+    try:
+        return process.wait(NOTED_EVERY)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def main() -> None:
     """Run what is left, then say what was spent."""
     if missing := [name for name in EXPORTERS if importlib.util.find_spec(name) is None]:
         raise SystemExit(f"campaign: the last part needs {' and '.join(missing)}: pip install '.[export]'")
-    parts = Parts(parse())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` stays what it is
+            signal.signal(number, signal.default_int_handler)
+    parts = Parts(parse(sys.argv[1:]))
     parts.all()
     print(", ".join(f"{part} {format_seconds(seconds)}" for part, seconds in parts.state["spent"].items()))
 

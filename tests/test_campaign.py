@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +26,10 @@ def campaign(folder: Path, *words: str) -> list[str]:
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("archsearch ")]
 
 
-def test_the_validation_images_are_counted_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_validation_images_are_counted_in(tmp_path: Path) -> None:
     """A search's epoch is over the rest of the images; 0.9 of 1000 s, for two seeds of 10 / 0.8 s an epoch."""
     module = benchmark_module("campaign")
-    monkeypatch.setattr("sys.argv", ["campaign.py", "digits", "--time", "1h", "--seeds", "2", "--out", str(tmp_path)])
-    parts = module.Parts(module.parse())
+    parts = module.Parts(module.parse(["digits", "--time", "1h", "--seeds", "2", "--out", str(tmp_path)]))
     parts.folder.mkdir()
     (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n00e1,7,5\n0012,50,5\n")
     for share, epochs in ((0.2, 36), (None, 45)):
@@ -44,6 +45,62 @@ def test_what_the_last_part_needs_is_asked_for_first(monkeypatch: pytest.MonkeyP
     with pytest.raises(SystemExit, match=r"needs no_such_package: pip install '\.\[export\]'"):
         module.main()
     assert not (tmp_path / "new").exists()
+
+
+def test_what_stands_behind_two_dashes_is_for_every_search(tmp_path: Path) -> None:
+    module = benchmark_module("campaign")
+    words = ["cifar10-5M", "--time", "20m", "--out", str(tmp_path), "--", "--workers", "auto"]
+    parts = module.Parts(module.parse(words))
+    called: list[tuple[object, ...]] = []
+    parts.call = lambda *words: called.append(words)
+    parts.search("search", 480.0, parts.folder)
+    assert called[0][:2] == ("search", "run")
+    assert "--workers auto --trials" in " ".join(map(str, called[0]))
+    assert module.parse(words[:3]).more == []
+
+
+@pytest.mark.parametrize("words", [("--time", "1s"), ("--time", "1h", "--seeds", "0"), ("--time", "1h", "--more")])
+def test_what_cannot_be_is_refused_in_one_line(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        benchmark_module("campaign").parse(["digits", *words])
+    assert stop.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_search_alone_is_not_exported_and_later_weights_are(tmp_path: Path) -> None:
+    """The search's own weights are no full training; a file made of older ones is made again."""
+    module = benchmark_module("campaign")
+    parts = module.Parts(module.parse(["digits", "--time", "1h", "--out", str(tmp_path)]))
+    called: list[tuple[object, ...]] = []
+    parts.call = lambda *words: called.append(words)
+    weights, made = parts.folder / "weights", parts.folder / "export" / "00e1"
+    for folder in (weights, made):
+        folder.mkdir(parents=True)
+    (weights / "00e1.safetensors").touch()
+    with pytest.raises(SystemExit, match="no full training came to its end"):
+        parts.export("00e1")
+    for age, path in enumerate([made / "model.onnx", weights / "00e1-seed2.safetensors", made / "model.int8.onnx"]):
+        path.touch()
+        os.utime(path, (age, age))
+    parts.export("00e1")
+    assert [words[-2:] for words in called] == [("--format", "onnx")]
+    assert weights / "00e1-seed2.safetensors" in called[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_from_outside_ends_the_command_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    words = ["digits", "--time", "1h"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "benchmarks" / "campaign.py"), *words],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any(line.startswith("[") for line in process.stdout)  # a candidate is done
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted; everything finished is saved" in said
+    assert json.loads((tmp_path / "campaigns" / "digits" / "campaign.json").read_text())["spent"]["search"] > 0
 
 
 @pytest.mark.slow
