@@ -176,6 +176,13 @@ def test_the_parts_of_a_dataset() -> None:
     assert len(whole.parts(1)[1][1]) == round(0.2 * len(digits.labels))
 
 
+def test_a_single_image_a_class_leaves_none_to_judge_by() -> None:
+    digits = load_dataset("digits")
+    few = replace(digits, images=digits.images[:3], labels=torch.arange(3))
+    with pytest.raises(DataError, match="digits: no class has two train images"):
+        few.parts(0)
+
+
 def test_split_refuses_a_bad_seed_or_fraction() -> None:
     with pytest.raises(DataError, match="seed -1"):
         split(torch.zeros(4), -1)

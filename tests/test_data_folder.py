@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def picture(path: Path, mode: str = "RGB", size: tuple[int, int] = (20, 14), see
     return path
 
 
-def pictures(root: Path, parts: dict[str, int], mode: str = "RGB", classes: str = "ab") -> Path:
+def pictures(root: Path, parts: dict[str, int], mode: str = "RGB", classes: Sequence[str] = "ab") -> Path:
     for part, count in parts.items():
         for label in classes:
             for n in range(count):
@@ -68,6 +69,7 @@ def test_folder_is_grey_when_every_train_picture_is(tmp_path: Path) -> None:
     root = pictures(tmp_path, {"train": 2, "test": 1}, mode="L")
     deep = np.full((6, 6), 0x80FF, np.uint16)
     Image.fromarray(deep).save(root / "train" / "a" / "sixteen.png")
+    Image.fromarray(noise(6, 6)).point(lambda level: level // 2).convert("P").save(root / "train" / "b" / "indexed.gif")
     picture(root / "test" / "b" / "colour.png")
     dataset = load_dataset(f"folder:{root}", image_size=6)
     assert dataset.input_shape == (1, 6, 6)
@@ -108,6 +110,21 @@ def test_folder_errors_about_the_layout(tmp_path: Path) -> None:
     other = pictures(tmp_path / "other", {"train": 2, "test": 1})
     picture(other / "test" / "c" / "0.png")
     assert "same class folders: only one has c" in error_line(f"folder:{other}")
+    named = pictures(tmp_path / "named", {"Training": 2, "test": 1})
+    assert f"{named / 'Training'} holds folders, so it is no class: rename it to train/" in error_line(
+        f"folder:{named}"
+    )
+    extra = pictures(tmp_path / "extra", {"train": 2, "test": 1, "valid": 1})
+    assert f"{extra / 'valid'} holds folders, so it is no class: rename it to val/" in error_line(f"folder:{extra}")
+    vehicles = pictures(tmp_path / "vehicles", {"": 4}, classes=["car", "Train"])  # a class may be called so
+    assert load_dataset(f"folder:{vehicles}").classes == ("Train", "car")
+
+
+def test_folder_refuses_whole_numbers_of_32_bits(tmp_path: Path) -> None:
+    """What of them is white is not known: 255, 65,535 or more."""
+    root = pictures(tmp_path, {"train": 2, "test": 1}, mode="L")
+    Image.fromarray(noise(6, 6).astype(np.int32)).save(root / "train" / "a" / "0.tiff")
+    assert "pixels are 32-bit whole numbers, not 8-bit or 16-bit" in error_line(f"folder:{root}")
 
 
 @pytest.mark.parametrize("part", ["train", "test", "val"])

@@ -112,6 +112,10 @@ def without(*names: str) -> dict[str, np.ndarray]:
         (changed(train_labels=np.arange(10) - 1), ["train_labels runs from -1 to 8"]),
         (changed(train_labels=np.arange(10) + 10**9), ["to 1000000009", "at most 9"]),
         (changed(train_labels=np.full(10, 4)), ["all train_labels are 4: at least 2 classes"]),
+        (
+            changed(train_labels=np.repeat([1, 2], 5)),
+            ["no train image is of class 0, though train_labels goes up to 2"],
+        ),
         (changed(train_images=noise(4), test_labels=np.zeros(6)), ["train_images has", "; test_labels is"]),
     ],
 )

@@ -103,7 +103,8 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         max_size=order.max_size,
         check_images=options["check_images"],
     )
-    written = write_card(done, dtype, opened, order.tested)
+    fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
+    written = write_card(done, dtype, opened, order.tested if fully else None)
     plain = {
         "path": str(done.path),
         "bytes": done.bytes,

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archsearch.data.splits import split
+from archsearch.errors import DataError
 
 Split = tuple[Tensor, Tensor]
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -43,10 +44,15 @@ class Dataset:
     share: float | None = None
 
     def parts(self, seed: int) -> tuple[Split, Split]:
-        """Train and validation images and labels, as a search with this seed divides them. DataError: a bad seed."""
+        """Train and validation images and labels, as a search with this seed divides them.
+
+        DataError: a bad seed, or no image to hold out.
+        """
         if self.validation is not None:
             return (self.images, self.labels), self.validation
         train, validation = split(self.labels, seed, self.share)
+        if not len(validation):
+            raise DataError(f"{self.name}: no class has two train images, so none is left to judge by: add images")
         return (self.images[train], self.labels[train]), (self.images[validation], self.labels[validation])
 
     def test(self) -> Split:

@@ -20,6 +20,8 @@ from archsearch.errors import DataError
 
 DEFAULT_SIZE = 64
 _PARTS = ("train", "test", "val")
+_OTHER_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test",
+                "val": "val", "valid": "val", "validation": "val"}  # fmt: skip
 _TEST_SHARE = 0.2
 _SUFFIXES = {
     ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
@@ -51,6 +53,12 @@ def _layout(root: Path, name: str) -> dict[str, Tree]:
     """Class folders of every part; an own val/ is optional."""
     if not root.is_dir():
         raise DataError(f"{name}: there is no folder {root}: check the path")
+    for path in _subfolders(root):
+        part = _OTHER_NAMES.get(path.name.casefold(), path.name)
+        if part != path.name and _subfolders(path):
+            raise DataError(
+                f"{name}: {path} holds folders, so it is no class: rename it to {part}/, which it looks like"
+            )
     names = {path.name for path in _subfolders(root)}
     if not (names and names <= set(_PARTS)) and not any(_subfolders(root / part) for part in _PARTS):
         return _split_off(_tree(root, name, least=3))
@@ -138,9 +146,14 @@ def _mode(name: str, path: Path) -> str:
 
     try:
         with Image.open(path) as picture:
-            return picture.mode
+            return "L" if picture.mode == "P" and _is_grey(picture.getpalette()) else picture.mode
     except (*_BROKEN, Image.DecompressionBombError) as error:
         raise _broken(name, path, error) from error
+
+
+def _is_grey(palette: Sequence[int] | None) -> bool:
+    """Whether red, green and blue are equal in every entry."""
+    return palette is not None and palette[::3] == palette[1::3] == palette[2::3]
 
 
 def _decode(size: int, grey: bool, name: str, path: Path) -> NDArray[np.uint8]:
@@ -149,6 +162,8 @@ def _decode(size: int, grey: bool, name: str, path: Path) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as picture:
+            if picture.mode == "I" and picture.format == "TIFF":
+                raise ValueError("pixels are 32-bit whole numbers, not 8-bit or 16-bit")
             picture.draft(None, (2 * size, 2 * size))  # large JPEG files decode several times faster
             upright = ImageOps.exif_transpose(picture)
             square = ImageOps.fit(_in_mode(upright, grey), (size, size), Image.Resampling.BILINEAR)

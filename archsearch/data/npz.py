@@ -35,7 +35,7 @@ class _Header:
 def load_npz(path: Path, name: str) -> Dataset:
     """The train split and, where there is one, the val split; of the test arrays the headers only.
 
-    Labels count classes from 0, so there are max(train_labels) + 1 classes, named by their number.
+    Labels count classes from 0 without a gap, so there are max(train_labels) + 1 classes, named by their number.
     DataError, with all faults of the headers at once, for a file that breaks the layout.
     """
     with _archive(path, name) as archive:
@@ -44,6 +44,12 @@ def load_npz(path: Path, name: str) -> Dataset:
         if labels.min() == labels.max():
             raise DataError(f"{name}: all train_labels are {labels[0]}: at least 2 classes are needed")
         count = int(labels.max()) + 1
+        absent = np.setdiff1d(np.arange(count), labels.numpy())
+        if len(absent):
+            raise DataError(
+                f"{name}: no train image is of class {absent[0]}, though train_labels goes up to {count - 1}: "
+                "count classes from 0 without a gap"
+            )
         own = "val_images" in headers
         validation = _read_split(archive, "val", name, limit=count) if own else None
     classes = tuple(str(number) for number in range(count))

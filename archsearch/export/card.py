@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from archsearch.blocks.registry import is_a
 from archsearch.cost import DTYPE_BYTES
 from archsearch.export.job import Exported, Source
+from archsearch.export.verify import Parity
 from archsearch.files import write_text
 from archsearch.runtime import format_of
 from archsearch.runtime.pixels import normalisation_of
@@ -51,7 +53,7 @@ def write_card(exported: Exported, dtype: str, source: Source, tested: TestResul
         "images": exported.parity.images,
         "labelled": exported.parity.labelled,
     }
-    return write_text(path, card(source, files, exported.parity.module_accuracy, tested))
+    return write_text(path, card(source, files, exported.parity, tested))
 
 
 def _earlier(path: Path, source: Source) -> dict[str, Any]:
@@ -79,15 +81,16 @@ def _is_entry(value: object) -> bool:
 
 
 def _weights(source: Source) -> str:
-    return f"{source.arch.id}/{source.path.name}"
+    """The file's name does not say which training it is of: `retrain --overwrite` keeps it."""
+    return hashlib.sha256(source.path.read_bytes()).hexdigest()[:16]
 
 
-def card(source: Source, files: Mapping[str, Mapping[str, Any]], accuracy: float, tested: TestResult | None) -> str:
+def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity, tested: TestResult | None) -> str:
     """The text of a card.
 
     Args:
         files: by name: dtype, bytes, and what its check found.
-        accuracy: the network's on the validation split, before it was exported.
+        parity: of the last file's check: the network's own accuracy on the validation split.
         tested: what retraining measured on the test split, None where it did not.
     """
     state = json.dumps({"weights": _weights(source), "files": files}).replace(">", "\\u003e")
@@ -96,7 +99,7 @@ def card(source: Source, files: Mapping[str, Mapping[str, Any]], accuracy: float
         f"# {_layers(source)}",
         _task(source),
         "## Files\n\n" + _files(files),
-        "## Accuracy\n\n" + _accuracy(source, accuracy, tested),
+        "## Accuracy\n\n" + _accuracy(source, parity, tested),
         "## Network\n\n" + _network(source),
         "## Input and output\n\n" + _input(source),
         "## How to load\n\n" + "\n\n".join(_loading(name, source) for name in sorted(files)),
@@ -140,8 +143,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}%"
 
 
-def _accuracy(source: Source, accuracy: float, tested: TestResult | None) -> str:
-    lines = [f"- validation split, before export: {_percent(accuracy)}"]
+def _accuracy(source: Source, parity: Parity, tested: TestResult | None) -> str:
+    of = format_count(parity.labelled)
+    lines = [f"- validation split, before export: {_percent(parity.module_accuracy)} of {of} images"]
     if source.info.get("trained") not in (None, "search"):
         lines[0] += " (these weights were trained on that split too, so this says only what the export changed)"
     if tested:
