@@ -261,11 +261,11 @@ class Supervisor:
         self.workers.append(replace(self._start(job), idle_deaths=deaths))
 
     def _lost(self, trial: FrozenTrial, reason: str) -> None:
-        for observer in self.observers:
-            observer.lost(trial.user_attrs["arch"], reason)
         record = lose(self.board.study, trial, reason)
-        if record:
+        if record:  # that was its last attempt
             self._finished(record)
+        else:
+            self._tell(lambda observer: observer.lost(trial.user_attrs["arch"], reason))
 
     def _left(self) -> float | None:
         """Seconds until no further candidate is started."""

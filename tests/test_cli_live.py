@@ -10,7 +10,7 @@ from conftest import TINY
 from rich.console import Console
 
 from archsearch import Budget
-from archsearch.cli.live import Live
+from archsearch.cli.live import Lines, Live
 from archsearch.draft import Draw
 from archsearch.events import Candidate, Counts
 from archsearch.space import parse_space
@@ -53,6 +53,19 @@ def test_each_frame_says_what_is_known(candidate: Candidate) -> None:
     assert "trained 1 of 4   failed 0   about " in last
     assert "now: drawing" in last
     assert [name, "75.00%"] == last[last.index("Pareto front") :].splitlines()[2].split()[:2]
+
+
+def test_no_more_time_is_promised_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("archsearch.cli.live.time.monotonic", lambda: now)
+    view = Lines(1_000_000, 1, timeout=1200.0)
+    view.started([], Counts())
+    assert view.left(Counts()) == "about 20 min 00 s left"
+    now = 700.0
+    assert view.left(Counts(trained=1)) == "about 10 min 00 s left"
+    assert view.left(Counts(trained=900_000)) == "about 1 min 07 s left"
+    now = 2000.0
+    assert view.left(Counts(trained=1)) == "about 0 s left"
 
 
 def test_a_lost_and_a_failed_candidate_are_trained_no_more(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import STUDY, Answer
+
+from archsearch.storage import add_reference, open_existing, records
 
 Command = Callable[..., Answer]
 
@@ -66,3 +69,11 @@ def test_an_architecture_file_that_is_gone_comes_back_from_the_study(
     path.unlink()
     assert command("show", STUDY, best.arch).status == 0
     assert path.read_bytes() == before
+
+
+def test_a_reference_is_no_candidate(command: Command, study: Path) -> None:
+    opened, _ = open_existing(study)
+    add_reference(opened, replace(records(opened)[0], arch="ffff00000000", state="reference", reason="lenet5"))
+    answer = command("show", STUDY, "ffff")
+    assert answer.status == 2
+    assert "ffff00000000 is a reference, not a candidate: ref:lenet5 names its network" in answer.error

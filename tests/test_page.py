@@ -17,6 +17,7 @@ from archsearch.page.axes import epoch_axis, log_axis, percent_axis
 from archsearch.page.charts import curve_chart, front_chart, reject_histogram
 from archsearch.page.contents import Contents, read_contents
 from archsearch.page.importance import LEAST, importance
+from archsearch.page.words import smaller
 from archsearch.page.write import render
 from archsearch.storage import (
     Record,
@@ -68,6 +69,14 @@ def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str,
 def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: Contents) -> None:
     (body,) = re.findall(r"<tbody>(.*?)</tbody>", text, re.DOTALL)
     assert re.findall(r"<small>(\w{12})</small>", body) == [record.arch for record in contents.front]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"), [(4_001, ""), (4_400, "1.1 times"), (42_000, "10 times"), (4_200_000, "1,050 times")]
+)
+def test_what_a_point_of_accuracy_would_save(contents: Contents, params: int, words: str) -> None:
+    found = smaller(replace(contents, history=[row(0, 0.3, 100), row(1, 0.895, 4_000), row(2, 0.9, params)]))
+    assert found == (f"Within one point of it: 89.50% with 4,000 parameters, {words} fewer." if words else "")
 
 
 def test_names_of_users_are_text(text: str) -> None:

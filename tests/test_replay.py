@@ -108,6 +108,26 @@ def test_bad_tables_are_named(path, columns, message):
         Table.read(path if columns else "nowhere.csv", columns or COLUMNS)
 
 
+def test_files_that_hold_no_table_are_named(path, tmp_path):
+    for content, message in ((b"", "is no table"), (b"\xff\xfe\x00", "is no table"), (b"arch,params\n", "no column")):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            Table.read(tmp_path / "t.csv", COLUMNS)
+    frame = pd.read_csv(path, dtype={"arch": str})
+    frame.assign(a1=["well", *frame.a1[1:]]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="column a1: 'well' is no number"):
+        Table.read(tmp_path / "t.csv", COLUMNS)
+
+
+def test_only_wasted_proposals_end_a_search_early(path, monkeypatch):
+    """Most are stopped after one of a hundred epochs, which is no waste."""
+    monkeypatch.setattr(loop, "PATIENCE", 1)
+    table = dataclasses.replace(Table.read(path, COLUMNS), early_epochs=1, epochs=100, keys=list(range(81)))
+    done = replay(table, 1e9, "random", 10, seed=0, reduction=8.0)
+    assert done.stopped > 10
+    assert len(done.rows) == 10 or done.over_budget + done.duplicates == 10
+
+
 def test_bad_searches_are_named(path):
     table = Table.read(path, COLUMNS)
     with pytest.raises(DataError, match="no sampler 'magic'"):
@@ -234,6 +254,12 @@ def test_the_command_replays_a_file(path, tmp_path, capsys):
         ("TABLE --dims arch --samplers magic", "no sampler 'magic'"),
         ("TABLE --dims arch --accuracy a1 --trainings 5,x", "--trainings 5,x"),
         ("TABLE --dims arch --accuracy a1 --budget 1", "no network of the table is below 1"),
+        ("TABLE --dims arch --accuracy a1 --trainings 10²", "--trainings 10²"),
+        ("TABLE --dims arch --accuracy a1 --plot p.xyz", "--plot p.xyz: must end in .png"),
+        (
+            "TABLE --dims arch --accuracy a1 --rungs 2 --early early --early-epochs 4 --epochs 4",
+            "--early-epochs 4: a rung",
+        ),
         ("nowhere.csv --dims arch", "no table at nowhere.csv"),
         ("nowhere", "there is no study 'nowhere'"),
     ],

@@ -97,6 +97,8 @@ def test_a_network_that_kills_its_process_fails_after_three_attempts(
     assert sorted(states(work)) == sorted(["complete"] * 3 + ["failed"] + ["lost"] * 2)
     counts = json.loads((work / "results" / "s" / "run.json").read_text())["counts"]
     assert (counts["trained"], counts["failed"]) == (3, 1)
+    assert answer.out.count(f"worker died: {cause}\n") == 2
+    assert answer.out.count(f"worker died: {cause}, in each of 3 attempts\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -134,12 +134,12 @@ def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
 
 
 def _from_study(opened: tuple[Path, Any, dict[str, Any]], arch: str, weights: Path | None, given: Any) -> Order:
-    from archsearch.storage import records, stored_retrained
+    from archsearch.storage import stored_retrained
     from archsearch.tables import tested
 
     folder, study, config = opened
     found = tested(stored_retrained(study))
-    record = one_record(records(study), arch, folder)
+    record = one_record(study, arch, folder)
     data = config["dataset"]
     known = {
         "dataset": data["name"],

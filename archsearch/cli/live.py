@@ -16,16 +16,21 @@ from archsearch.units import format_bytes, format_count, format_seconds
 _ROWS = 12
 
 
-def live_view(trials: int, epochs: int) -> Lines:
+def live_view(trials: int, epochs: int, timeout: float | None = None) -> Lines:
     """The view that fits the output."""
-    return Live(trials, epochs) if sys.stdout.isatty() else Lines(trials, epochs)
+    return (Live if sys.stdout.isatty() else Lines)(trials, epochs, timeout)
 
 
 class Lines(Observer):
-    """One line per finished candidate."""
+    """One line per finished candidate.
 
-    def __init__(self, trials: int, epochs: int) -> None:
-        self.trials, self.epochs = trials, epochs
+    Args:
+        trials: to be trained in total. epochs: of a candidate.
+        timeout: seconds after which no further candidate is started.
+    """
+
+    def __init__(self, trials: int, epochs: int, timeout: float | None = None) -> None:
+        self.trials, self.epochs, self.timeout = trials, epochs, timeout
         self.before = self.done = 0
         self.clock = time.monotonic()
 
@@ -64,11 +69,12 @@ class Lines(Observer):
         return f"{accuracy} {format_count(record.params):>11} params  {record.arch}  {tail}"
 
     def left(self, counts: Counts) -> str:
-        """The expected time to the end, from the candidates of this run."""
-        done = counts.trained - self.before
-        if not done:
-            return "time left: unknown"
-        return f"about {format_seconds((time.monotonic() - self.clock) / done * (self.trials - counts.trained))} left"
+        """The expected time to the end, from the candidates of this run, or what the timeout leaves of it."""
+        done, passed = counts.trained - self.before, time.monotonic() - self.clock
+        ends = [passed / done * (self.trials - counts.trained)] if done else []
+        if self.timeout is not None:
+            ends.append(max(0.0, self.timeout - passed))
+        return f"about {format_seconds(min(ends))} left" if ends else "time left: unknown"
 
     def head(self, line: str) -> None:
         """A line that stays."""
@@ -93,8 +99,8 @@ class Lines(Observer):
 class Live(Lines):
     """A table that is redrawn in place: counts, the current candidate, the front so far, time left."""
 
-    def __init__(self, trials: int, epochs: int) -> None:
-        super().__init__(trials, epochs)
+    def __init__(self, trials: int, epochs: int, timeout: float | None = None) -> None:
+        super().__init__(trials, epochs, timeout)
         from rich.console import Console
         from rich.live import Live as RichLive
 

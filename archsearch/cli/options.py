@@ -16,6 +16,8 @@ from archsearch.layers import Shape
 from archsearch.units import parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:
+    from optuna.study import Study
+
     from archsearch.storage import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -171,10 +173,16 @@ def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any,
     return out / study, *load_study(open_storage(storage), study)
 
 
-def one_record(records: Sequence[Record], arch: str, folder: Path) -> Record:
+def one_record(study: Study, arch: str, folder: Path) -> Record:
     """The candidate whose id begins with `arch`, the latest where it was trained several times. Raises InputError."""
-    found = [record for record in records if record.arch.startswith(arch)]
+    from archsearch.storage import records, stored_references
+
+    found = [record for record in records(study) if record.arch.startswith(arch)]
     if len({record.arch for record in found}) != 1:
+        for reference in [one for one in stored_references(study) if not found and one.arch.startswith(arch)]:
+            raise InputError(
+                f"{reference.arch} is a reference, not a candidate: ref:{reference.reason} names its network"
+            )
         what = "several candidates" if found else "no candidate"
         raise InputError(f"study {folder.name!r} has {what} {arch!r}: ids are in {folder / 'trials.csv'}")
     return found[-1]

@@ -53,7 +53,13 @@ def replay(target: str, samplers: str, seeds: int, picture: Path | None, **optio
     unknown = [name for name in names if name not in SAMPLERS]
     if unknown:
         raise InputError(f"no sampler {unknown[0]!r}: choose from {', '.join(SAMPLERS)}")
+    if picture and picture.suffix != ".png":
+        raise InputError(f"--plot {picture}: must end in .png")
     table, budget = _table(target, options)
+    if options["rungs"] and table.early_epochs >= table.epochs:
+        raise InputError(
+            f"--early-epochs {table.early_epochs}: a rung lies before the end, at epoch {table.epochs} here"
+        )
     counts = _counts(options["trainings"], len({*_keys(table, budget)}))
     found = {}
     for name in names:
@@ -117,6 +123,6 @@ def _counts(text: str | None, networks: int) -> list[int]:
     if text is None:
         return [count for count in TRAININGS if count < networks] or [1]
     words = text.split(",")
-    if not all(word.isdigit() and int(word) for word in words):
+    if not all(word.isdecimal() and int(word) for word in words):
         raise InputError(f"--trainings {text}: give whole numbers above zero, as 10,20,50")
     return sorted(map(int, words))

@@ -155,7 +155,7 @@ def _of_study(opened: tuple[Path, Any, dict[str, Any]], options: Mapping[str, An
     ArchFiles(folder, study, config).write(history)
     best = front(history)
     if options["arch"]:
-        best = [one_record(history, options["arch"], folder)]
+        best = [one_record(study, options["arch"], folder)]
     elif not best:
         raise InputError(f"study {folder.name!r} has no complete candidate yet: let `run --resume` go on")
     chosen = best if options["whole_front"] else best[-1:]

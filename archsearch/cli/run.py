@@ -193,7 +193,7 @@ def _search(
     from archsearch.supervise import Supervisor
     from archsearch.worker import Job
 
-    view = live_view(options["trials"], plan.epochs)
+    view = live_view(options["trials"], plan.epochs, options["timeout"])
     view.head(plan.head + (f"; {plan.workers} workers" if plan.workers > 1 else ""))
     if config["dataset"]["name"] == "digits":
         view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")

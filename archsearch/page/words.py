@@ -25,7 +25,7 @@ _PHASES = {
     "eval_seconds": "evaluation",
     "overhead_seconds": "set-up and the rest",
 }
-_NEAR = 0.01
+_NEAR, _WORTH_SAYING = 0.01, 1.1
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,13 @@ def smaller(contents: Contents) -> str:
     """What a point of accuracy would save; empty if nothing."""
     winner = contents.front[-1]
     near = next(r for r in contents.front if percent(r.val_accuracy) >= percent(winner.val_accuracy) - 100 * _NEAR)
-    if near is winner:
+    ratio = winner.params / near.params
+    if ratio < _WORTH_SAYING:
         return ""
+    times = f"{ratio:.2g}" if ratio < 100 else format_count(ratio)
     return (
         f"Within one point of it: {percent(near.val_accuracy):.2f}% with {format_count(near.params)} parameters, "
-        f"{winner.params / near.params:.3g} times fewer."
+        f"{times} times fewer."
     )
 
 

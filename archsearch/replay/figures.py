@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from archsearch.files import write_with
 from archsearch.replay.loop import Replay
 from archsearch.replay.table import Array, Table
 
@@ -54,6 +55,9 @@ def plot(found: Mapping[str, Array], title: str, path: Path) -> None:
         found: of each sampler, (runs, trainings) from `shares`.
         title: of the picture.
         path: a PNG file; its folder is made.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -64,7 +68,7 @@ def plot(found: Mapping[str, Array], title: str, path: Path) -> None:
         axes.plot(at, mean, label=name)
         axes.fill_between(at, mean - spread, mean + spread, alpha=0.15)
     axes.set(xlabel="full trainings' worth of epochs", ylabel="share of the hypervolume, %", title=title)
-    axes.set_ylim(40, 101)
+    lowest = min((values.mean(0) - values.std(0)).min() for values in found.values())
+    axes.set_ylim(max(0.0, min(40.0, lowest)), 101)
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=150)
+    write_with(path, lambda temporary: fig.savefig(temporary, dpi=150))

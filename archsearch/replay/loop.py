@@ -19,6 +19,7 @@ from archsearch.sampler import ParetoSampler
 
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")
 PATIENCE = 10
+"""A search ends when it has wasted so many proposals a training."""
 
 
 @dataclass
@@ -117,9 +118,7 @@ class _Search:
     spent: int = 0
 
     def run(self, trainings: int) -> Replay:
-        proposals = 0
-        while self.spent < trainings * self.table.epochs and proposals < PATIENCE * trainings:
-            proposals += 1
+        while self.spent < trainings * self.table.epochs and self._wasted() < PATIENCE * trainings:
             start = time.perf_counter()
             try:
                 trial = self.study.ask(self.table.distributions)
@@ -128,6 +127,9 @@ class _Search:
             self.done.seconds.append(time.perf_counter() - start)
             self._handle(trial)
         return self.done
+
+    def _wasted(self) -> int:
+        return self.done.over_budget + self.done.duplicates
 
     def _handle(self, trial: Trial) -> None:
         row = self.table.nearest(trial.params)

@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch import pareto
-from archsearch.errors import DataError
+from archsearch.errors import DataError, one_line
 from archsearch.rungs import CURVE
 from archsearch.sampler.space import Space
 
@@ -56,6 +56,10 @@ class Columns:
         """All columns that must be there."""
         optional = [name for name in (self.final, self.key, self.early) if name]
         return [*self.dims, self.size, *self.accuracy, *self.features, *optional]
+
+    def numbers(self) -> list[str]:
+        """Those that hold numbers."""
+        return [self.size, *self.accuracy, *self.features, *(name for name in (self.final, self.early) if name)]
 
 
 @dataclass(frozen=True)
@@ -94,18 +98,27 @@ class Table:
             ordered: whether whole numbers among the dims are quantities; otherwise they are codes.
 
         Raises:
-            DataError: no such file, a missing column, or no rows.
+            DataError: no such file, no table, a missing column, one that holds no numbers, or no rows.
         """
         if not Path(path).is_file():
             raise DataError(f"no table at {path}")
         single = columns.dims[0] if len(columns.dims) == 1 else None
-        frame = pd.read_csv(path, dtype={single: str} if single else None)
+        try:
+            frame = pd.read_csv(path, dtype={single: str} if single else None)
+        except ValueError as error:
+            raise DataError(
+                f"{path} is no table ({one_line(error)}): a CSV file with a line of column names is needed"
+            ) from None
         missing = [name for name in columns.named() if name not in frame]
         if missing:
             raise DataError(f"{path} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
         frame = frame.dropna(subset=columns.named())
         if frame.empty:
             raise DataError(f"{path} has no complete row")
+        for name in columns.numbers():
+            words = frame[name][pd.to_numeric(frame[name], errors="coerce").isna()]
+            if len(words):
+                raise DataError(f"{path}, column {name}: {words.iloc[0]!r} is no number")
         return cls._of(frame, columns, ordered)
 
     @classmethod
@@ -235,7 +248,7 @@ def _characters(name: str, words: list[str]) -> dict[str, list[Any]]:
 
 def _meant(values: list[Any], ordered: bool) -> list[Any]:
     """Whole numbers as quantities or as names."""
-    whole = all(str(value).isdigit() for value in values)
+    whole = all(str(value).isdecimal() for value in values)
     if not whole:
         return values
     return [int(value) if ordered else str(value) for value in values]
