@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,11 @@ def train(arch: Path, seed: int, about: dict[str, Any], dataset: str, share: flo
     """One training: a row of its trials.csv, and the share of validation images."""
     recipe = [word for name, value in about["recipe"].items() for word in ("--recipe", f"{name}={value}")]
     judged = [] if share is None else ["--validation", share]
+    size = about["dataset"].get("image_size")
+    sized = [] if size is None else ["--image-size", size]
     with tempfile.TemporaryDirectory() as out:
         words = [
-            "run", "--space", arch, "--dataset", dataset, *recipe, *judged, "--no-rungs", "--trials", 1,
+            "run", "--space", arch, "--dataset", dataset, *recipe, *judged, *sized, "--no-rungs", "--trials", 1,
             "--seed", seed, "--study", "again", "--out", out,
         ]  # fmt: skip
         command = [sys.executable, "-c", "from archsearch.cli import main; main()", *map(str, words)]
@@ -62,6 +64,8 @@ def main() -> None:
     options = parser.parse_args()
     about = json.loads((options.study / "run.json").read_text())
     path, archs = options.study / "again.csv", [best(options.study), best(options.study / "random")]
+    if archs[0].stem == archs[1].stem:
+        raise SystemExit(f"again: both have found {archs[0].stem}: nothing to tell apart")
     kept = pd.read_csv(path, dtype={"arch": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
     share = options.validation if kept.empty else kept.validation.replace(np.nan, None).iloc[0]
     if options.validation not in (None, share):
@@ -71,7 +75,8 @@ def main() -> None:
     missing = [(arch, seed) for seed in seeds for arch in archs if (arch.stem, seed) not in done]
     with ThreadPoolExecutor(options.at_once) as pool:
         dataset = options.dataset or about["dataset"]["name"]
-        for row in pool.map(lambda one: train(*one, about, dataset, share), missing):
+        for future in as_completed([pool.submit(train, *one, about, dataset, share) for one in missing]):
+            row = future.result()
             kept = row if kept.empty else pd.concat([kept, row])
             write_text(path, kept.to_csv(index=False))
     table = 100 * kept.pivot(index="seed", columns="arch", values="val_accuracy")

@@ -215,9 +215,10 @@ def searches(group: Path) -> list[str]:
         mine, complete = trials[trials.state != "reference"], trials[trials.state == "complete"]
         name, counts = "search" if folder == group else folder.name, about["counts"]
         stopped = f", {stops} of them stopped" if (stops := int((mine.state == "stopped").sum())) else ""
+        trained = f"{counts['trained']} trained{stopped}"
         rows.append((
             name,
-            f"{counts['checked']:,} checked, {counts['over_budget']:,} over budget, {len(mine)} trained{stopped}",
+            f"{counts['checked']:,} checked, {counts['over_budget']:,} over budget, {trained}",
             f"{mine.train_seconds.sum() / 60:.0f}",
             *_best(complete),
         ))  # fmt: skip
