@@ -119,6 +119,13 @@ def test_files_that_hold_no_table_are_named(path, tmp_path):
         Table.read(tmp_path / "t.csv", COLUMNS)
 
 
+def test_a_network_that_is_there_twice_is_named(path, tmp_path):
+    frame = pd.read_csv(path, dtype={"arch": str})
+    pd.concat([frame, frame[4:5]]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="lines 6 and 83: the same --dims"):
+        Table.read(tmp_path / "t.csv", COLUMNS)
+
+
 def test_only_wasted_proposals_end_a_search_early(path, monkeypatch):
     """Most are stopped after one of a hundred epochs, which is no waste."""
     monkeypatch.setattr(loop, "PATIENCE", 1)

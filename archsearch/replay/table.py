@@ -98,7 +98,7 @@ class Table:
             ordered: whether whole numbers among the dims are quantities; otherwise they are codes.
 
         Raises:
-            DataError: no such file, no table, a missing column, one that holds no numbers, or no rows.
+            DataError: no such file, no table, a missing column, one that holds no numbers, no rows, or a network twice.
         """
         if not Path(path).is_file():
             raise DataError(f"no table at {path}")
@@ -119,6 +119,10 @@ class Table:
             words = frame[name][pd.to_numeric(frame[name], errors="coerce").isna()]
             if len(words):
                 raise DataError(f"{path}, column {name}: {words.iloc[0]!r} is no number")
+        twice = frame[frame.duplicated(list(columns.dims), keep=False)]
+        if len(twice):
+            rows = " and ".join(str(row + 2) for row in twice.index[:2])
+            raise DataError(f"{path}, lines {rows}: the same --dims: a network has one row, its seeds are columns")
         return cls._of(frame, columns, ordered)
 
     @classmethod
