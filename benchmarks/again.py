@@ -73,12 +73,18 @@ def main() -> None:
     done = set(zip(kept.arch, kept.seed, strict=True))
     seeds = [int(seed) for seed in options.seeds.split(",")]
     missing = [(arch, seed) for seed in seeds for arch in archs if (arch.stem, seed) not in done]
+    errors = []
     with ThreadPoolExecutor(options.at_once) as pool:
         dataset = options.dataset or about["dataset"]["name"]
         for future in as_completed([pool.submit(train, *one, about, dataset, share) for one in missing]):
+            if error := future.exception():
+                errors.append(error)
+                continue
             row = future.result()
             kept = row if kept.empty else pd.concat([kept, row])
             write_text(path, kept.to_csv(index=False))
+    if errors:
+        raise errors[0]
     table = 100 * kept.pivot(index="seed", columns="arch", values="val_accuracy")
     names = ["search", "random"]
     for name, arch in zip(names, archs, strict=True):

@@ -8,7 +8,7 @@ Two fifths of the time search, the rest trains the front's most accurate network
 most) for every seed; then it is exported to ONNX, as fp32 and as int8. `--baseline` has random proposals spend what the
 search spent, in OUT/NAME/random. What stands behind `--` is given to every search. Every command is printed before it
 starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after whatever
-ended it, spends only what is left. Ctrl-C or SIGTERM let the command that runs end in order.
+ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from archsearch.units import format_seconds, parse_seconds
 SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 200
 LEAST, TRIALS = 20.0, "1000000"
 """Seconds that are worth beginning a part for; and more candidates than the time allows."""
-NOTED_EVERY, INTERRUPTED = 60.0, 130
+NOTED_EVERY = 60.0
+INTERRUPTED, TERMINATED = 130, 143
 
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 MUON = "--recipe optimiser=muon"
@@ -165,14 +166,17 @@ class Parts:
         command = [sys.executable, "-c", "from archsearch.cli import main; main()", *map(str, words)]
         print(shlex.join(["archsearch", *command[3:]]), flush=True)
         before, clock = self.spent(part), time.monotonic()
-        process = subprocess.Popen(command, process_group=0)  # of its own: Ctrl-C reaches it once, from here
+        process = subprocess.Popen(command)
         try:
             while (status := _waited(process)) is None:
                 self._spend(part, before + time.monotonic() - clock)
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
+        except KeyboardInterrupt:  # a terminal sends it to the command as well
             process.wait()
             raise SystemExit(INTERRUPTED) from None
+        except SystemExit:  # SIGTERM, which the command has not heard of
+            process.terminate()
+            process.wait()
+            raise
         finally:
             self._spend(part, before + time.monotonic() - clock)
         if status:
@@ -194,9 +198,7 @@ def main() -> None:
     """Run what is left, then say what was spent."""
     if missing := [name for name in EXPORTERS if importlib.util.find_spec(name) is None]:
         raise SystemExit(f"campaign: the last part needs {' and '.join(missing)}: pip install '.[export]'")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` stays what it is
-            signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
     parts = Parts(parse(sys.argv[1:]))
     parts.all()
     print(", ".join(f"{part} {format_seconds(seconds)}" for part, seconds in parts.state["spent"].items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,29 @@ from by_path import benchmark_module
 from conftest import Answer
 
 SMALL = ("--max-params", "8k", "--trials", "2", "--epochs", "1")
+
+
+def test_a_training_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = benchmark_module("again")
+    (tmp_path / "random").mkdir()
+    (tmp_path / "run.json").write_text(json.dumps({"dataset": {"name": "digits"}, "recipe": {}}))
+    for folder, arch in ((tmp_path, "00a1"), (tmp_path / "random", "00b2")):
+        (folder / "pareto.csv").write_text(f"arch,val_accuracy\n{arch},0.5\n")
+
+    def train(arch: Path, seed: int, *rest: object) -> pd.DataFrame:
+        if (arch.stem, seed) == ("00b2", 1):
+            raise OSError("no space left")
+        return pd.DataFrame([[arch.stem, seed, 0.5, *["" for _ in module.COLUMNS[3:]]]], columns=module.COLUMNS)
+
+    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr("sys.argv", ["again.py", str(tmp_path), "--seeds", "1,2"])
+    with pytest.raises(OSError, match="no space left"):
+        module.main()
+    kept = pd.read_csv(tmp_path / "again.csv", dtype={"arch": str})
+    assert sorted(zip(kept.arch, kept.seed, strict=True)) == [("00a1", 1), ("00a1", 2), ("00b2", 2)]
+    (tmp_path / "random" / "pareto.csv").write_text("arch,val_accuracy\n00a1,0.5\n")
+    with pytest.raises(SystemExit, match="both have found 00a1"):
+        module.main()
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_no_more_time_is_promised_than_there_is(monkeypatch: pytest.MonkeyPatch)
     assert view.left(Counts(trained=1)) == "about 10 min 00 s left"
     assert view.left(Counts(trained=900_000)) == "about 1 min 07 s left"
     now = 2000.0
-    assert view.left(Counts(trained=1)) == "about 0 s left"
+    assert view.left(Counts(trained=1)) == "time is up, the last candidates are finishing"
 
 
 def test_a_lost_and_a_failed_candidate_are_trained_no_more(

@@ -111,11 +111,9 @@ def test_folder_errors_about_the_layout(tmp_path: Path) -> None:
     picture(other / "test" / "c" / "0.png")
     assert "same class folders: only one has c" in error_line(f"folder:{other}")
     named = pictures(tmp_path / "named", {"Training": 2, "test": 1})
-    assert f"{named / 'Training'} holds folders, so it is no class: rename it to train/" in error_line(
-        f"folder:{named}"
-    )
+    assert f"{named / 'Training'} holds folders, as train/ does: rename it to that" in error_line(f"folder:{named}")
     extra = pictures(tmp_path / "extra", {"train": 2, "test": 1, "valid": 1})
-    assert f"{extra / 'valid'} holds folders, so it is no class: rename it to val/" in error_line(f"folder:{extra}")
+    assert f"{extra / 'valid'} holds folders, as val/ does: rename it to that" in error_line(f"folder:{extra}")
     vehicles = pictures(tmp_path / "vehicles", {"": 4}, classes=["car", "Train"])  # a class may be called so
     assert load_dataset(f"folder:{vehicles}").classes == ("Train", "car")
 

@@ -72,7 +72,8 @@ def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: Contents
 
 
 @pytest.mark.parametrize(
-    ("params", "words"), [(4_001, ""), (4_400, "1.1 times"), (42_000, "10 times"), (4_200_000, "1,050 times")]
+    ("params", "words"),
+    [(4_001, ""), (4_400, "1.1 times"), (42_000, "10 times"), (398_400, "100 times"), (4_200_000, "1,050 times")],
 )
 def test_what_a_point_of_accuracy_would_save(contents: Contents, params: int, words: str) -> None:
     found = smaller(replace(contents, history=[row(0, 0.3, 100), row(1, 0.895, 4_000), row(2, 0.9, params)]))

@@ -45,7 +45,7 @@ class Lines(Observer):
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """Time is counted from here, over candidates of this run."""
-        self.before = counts.trained
+        self.before, self.clock = counts.trained, time.monotonic()
         if history:
             self.head(f"going on with {counts.trained} trained candidates")
 
@@ -73,7 +73,9 @@ class Lines(Observer):
         done, passed = counts.trained - self.before, time.monotonic() - self.clock
         ends = [passed / done * (self.trials - counts.trained)] if done else []
         if self.timeout is not None:
-            ends.append(max(0.0, self.timeout - passed))
+            if passed > self.timeout:
+                return "time is up, the last candidates are finishing"
+            ends.append(self.timeout - passed)
         return f"about {format_seconds(min(ends))} left" if ends else "time left: unknown"
 
     def head(self, line: str) -> None:

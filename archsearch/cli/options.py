@@ -179,10 +179,10 @@ def one_record(study: Study, arch: str, folder: Path) -> Record:
 
     found = [record for record in records(study) if record.arch.startswith(arch)]
     if len({record.arch for record in found}) != 1:
-        for reference in [one for one in stored_references(study) if not found and one.arch.startswith(arch)]:
-            raise InputError(
-                f"{reference.arch} is a reference, not a candidate: ref:{reference.reason} names its network"
-            )
+        references = [one for one in stored_references(study) if one.arch.startswith(arch)]
+        if references and not found:
+            one = references[0]
+            raise InputError(f"{one.arch} is a reference, not a candidate: ref:{one.reason} names its network")
         what = "several candidates" if found else "no candidate"
         raise InputError(f"study {folder.name!r} has {what} {arch!r}: ids are in {folder / 'trials.csv'}")
     return found[-1]

@@ -53,13 +53,11 @@ def replay(target: str, samplers: str, seeds: int, picture: Path | None, **optio
     unknown = [name for name in names if name not in SAMPLERS]
     if unknown:
         raise InputError(f"no sampler {unknown[0]!r}: choose from {', '.join(SAMPLERS)}")
-    if picture and picture.suffix != ".png":
+    if picture and picture.suffix.lower() != ".png":
         raise InputError(f"--plot {picture}: must end in .png")
     table, budget = _table(target, options)
     if options["rungs"] and table.early_epochs >= table.epochs:
-        raise InputError(
-            f"--early-epochs {table.early_epochs}: a rung lies before the end, at epoch {table.epochs} here"
-        )
+        raise InputError(f"--rungs: a rung after epoch {table.early_epochs} of {table.epochs} stops nothing")
     counts = _counts(options["trainings"], len({*_keys(table, budget)}))
     found = {}
     for name in names:

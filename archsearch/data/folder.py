@@ -57,7 +57,7 @@ def _layout(root: Path, name: str) -> dict[str, Tree]:
         part = _OTHER_NAMES.get(path.name.casefold(), path.name)
         if part != path.name and _subfolders(path):
             raise DataError(
-                f"{name}: {path} holds folders, so it is no class: rename it to {part}/, which it looks like"
+                f"{name}: {path} holds folders, as {part}/ does: rename it to that, or, if it is a class, otherwise"
             )
     names = {path.name for path in _subfolders(root)}
     if not (names and names <= set(_PARTS)) and not any(_subfolders(root / part) for part in _PARTS):

@@ -82,7 +82,8 @@ def _is_entry(value: object) -> bool:
 
 def _weights(source: Source) -> str:
     """The file's name does not say which training it is of: `retrain --overwrite` keeps it."""
-    return hashlib.sha256(source.path.read_bytes()).hexdigest()[:16]
+    with source.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity, tested: TestResult | None) -> str:

@@ -25,7 +25,7 @@ _PHASES = {
     "eval_seconds": "evaluation",
     "overhead_seconds": "set-up and the rest",
 }
-_NEAR, _WORTH_SAYING = 0.01, 1.1
+_NEAR, _WORTH_SAYING, _WHOLE = 0.01, 1.1, 99.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def smaller(contents: Contents) -> str:
     ratio = winner.params / near.params
     if ratio < _WORTH_SAYING:
         return ""
-    times = f"{ratio:.2g}" if ratio < 100 else format_count(ratio)
+    times = f"{ratio:.2g}" if ratio < _WHOLE else format_count(ratio)
     return (
         f"Within one point of it: {percent(near.val_accuracy):.2f}% with {format_count(near.params)} parameters, "
         f"{times} times fewer."

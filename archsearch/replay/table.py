@@ -6,6 +6,7 @@ of them at random, as another seed would), and perhaps an accuracy after fewer e
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -105,7 +106,7 @@ class Table:
         single = columns.dims[0] if len(columns.dims) == 1 else None
         try:
             frame = pd.read_csv(path, dtype={single: str} if single else None)
-        except ValueError as error:
+        except (ValueError, EOFError, zlib.error) as error:
             raise DataError(
                 f"{path} is no table ({one_line(error)}): a CSV file with a line of column names is needed"
             ) from None
@@ -119,10 +120,10 @@ class Table:
             words = frame[name][pd.to_numeric(frame[name], errors="coerce").isna()]
             if len(words):
                 raise DataError(f"{path}, column {name}: {words.iloc[0]!r} is no number")
-        twice = frame[frame.duplicated(list(columns.dims), keep=False)]
+        twice = frame[frame.duplicated(list(columns.dims))]
         if len(twice):
-            rows = " and ".join(str(row + 2) for row in twice.index[:2])
-            raise DataError(f"{path}, lines {rows}: the same --dims: a network has one row, its seeds are columns")
+            dims = ", ".join(f"{name} {twice[name].iloc[0]}" for name in columns.dims)
+            raise DataError(f"{path}: {dims} is there twice: a network has one row, its seeds are columns")
         return cls._of(frame, columns, ordered)
 
     @classmethod
