@@ -4,11 +4,13 @@
     python benchmarks/campaign.py cifar10-5M --time 20m -- --workers auto
     python benchmarks/campaign.py mnist --time 1h --npz --baseline -- --max-macs 5M --space my_space.toml
 
-Two fifths of the time search, the rest trains the front's most accurate network fully, as many epochs as fit (200 at
-most) for every seed; then it is exported to ONNX, as fp32 and as int8. `--baseline` has random proposals spend what the
-search spent, in OUT/NAME/random. What stands behind `--` is given to every search. Every command is printed before it
-starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after whatever
-ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
+Two fifths of the time (`--search-share`) search, the rest trains the front's most accurate network fully, as many
+epochs as fit (300 at most) for every seed; then it is exported to ONNX, as fp32 and as int8. Where several workers
+shared a device, three epochs of the winner alone say how many fit. Beyond that time, `--baseline` has random proposals
+spend what the search spent, in OUT/NAME/random, and `--references` trains the textbook's networks that fit as the
+search's candidates were. What stands behind `--` is given to every search. Every command is printed before it starts;
+OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after whatever ended it,
+spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -31,24 +33,28 @@ import pandas as pd
 from archsearch.files import write_text
 from archsearch.units import format_seconds, parse_seconds
 
-SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 200
+SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 300
 LEAST, TRIALS = 20.0, "1000000"
 """Seconds that are worth beginning a part for; and more candidates than the time allows."""
 NOTED_EVERY = 60.0
+TIMED = 3
+"""Epochs that say how long one takes, one on images of each size."""
 INTERRUPTED, TERMINATED = 130, 143
 
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 MUON = "--recipe optimiser=muon"
+FULL = "--recipe batch_size=512 --recipe lr=0.3 --recipe flip=2 --recipe cutout=8 --recipe policy=trivial"
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A dataset, its limits and epochs of a search's candidate."""
+    """A dataset, its limits, epochs of a search's candidate, options of the search and of the winner's training."""
 
     dataset: str
     limits: str
     epochs: int
     options: str = ""
+    full: str = ""
 
 
 CAMPAIGNS = {
@@ -56,30 +62,34 @@ CAMPAIGNS = {
     "mnist": Campaign("mnist", "--max-params 44427", 5, "--recipe rotate=10"),
     "fashion-mnist": Campaign("fashion-mnist", "--max-params 100k --min-params 40k", 8, MUON),
     "cifar10-78k": Campaign("cifar10", "--max-params 78043 --min-params 40k", 16, f"--space compact {MUON}"),
-    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB --min-params 500k", 12, MUON),
-    "cifar10-5M": Campaign("cifar10", "--max-params 5e6 --min-params 1.5M", 12, MUON),
-    "cifar100-5M": Campaign("cifar100", "--max-params 5e6 --min-params 1.5M", 16, MUON),
+    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB", 12, MUON, FULL),
+    "cifar10-5M": Campaign("cifar10", "--max-params 5e6", 12, MUON, FULL),
+    "cifar100-5M": Campaign("cifar100", "--max-params 5e6", 16, MUON, FULL),
 }
-"""The lower limits keep all trainings near the budget, whose best network is what is asked for."""
+"""The lower limits keep all trainings of a small budget near it, whose best network is what is asked for."""
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The command line; `more` is what stands behind `--`, which argparse itself would not take after the options."""
     at = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
-        usage="%(prog)s NAME --time TIME [--seeds N] [--baseline] [--npz] [--out FOLDER] [-- OPTION ...]",
+        usage="%(prog)s NAME --time TIME [OPTION ...] [-- OPTION OF archsearch run ...]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", choices=CAMPAIGNS)
     parser.add_argument("--time", type=parse_seconds, required=True, help="of search and training: 20m, 2h, 12h")
+    parser.add_argument("--search-share", type=float, default=SEARCH_SHARE, help="of the time, for the search")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="full trainings of the winner")
     parser.add_argument("--baseline", action="store_true", help="random proposals for as long as the search")
+    parser.add_argument("--references", action="store_true", help="train the textbook's networks that fit as well")
     parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
     parser.add_argument("--out", type=Path, default=Path("campaigns"), help="folder of the campaigns")
     options = parser.parse_args(words[:at])
     if options.time < LEAST / 2:
         parser.error(f"--time {options.time:g}s: nothing is trained in less than {LEAST / 2:g} seconds")
+    if not 0 < options.search_share < 1:
+        parser.error(f"--search-share {options.search_share:g}: must be between 0 and 1")
     if options.seeds < 1:
         parser.error(f"--seeds {options.seeds}: at least one training is needed")
     options.more = list(words[at + 1 :])
@@ -98,42 +108,73 @@ class Parts:
     def all(self) -> None:
         """Everything that is left to do."""
         if "winner" not in self.state:
-            self.search("search", SEARCH_SHARE * self.options.time, self.folder, "--references")
-            self.choose(self.options.time - self.spent("search"))
+            limit = self.options.search_share * self.options.time
+            self.search("search", limit, self.folder)
+            self.note(winner=self.best().arch, limit=limit)
         if self.options.baseline:
-            self.search("baseline", self.spent("search"), self.folder / "random", "--sampler", "random")
-        self.retrain(self.options.time - self.spent("search"))
+            self.search("baseline", self.state["limit"], self.folder / "random", "--sampler", "random")
+        if "epochs" not in self.state:
+            epoch, start = self.pace()
+            limit = 0.9 * (self.options.time - self.spent("search") - self.spent("timing")) / self.options.seeds
+            fit = int((limit - start) / epoch)
+            self.note(epochs=min(MOST_EPOCHS, max(self.campaign.epochs, fit)))
+        self.retrain(self.options.time - self.spent("search") - self.spent("timing"))
         self.export(self.state["winner"])
+        if self.options.references:
+            self.references()
 
     def search(self, part: str, limit: float, folder: Path, *more: str) -> None:
         """A search in a folder, unless its time is over."""
-        if self.is_over(part, limit):
-            return
+        if not self.is_over(part, limit):
+            timeout = f"{limit - self.spent(part):.0f}s"
+            self.run(part, folder, *more, "--trials", TRIALS, "--timeout", timeout, "--resume")
+
+    def run(self, part: str, folder: Path, *more: object) -> None:
+        """`archsearch run` with the options of every search."""
         dataset = f"npz:{self.campaign.dataset}.npz" if self.options.npz else self.campaign.dataset
         self.call(
             part, "run", "--dataset", dataset, *self.campaign.limits.split(), "--epochs", self.campaign.epochs,
-            *self.campaign.options.split(), *self.options.more, *more, "--trials", TRIALS,
-            "--timeout", f"{limit - self.spent(part):.0f}s", "--study", folder.name, "--out", folder.parent,
-            "--resume",
+            *self.campaign.options.split(), *self.options.more, *more, "--study", folder.name, "--out", folder.parent,
         )  # fmt: skip
 
-    def choose(self, limit: float) -> None:
-        """The front's most accurate network, and as many epochs as fit for all seeds, with a tenth to spare."""
+    def best(self) -> Any:
+        """The front's most accurate network, as a row."""
         front = pd.read_csv(self.folder / "pareto.csv", dtype={"arch": str})
         if front.empty:
             raise SystemExit("campaign: no candidate was trained to the end: give more --time")
-        best = front.iloc[-1]
-        held_out = json.loads((self.folder / "run.json").read_text())["dataset"].get("validation") or 0.0
-        epoch = best.train_seconds / best.epochs / (1 - held_out)  # the validation images are trained on, too
-        fit = int(0.9 * limit / self.options.seeds / epoch)
-        self.note(winner=best.arch, epochs=min(MOST_EPOCHS, max(self.campaign.epochs, fit)))
+        return front[front.arch == self.state["winner"]].iloc[0] if "winner" in self.state else front.iloc[-1]
+
+    def pace(self) -> tuple[float, float]:
+        """Seconds of an epoch of the winner over all train images, and of a training before and after its epochs."""
+        about = json.loads((self.folder / "run.json").read_text())
+        trained_on = 1 - (about["dataset"].get("validation") or 0.0)
+        row = self.best()
+        if about["workers"] == 1:
+            return row.train_seconds / row.epochs / trained_on, 0.0
+        folder = self.folder / "timing"
+        network = self.folder / "archs" / f"{row.arch}.toml"
+        self.run(
+            "timing", folder, "--space", network, *self.campaign.full.split(), "--epochs", TIMED, "--no-rungs",
+            "--workers", 1, "--trials", 1, "--resume",
+        )  # fmt: skip
+        row = pd.read_csv(folder / "trials.csv").iloc[0]
+        busy = row.data_seconds + row.step_seconds
+        return busy / TIMED / trained_on, row.train_seconds - busy
+
+    def references(self) -> None:
+        """The textbook's networks that fit, trained as a candidate is; the search has no more trainings."""
+        if "references" not in self.state:
+            states = pd.read_csv(self.folder / "trials.csv").state
+            self.run("references", self.folder, "--references", "--trials", sum(states != "reference"), "--resume")
+            self.note(references=True)
 
     def retrain(self, limit: float) -> None:
         """The winner's full trainings, unless their time is over."""
         if not self.is_over("retrain", limit):
             self.call(
                 "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--epochs", self.state["epochs"],
-                "--seeds", self.options.seeds, "--timeout", f"{max(LEAST, limit - self.spent('retrain')):.0f}s",
+                "--seeds", self.options.seeds, *self.campaign.full.split(),
+                "--timeout", f"{max(LEAST, limit - self.spent('retrain')):.0f}s",
             )  # fmt: skip
 
     def export(self, winner: str) -> None:

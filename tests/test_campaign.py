@@ -28,15 +28,33 @@ def campaign(folder: Path, *words: str) -> list[str]:
 
 
 def test_the_validation_images_are_counted_in(tmp_path: Path) -> None:
-    """A search's epoch is over the rest of the images; 0.9 of 1000 s, for two seeds of 10 / 0.8 s an epoch."""
+    """A search's epoch is over the rest of the images: 8 s for 0.8 of them are 10 s for all."""
     module = benchmark_module("campaign")
-    parts = module.Parts(module.parse(["digits", "--time", "1h", "--seeds", "2", "--out", str(tmp_path)]))
+    parts = module.Parts(module.parse(["digits", "--time", "1h", "--out", str(tmp_path)]))
     parts.folder.mkdir()
-    (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n00e1,7,5\n0012,50,5\n")
-    for share, epochs in ((0.2, 36), (None, 45)):
-        (parts.folder / "run.json").write_text(json.dumps({"dataset": {"validation": share}}))
-        parts.choose(1000.0)
-        assert (parts.state["winner"], parts.state["epochs"]) == ("0012", epochs)
+    (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n00e1,7,5\n0012,40,5\n")
+    for share, seconds in ((0.2, 10.0), (None, 8.0)):
+        (parts.folder / "run.json").write_text(json.dumps({"dataset": {"validation": share}, "workers": 1}))
+        assert parts.pace() == (pytest.approx(seconds), 0.0)
+
+
+def test_after_workers_that_shared_a_device_the_winner_is_timed_alone(tmp_path: Path) -> None:
+    """Of 9 s, 3 s went into steps and data of three epochs over 0.8 of the images, 6 s into what comes once."""
+    module = benchmark_module("campaign")
+    words = ["cifar10-5M", "--time", "20m", "--out", str(tmp_path), "--", "--workers", "4"]
+    parts = module.Parts(module.parse(words))
+    timing = parts.folder / "timing"
+    timing.mkdir(parents=True)
+    (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n0012,40,5\n")
+    (parts.folder / "run.json").write_text(json.dumps({"dataset": {"validation": 0.2}, "workers": 4}))
+    (timing / "trials.csv").write_text("arch,train_seconds,data_seconds,step_seconds\n0012,9,1,2\n")
+    called: list[str] = []
+    parts.call = lambda *words: called.append(" ".join(map(str, words)))
+    assert parts.pace() == (pytest.approx(3 / 3 / 0.8), 6.0)
+    (line,) = called
+    assert line.startswith("timing run ")
+    assert line.index("--workers 4") < line.index("--workers 1 ")  # the last one counts
+    assert f"--space {parts.folder / 'archs' / '0012.toml'} --recipe batch_size=512" in line
 
 
 def test_what_the_last_part_needs_is_asked_for_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -60,7 +78,15 @@ def test_what_stands_behind_two_dashes_is_for_every_search(tmp_path: Path) -> No
     assert module.parse(words[:3]).more == []
 
 
-@pytest.mark.parametrize("words", [("--time", "1s"), ("--time", "1h", "--seeds", "0"), ("--time", "1h", "--more")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--time", "1s"),
+        ("--time", "1h", "--seeds", "0"),
+        ("--time", "1h", "--search-share", "1"),
+        ("--time", "1h", "--more"),
+    ],
+)
 def test_what_cannot_be_is_refused_in_one_line(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         benchmark_module("campaign").parse(["digits", *words])
@@ -118,12 +144,13 @@ def test_an_end_from_outside_ends_the_command(tmp_path: Path, number: signal.Sig
 
 @pytest.mark.slow
 def test_a_campaign_ends_with_a_certified_file_and_is_not_done_twice(tmp_path: Path) -> None:
-    words = ("--time", "15s", "--baseline")
-    assert campaign(tmp_path, *words) == ["run", "run", "retrain", "export", "export"]
+    words = ("--time", "15s", "--baseline", "--references")
+    assert campaign(tmp_path, *words) == ["run", "run", "retrain", "export", "export", "run"]
     folder = tmp_path / "campaigns" / "digits"
     book = json.loads((folder / "campaign.json").read_text())
-    assert set(book["spent"]) == {"search", "baseline", "retrain", "export"}
+    assert set(book["spent"]) == {"search", "baseline", "retrain", "export", "references"}
     front, rows = (pd.read_csv(folder / f"{name}.csv", dtype={"arch": str}) for name in ("pareto", "retrain"))
+    assert "mlp" in set(pd.read_csv(folder / "trials.csv").reason)
     assert book["winner"] == front.arch.iloc[-1]
     assert set(rows.arch) == {book["winner"]}
     assert sorted(rows.seed) == [0, 1]

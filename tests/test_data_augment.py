@@ -75,7 +75,7 @@ def test_the_groups_that_are_augmented_together_are_of_whole_batches(augmentatio
     def run(group: int) -> list[list[int]]:
         data = DeviceData(source, torch.arange(23), ((0.0,) * 3, (1.0,) * 3), CPU)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("archsearch.data.batches._GROUP", group)
+            patch.setattr("archsearch.data.batches._GROUP", {"cpu": group})
             draws = torch.Generator().manual_seed(seed)
             batches = epoch(data, 5, generator=draws, augmentation=augmentation, classes=23)
             return [[len(images), len(targets)] for images, targets in batches]
