@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from archsearch.errors import Infeasible, NothingFeasible, SpaceExhausted
-from archsearch.sampler import ParetoSampler, engine
+from archsearch.sampler import ParetoSampler, engine, surrogate
 from archsearch.sampler.dims import Choice, Ordered, Range, dim_of
 from archsearch.sampler.fidelity import PAIRS, extrapolate
 from archsearch.sampler.gain import expected_gain, expected_improvement, staircase, top
@@ -94,6 +95,26 @@ def test_at_the_top_only_what_beats_the_best_counts():
     accuracy, log_size = np.array([0.45, 0.6, 0.6]), np.array([1.0, 1.0, 3.5])
     got = expected_gain(log_size, np.log(1 - accuracy), np.full(3, 1e-6), 1.0, steps)
     assert got == pytest.approx([0.0, 3 * 0.1, 0.5 * 0.1], abs=1e-6)
+
+
+def test_a_surrogate_is_learnt_in_one_thread_and_others_get_theirs_back(monkeypatch):
+    seen = []
+
+    def learn(*args, of=surrogate.learn):
+        seen.append(blas_threads())
+        return of(*args)
+
+    monkeypatch.setattr(surrogate, "learn", learn)
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        run(study_with(ParetoSampler(DIMS, size, 1e5, seed=0, start=4)), 6)
+        assert blas_threads() == before
+    assert seen
+    assert all(set(threads) == {1} for threads in seen)
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
 # ---- dims and spaces

@@ -98,7 +98,10 @@ class Engine:
         if len(known.accuracy) < self.start:
             ranked = self._stratified(len(records), records, rng)
         else:
-            ranked = self._by_gain(known, records, rng)
+            from archsearch.sampler.surrogate import one_blas_thread
+
+            with one_blas_thread():
+                ranked = self._by_gain(known, records, rng)
         return self._first_free(ranked, taken, rng)
 
     def _first_free(self, ranked: Sequence[Candidate], taken: set[Hashable], rng: np.random.Generator) -> Candidate:

@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
+from threadpoolctl import threadpool_limits
 
 from archsearch.sampler.dims import Array
 
@@ -84,6 +85,15 @@ class NetworkKernel(Kernel):  # type: ignore[misc]
     def is_stationary(self) -> bool:
         """Never: the linear parts are not."""
         return False
+
+
+def one_blas_thread() -> threadpool_limits:
+    """A context in which NumPy and SciPy do linear algebra in one thread.
+
+    More of them gain nothing on matrices of some hundred rows, and where trainings keep the cores busy they wait for
+    each other: proposals on an H200's machine took up to 9 s (benchmarks/RESULTS.md).
+    """
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 @dataclass(frozen=True)
