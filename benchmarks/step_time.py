@@ -4,6 +4,10 @@ A residual network of 1.6M and one of 4.3M parameters, and the winner of results
 as it is and as one CUDA graph, by SGD and by Muon, on whole and on half-size images, in batches of 256 and 512, then
 compiled. `prepare` is what comes before the first replayed step: warm-up, capture, the compiler. Each line's process is
 its own, since cuDNN and the compiler remember what they have chosen.
+
+    python benchmarks/step_time.py --together 4
+
+has four processes train the first network at once on one device, after one of them has alone: what workers gain.
 """
 
 from __future__ import annotations
@@ -11,7 +15,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 
 import torch
 
@@ -29,6 +36,8 @@ NETWORKS = {
     "75k": (16, ((24, 2), (24, 2), (48, 1))),
 }
 """Stem, then width and depth of each stage."""
+LOOKED_AT = 10
+"""Steps between two looks at the clock, which wait for the device."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,10 @@ def network(name: str) -> Arch:
     return Arch((3, 32, 32), 10, Part("conv", (("width", stem),)), tuple(stages), Part("linear"))
 
 
-def measure(case: Case, name: str, steps: int) -> None:
-    """Print a line."""
-    device = resolve_device(name)
+def prepared(case: Case, device: torch.device) -> tuple[Callable[[], object], bool, float]:
+    """A step on one batch, whether it is a captured one, and the seconds that it took to get there."""
     torch.backends.cudnn.benchmark = case.timed
-    arch = network(case.network)
-    module = build(arch)
+    module = build(network(case.network))
     initialise(module)
     module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = make_optimiser(module, Recipe(optimiser=case.optimiser), case.batch)
@@ -79,17 +86,55 @@ def measure(case: Case, name: str, steps: int) -> None:
     set_lr(optimiser, 0.05)
     for _ in range(3):
         step(images, labels)
-    prepare, start = _now(device) - start, _now(device)
+    return lambda: step(images, labels), step is not plain, _now(device) - start
+
+
+def measure(case: Case, name: str, steps: int) -> None:
+    """Print a line."""
+    device, arch = resolve_device(name), network(case.network)
+    step, captured, prepare = prepared(case, device)
+    start = _now(device)
     for _ in range(steps):
-        step(images, labels)
+        step()
     seconds = (_now(device) - start) / steps
     rate = 6 * arch.cost.macs * (case.side / 32) ** 2 * case.batch / seconds / 1e12
     words = (
         f"{case.network} ({arch.cost.params:,} params, {arch.cost.macs / 1e6:.0f}M MACs) {case.optimiser},"
-        f" batch {case.batch}, {case.side} px{', graph' if step is not plain else ''}"
+        f" batch {case.batch}, {case.side} px{', graph' if captured else ''}"
         f"{', kernels timed' if case.timed else ''}{', compiled' if case.compiled else ''}"
     )
     print(f"{words}: step {1e3 * seconds:.2f} ms, {rate:.0f} TFLOP/s, prepare {prepare:.2f} s", flush=True)
+
+
+def train_beside(index: int, name: str, seconds: float, all_ready: Barrier, rates: Queue[float]) -> None:
+    """One of several processes: the first alone for some seconds, then all for as long; puts steps a second."""
+    device = resolve_device(name)
+    step, _, _ = prepared(Case("1.6M"), device)
+    for turn in range(2):
+        all_ready.wait()
+        if turn or index == 0:
+            start, steps = _now(device), 0
+            while (spent := _now(device) - start) < seconds:
+                for _ in range(LOOKED_AT):
+                    step()
+                steps += LOOKED_AT
+            rates.put(steps / spent)
+        all_ready.wait()
+
+
+def together(count: int, name: str, seconds: float) -> None:
+    """Print what that many processes train, against one."""
+    context = multiprocessing.get_context("spawn")
+    all_ready, rates = context.Barrier(count), context.Queue()
+    words = name, seconds, all_ready, rates
+    processes = [context.Process(target=train_beside, args=(i, *words)) for i in range(count)]
+    for process in processes:
+        process.start()
+    one, *others = (rates.get(timeout=120) for _ in range(count + 1))
+    for process in processes:
+        process.join()
+    total = sum(others)
+    print(f"one process {one:.1f} steps/s, {count} together {total:.1f}: {total / one:.2f} times")
 
 
 def _now(device: torch.device) -> float:
@@ -104,7 +149,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--cases", type=int, default=len(CASES), help="the first so many")
+    parser.add_argument("--together", type=int, help="instead: that many processes on one device")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each of the two rates of --together")
     options = parser.parse_args()
+    if options.together:
+        together(options.together, options.device, options.seconds)
+        return
     for case in CASES[: options.cases]:
         words = case, options.device, options.steps
         process = multiprocessing.get_context("spawn").Process(target=measure, args=words)

@@ -159,10 +159,10 @@ def test_the_benchmark_prints_a_line_a_figure_and_plots(path, benchmark, capsys,
 
 def test_the_surrogates_benchmark_prints_a_line_a_figure(capsys):
     results = Path(__file__).parent.parent / "results"
-    benchmark_module("surrogate").main([str(results / "cifar10-6MB"), "--learnt", "12,50,51", "--draws", "2"])
+    benchmark_module("surrogate").main([str(results / "cifar10-6MB-wrn32"), "--learnt", "12,50,51", "--draws", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.rpartition(":")[0] for line in lines] == [
-        f"cifar10-6MB, {learnt} of 58 learnt, {word} MACs" for learnt in (12, 50) for word in ("without", "with")
+        f"cifar10-6MB-wrn32, {learnt} of 58 learnt, {word} MACs" for learnt in (12, 50) for word in ("without", "with")
     ]
     assert all(-1 <= float(line.split()[-3]) <= 1 for line in lines)
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EPOCHS, DIGITS_EPOCHS = 20, 5
 _SHOWN = 4
 _LOOKS, _TRIES = 20, 2000
+_ON_A_GPU = 4
+"""Workers that `auto` gives a GPU at most: more do not train more, and each proposes without the others' results."""
 
 
 class Workers(click.ParamType[int]):
@@ -150,10 +152,10 @@ def workers_of(
     from archsearch.memory import workers_that_fit
     from archsearch.worker import predictor
 
-    predict, rng = predictor(data, recipe), random.Random(0)
+    predict, rng, most = predictor(data, recipe), random.Random(0), min(_ON_A_GPU, cores())
     drawn = (space.random(rng, data.dataset.input_shape, len(data.dataset.classes)) for _ in range(_TRIES))
     found = [predict(arch) for arch in islice((arch for arch in drawn if _fits(arch, budget)), _LOOKS)]
-    return workers_that_fit(found, torch.cuda.mem_get_info(device)[0], cores()) if found else 1
+    return workers_that_fit(found, torch.cuda.mem_get_info(device)[0], most) if found else 1
 
 
 def _fits(arch: Any, budget: Budget) -> bool:

@@ -14,8 +14,8 @@ from archsearch.data.mixing import mix
 from archsearch.data.policy import trivial
 
 _CHUNK = 512  # images normalised at a time: bounds the copies beside the result
-# Values augmented at a time: few calls for small images, while 16 MB of float32 still come from memory in use. A GPU gets
-# four times as many, since a policy's hundreds of small kernels cost it their starts.
+# Values augmented at a time: few calls for small images, while 16 MB of float32 still come from memory in use.
+# A GPU gets four times as many: a policy is hundreds of small kernels.
 _GROUP = {"cpu": 2**22, "cuda": 2**24}
 _OFF = Augmentation()
 
