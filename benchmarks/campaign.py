@@ -6,11 +6,11 @@
 
 Two fifths of the time (`--search-share`) search, the rest trains the front's most accurate network fully, as many
 epochs as fit (300 at most) for every seed; then it is exported to ONNX, as fp32 and as int8. Where several workers
-shared a device, three epochs of the winner alone say how many fit. Beyond that time, `--baseline` has random proposals
-spend what the search spent, in OUT/NAME/random, and `--references` trains the textbook's networks that fit as the
-search's candidates were. What stands behind `--` is given to every search. Every command is printed before it starts;
-OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after whatever ended it,
-spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
+shared a device, and on a GPU, three epochs of the winner alone say how many fit. Beyond that time, `--baseline` gives
+random proposals as long as the search was given, in OUT/NAME/random, and `--references` trains the textbook's networks
+that fit as the search's candidates were. What stands behind `--` is given to every search. Every command is printed
+before it starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after
+whatever ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import importlib.util
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--time", type=parse_seconds, required=True, help="of search and training: 20m, 2h, 12h")
     parser.add_argument("--search-share", type=float, default=SEARCH_SHARE, help="of the time, for the search")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="full trainings of the winner")
-    parser.add_argument("--baseline", action="store_true", help="random proposals for as long as the search")
+    parser.add_argument("--baseline", action="store_true", help="random proposals, as long as the search was given")
     parser.add_argument("--references", action="store_true", help="train the textbook's networks that fit as well")
     parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
     parser.add_argument("--out", type=Path, default=Path("campaigns"), help="folder of the campaigns")
@@ -112,7 +113,9 @@ class Parts:
             self.search("search", limit, self.folder)
             self.note(winner=self.best().arch, limit=limit)
         if self.options.baseline:
-            self.search("baseline", self.state["limit"], self.folder / "random", "--sampler", "random")
+            self.search(
+                "baseline", self.state.get("limit", self.spent("search")), self.folder / "random", "--sampler", "random"
+            )
         if "epochs" not in self.state:
             epoch, start = self.pace()
             limit = 0.9 * (self.options.time - self.spent("search") - self.spent("timing")) / self.options.seeds
@@ -149,13 +152,14 @@ class Parts:
         about = json.loads((self.folder / "run.json").read_text())
         trained_on = 1 - (about["dataset"].get("validation") or 0.0)
         row = self.best()
-        if about["workers"] == 1:
+        if about["workers"] == 1 and about["device"] == "cpu":
             return row.train_seconds / row.epochs / trained_on, 0.0
         folder = self.folder / "timing"
+        shutil.rmtree(folder, ignore_errors=True)  # of an interrupted one the times would be of some epochs only
         network = self.folder / "archs" / f"{row.arch}.toml"
         self.run(
             "timing", folder, "--space", network, *self.campaign.full.split(), "--epochs", TIMED, "--no-rungs",
-            "--workers", 1, "--trials", 1, "--resume",
+            "--workers", 1, "--trials", 1,
         )  # fmt: skip
         row = pd.read_csv(folder / "trials.csv").iloc[0]
         busy = row.data_seconds + row.step_seconds
@@ -164,8 +168,8 @@ class Parts:
     def references(self) -> None:
         """The textbook's networks that fit, trained as a candidate is; the search has no more trainings."""
         if "references" not in self.state:
-            states = pd.read_csv(self.folder / "trials.csv").state
-            self.run("references", self.folder, "--references", "--trials", sum(states != "reference"), "--resume")
+            trained = pd.read_csv(self.folder / "trials.csv").state.isin(["complete", "stopped"]).sum()
+            self.run("references", self.folder, "--references", "--trials", trained, "--resume")
             self.note(references=True)
 
     def retrain(self, limit: float) -> None:

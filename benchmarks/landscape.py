@@ -1,6 +1,6 @@
 """How much of a lead is luck: search and random on a landscape learnt from a study's own trainings, many times over.
 
-    python benchmarks/landscape.py results/cifar10-5M --more results/cifar10-6MB
+    python benchmarks/landscape.py results/cifar10-5M-wrn32 --more results/cifar10-6MB-wrn32
 
 Trees learn the accuracies at the rungs and at the end from all that the studies and their random twins have trained, in
 one space. Their predictions are taken for the truth, and by how much they miss unseen networks for the noise of a

@@ -38,6 +38,8 @@ NETWORKS = {
 """Stem, then width and depth of each stage."""
 LOOKED_AT = 10
 """Steps between two looks at the clock, which wait for the device."""
+PATIENCE = 120.0
+"""Seconds after which processes that wait for each other give up."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,12 @@ def train_beside(index: int, name: str, seconds: float, all_ready: Barrier, rate
 def together(count: int, name: str, seconds: float) -> None:
     """Print what that many processes train, against one."""
     context = multiprocessing.get_context("spawn")
-    all_ready, rates = context.Barrier(count), context.Queue()
+    all_ready, rates = context.Barrier(count, timeout=PATIENCE), context.Queue()
     words = name, seconds, all_ready, rates
-    processes = [context.Process(target=train_beside, args=(i, *words)) for i in range(count)]
+    processes = [context.Process(target=train_beside, args=(i, *words), daemon=True) for i in range(count)]
     for process in processes:
         process.start()
-    one, *others = (rates.get(timeout=120) for _ in range(count + 1))
+    one, *others = (rates.get(timeout=PATIENCE) for _ in range(count + 1))
     for process in processes:
         process.join()
     total = sum(others)

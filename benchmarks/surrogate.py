@@ -1,6 +1,6 @@
 """How well the sampler's surrogate ranks candidates that it has not seen, with and without their multiply-accumulates.
 
-    python benchmarks/surrogate.py results/cifar10-6MB results/cifar10-5M
+    python benchmarks/surrogate.py results/cifar10-6MB-wrn32 results/cifar10-5M-wrn32
 
 Of every study and its random twin: the surrogate learns the accuracy after the first epoch of some candidates and
 ranks the others. Prints Spearman's correlation, mean ± standard error over draws.

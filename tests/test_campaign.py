@@ -34,27 +34,53 @@ def test_the_validation_images_are_counted_in(tmp_path: Path) -> None:
     parts.folder.mkdir()
     (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n00e1,7,5\n0012,40,5\n")
     for share, seconds in ((0.2, 10.0), (None, 8.0)):
-        (parts.folder / "run.json").write_text(json.dumps({"dataset": {"validation": share}, "workers": 1}))
+        (parts.folder / "run.json").write_text(
+            json.dumps({"dataset": {"validation": share}, "workers": 1, "device": "cpu"})
+        )
         assert parts.pace() == (pytest.approx(seconds), 0.0)
 
 
-def test_after_workers_that_shared_a_device_the_winner_is_timed_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "device"), [(4, "cpu"), (1, "cuda")])
+def test_where_the_search_does_not_tell_the_winner_is_timed_alone(tmp_path: Path, workers: int, device: str) -> None:
     """Of 9 s, 3 s went into steps and data of three epochs over 0.8 of the images, 6 s into what comes once."""
     module = benchmark_module("campaign")
     words = ["cifar10-5M", "--time", "20m", "--out", str(tmp_path), "--", "--workers", "4"]
     parts = module.Parts(module.parse(words))
     timing = parts.folder / "timing"
     timing.mkdir(parents=True)
+    (timing / "study.db").write_text("of a timing that was interrupted")
     (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n0012,40,5\n")
-    (parts.folder / "run.json").write_text(json.dumps({"dataset": {"validation": 0.2}, "workers": 4}))
-    (timing / "trials.csv").write_text("arch,train_seconds,data_seconds,step_seconds\n0012,9,1,2\n")
+    (parts.folder / "run.json").write_text(
+        json.dumps({"dataset": {"validation": 0.2}, "workers": workers, "device": device})
+    )
     called: list[str] = []
-    parts.call = lambda *words: called.append(" ".join(map(str, words)))
+
+    def call(*words: object) -> None:
+        assert not timing.exists()
+        timing.mkdir()
+        (timing / "trials.csv").write_text("arch,train_seconds,data_seconds,step_seconds\n0012,9,1,2\n")
+        called.append(" ".join(map(str, words)))
+
+    parts.call = call
     assert parts.pace() == (pytest.approx(3 / 3 / 0.8), 6.0)
     (line,) = called
     assert line.startswith("timing run ")
     assert line.index("--workers 4") < line.index("--workers 1 ")  # the last one counts
     assert f"--space {parts.folder / 'archs' / '0012.toml'} --recipe batch_size=512" in line
+
+
+def test_with_the_references_nothing_else_is_trained_and_they_are_trained_once(tmp_path: Path) -> None:
+    """`--trials` of `archsearch run` counts what was trained, so a failed trial must not."""
+    module = benchmark_module("campaign")
+    parts = module.Parts(module.parse(["digits", "--time", "1h", "--out", str(tmp_path)]))
+    parts.folder.mkdir()
+    (parts.folder / "trials.csv").write_text("arch,state\n1,complete\n2,stopped\n3,failed\n4,reference\n")
+    called: list[tuple[object, ...]] = []
+    parts.call = lambda *words: called.append(words)
+    parts.references()
+    parts.references()
+    (words,) = called
+    assert "--references --trials 2 --resume" in " ".join(map(str, words))
 
 
 def test_what_the_last_part_needs_is_asked_for_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

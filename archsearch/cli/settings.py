@@ -31,7 +31,7 @@ EPOCHS, DIGITS_EPOCHS = 20, 5
 _SHOWN = 4
 _LOOKS, _TRIES = 20, 2000
 _ON_A_GPU = 4
-"""Workers that `auto` gives a GPU at most: more do not train more, and each proposes without the others' results."""
+"""Workers that `auto` gives a GPU at most: more were not measured, and each proposes without the others' results."""
 
 
 class Workers(click.ParamType[int]):

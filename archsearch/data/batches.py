@@ -15,7 +15,7 @@ from archsearch.data.policy import trivial
 
 _CHUNK = 512  # images normalised at a time: bounds the copies beside the result
 # Values augmented at a time: few calls for small images, while 16 MB of float32 still come from memory in use.
-# A GPU gets four times as many: a policy is hundreds of small kernels.
+# A GPU gets four times as many, some 250 MB of copies: a policy is hundreds of small kernels (not measured).
 _GROUP = {"cpu": 2**22, "cuda": 2**24}
 _OFF = Augmentation()
 
@@ -79,8 +79,8 @@ def epoch(
 
     Targets are int64 (B,) labels; with mixup or cutmix float32 (B, classes), each row with sum 1. `number` is the
     epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all there is.
-    A generator on the CPU draws the same for every device. Needs an image. InputError for a crop or cutout that
-    does not fit; ValueError where mixing lacks `classes`.
+    A generator on the CPU draws the same for every device with groups of one size. Needs an image. InputError for a
+    crop or cutout that does not fit; ValueError where mixing lacks `classes`.
     """
     channels, height, width = data.pixels.shape[1:]
     augmentation.check(height, width)
