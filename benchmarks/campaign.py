@@ -113,18 +113,20 @@ class Parts:
             self.search("search", limit, self.folder)
             self.note(winner=self.best().arch, limit=limit)
         if self.options.baseline:
-            self.search(
-                "baseline", self.state.get("limit", self.spent("search")), self.folder / "random", "--sampler", "random"
-            )
+            limit = self.state.get("limit", self.spent("search"))  # older books have none
+            self.search("baseline", limit, self.folder / "random", "--sampler", "random")
         if "epochs" not in self.state:
             epoch, start = self.pace()
-            limit = 0.9 * (self.options.time - self.spent("search") - self.spent("timing")) / self.options.seeds
-            fit = int((limit - start) / epoch)
+            fit = int((0.9 * self.left() / self.options.seeds - start) / epoch)  # a tenth to spare
             self.note(epochs=min(MOST_EPOCHS, max(self.campaign.epochs, fit)))
-        self.retrain(self.options.time - self.spent("search") - self.spent("timing"))
+        self.retrain(self.left())
         self.export(self.state["winner"])
         if self.options.references:
             self.references()
+
+    def left(self) -> float:
+        """Seconds for all full trainings."""
+        return float(self.options.time) - self.spent("search") - self.spent("timing")
 
     def search(self, part: str, limit: float, folder: Path, *more: str) -> None:
         """A search in a folder, unless its time is over."""

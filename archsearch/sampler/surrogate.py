@@ -91,7 +91,8 @@ def one_blas_thread() -> threadpool_limits:
     """A context in which NumPy and SciPy do linear algebra in one thread.
 
     More of them gain nothing on matrices of some hundred rows, and where trainings keep the cores busy they wait for
-    each other: proposals on an H200's machine took up to 9 s (benchmarks/RESULTS.md).
+    each other: proposals on an H200's machine took up to 9 s (benchmarks/RESULTS.md). It holds for libraries that are
+    loaded before; importing this module loads them.
     """
     return threadpool_limits(limits=1, user_api="blas")
 
