@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ from archsearch.transfer import Encoder
 
 _BATCH = 1000
 _TRAINED = "retrain"
+_TIMED_EPOCHS, _TIMED_STEPS = 3, 40
+"""One epoch for each size of progressive resizing, of so many steps."""
+_SPARE = 0.1
+"""Of the time, for what is slower than it was when it was timed."""
 _KINDS: dict[str, Any] = {
     "seed": int, "test_accuracy": float, "mirrored": float | None, "epochs": int, "train_seconds": float,
     "device": str, "start": str, "recipe": dict,
@@ -50,6 +55,7 @@ class Plan:
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         deterministic, compiled: as for `Trainer`.
         until: monotonic time at which trainings are stopped, to be gone on with.
+        within: how the epochs were found, where it was time that fixed them: seconds, networks, epochs.
     """
 
     data: TrainingData
@@ -63,6 +69,7 @@ class Plan:
     deterministic: bool = False
     compiled: bool = False
     until: float = math.inf
+    within: Mapping[str, Any] | None = None
 
     def path(self, arch: Arch, seed: int) -> Path:
         """Where a training's weights are."""
@@ -90,6 +97,46 @@ class Plan:
     def start(self) -> str:
         """Where the encoder came from, "" for none."""
         return f"{self.encoder.source}{', frozen' if self.encoder.frozen else ''}" if self.encoder else ""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a training's epoch, the mean over its image sizes, and of all that comes before and after them."""
+
+    epoch: float
+    rest: float
+
+
+def pace(plan: Plan, arch: Arch) -> Pace:
+    """Time a short training, after one that pays for what comes once, and keep nothing. Raises TrainingFailed."""
+    _short(plan, arch, 1)
+    return _short(plan, arch, _TIMED_STEPS)
+
+
+def _short(plan: Plan, arch: Arch, steps: int) -> Pace:
+    whole, recipe, data = plan.data.train, plan.recipe_of(arch), plan.data
+    count = min(len(whole), steps * recipe.batch_size)
+    some = DeviceData(whole.pixels[:count], whole.labels[:count], data.dataset.normalisation, data.device)
+    short = recipe.with_values({"epochs": _TIMED_EPOCHS})
+    trainer = Trainer(
+        replace(data, train=some),
+        short,
+        0,
+        deterministic=plan.deterministic,
+        overrides=short.to_dict(),
+        start=plan.encoder,
+        compiled=plan.compiled,
+    )
+    clock = time.perf_counter()
+    trainer(arch, lambda epoch, accuracy: None)
+    busy = trainer.usage["data_seconds"] + trainer.usage["step_seconds"]
+    return Pace(busy / _TIMED_EPOCHS * len(whole) / count, max(0.0, time.perf_counter() - clock - busy))
+
+
+def epochs_within(seconds: float, paces: Sequence[Pace], seeds: int) -> int:
+    """How many epochs fit, the same for every network, where each is trained by `seeds` seeds; at least 1."""
+    left = (1 - _SPARE) * seconds / seeds - sum(one.rest for one in paces)
+    return max(1, int(left / sum(one.epoch for one in paces)))
 
 
 def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], None]) -> Retrained:

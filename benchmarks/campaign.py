@@ -5,12 +5,11 @@
     python benchmarks/campaign.py mnist --time 1h --npz --baseline -- --max-macs 5M --space my_space.toml
 
 Two fifths of the time (`--search-share`) search, the rest trains the front's most accurate network fully, as many
-epochs as fit (300 at most) for every seed; then it is exported to ONNX, as fp32 and as int8. Where several workers
-shared a device, and on a GPU, three epochs of the winner alone say how many fit. Beyond that time, `--baseline` gives
-random proposals as long as the search was given, in OUT/NAME/random, and `--references` trains the textbook's networks
-that fit as the search's candidates were. What stands behind `--` is given to every search. Every command is printed
-before it starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line, started again after
-whatever ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
+epochs as fit (300 at most) for every seed; then it is exported to ONNX, as fp32 and as int8. Beyond that time,
+`--baseline` gives random proposals as long as the search was given, in OUT/NAME/random, and `--references` trains the
+textbook's networks that fit as the search's candidates were. What stands behind `--` is given to every search. Every
+command is printed before it starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line,
+started again after whatever ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import argparse
 import importlib.util
 import json
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,12 +32,10 @@ import pandas as pd
 from archsearch.files import write_text
 from archsearch.units import format_seconds, parse_seconds
 
-SEARCH_SHARE, SEEDS, MOST_EPOCHS = 0.4, 3, 300
+SEARCH_SHARE, SEEDS = 0.4, 3
 LEAST, TRIALS = 20.0, "1000000"
 """Seconds that are worth beginning a part for; and more candidates than the time allows."""
 NOTED_EVERY = 60.0
-TIMED = 3
-"""Epochs that say how long one takes, one on images of each size."""
 INTERRUPTED, TERMINATED = 130, 143
 
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
@@ -111,22 +107,17 @@ class Parts:
         if "winner" not in self.state:
             limit = self.options.search_share * self.options.time
             self.search("search", limit, self.folder)
-            self.note(winner=self.best().arch, limit=limit)
+            self.note(winner=self.best(), limit=limit)
         if self.options.baseline:
             limit = self.state.get("limit", self.spent("search"))  # older books have none
             self.search("baseline", limit, self.folder / "random", "--sampler", "random")
-        if "epochs" not in self.state:
-            epoch, start = self.pace()
-            fit = int((0.9 * self.left() / self.options.seeds - start) / epoch)  # a tenth to spare
-            self.note(epochs=min(MOST_EPOCHS, max(self.campaign.epochs, fit)))
-        self.retrain(self.left())
+        limit = float(self.options.time) - self.spent("search")
+        if "within" not in self.state:  # the epochs stay what they were where more time is given later
+            self.note(within=round(max(LEAST / 2, limit)))
+        self.retrain(limit)
         self.export(self.state["winner"])
         if self.options.references:
             self.references()
-
-    def left(self) -> float:
-        """Seconds for all full trainings."""
-        return float(self.options.time) - self.spent("search") - self.spent("timing")
 
     def search(self, part: str, limit: float, folder: Path, *more: str) -> None:
         """A search in a folder, unless its time is over."""
@@ -142,30 +133,12 @@ class Parts:
             *self.campaign.options.split(), *self.options.more, *more, "--study", folder.name, "--out", folder.parent,
         )  # fmt: skip
 
-    def best(self) -> Any:
-        """The front's most accurate network, as a row."""
+    def best(self) -> str:
+        """The front's most accurate network."""
         front = pd.read_csv(self.folder / "pareto.csv", dtype={"arch": str})
         if front.empty:
             raise SystemExit("campaign: no candidate was trained to the end: give more --time")
-        return front[front.arch == self.state["winner"]].iloc[0] if "winner" in self.state else front.iloc[-1]
-
-    def pace(self) -> tuple[float, float]:
-        """Seconds of an epoch of the winner over all train images, and of a training before and after its epochs."""
-        about = json.loads((self.folder / "run.json").read_text())
-        trained_on = 1 - (about["dataset"].get("validation") or 0.0)
-        row = self.best()
-        if about["workers"] == 1 and about["device"] == "cpu":
-            return row.train_seconds / row.epochs / trained_on, 0.0
-        folder = self.folder / "timing"
-        shutil.rmtree(folder, ignore_errors=True)  # of an interrupted one the times would be of some epochs only
-        network = self.folder / "archs" / f"{row.arch}.toml"
-        self.run(
-            "timing", folder, "--space", network, *self.campaign.full.split(), "--epochs", TIMED, "--no-rungs",
-            "--workers", 1, "--trials", 1,
-        )  # fmt: skip
-        row = pd.read_csv(folder / "trials.csv").iloc[0]
-        busy = row.data_seconds + row.step_seconds
-        return busy / TIMED / trained_on, row.train_seconds - busy
+        return str(front.arch.iloc[-1])
 
     def references(self) -> None:
         """The textbook's networks that fit, trained as a candidate is; the search has no more trainings."""
@@ -178,8 +151,8 @@ class Parts:
         """The winner's full trainings, unless their time is over."""
         if not self.is_over("retrain", limit):
             self.call(
-                "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--epochs", self.state["epochs"],
-                "--seeds", self.options.seeds, *self.campaign.full.split(),
+                "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--seeds", self.options.seeds,
+                *self.campaign.full.split(), "--within", f"{self.state['within']}s",
                 "--timeout", f"{max(LEAST, limit - self.spent('retrain')):.0f}s",
             )  # fmt: skip
 

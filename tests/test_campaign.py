@@ -27,46 +27,23 @@ def campaign(folder: Path, *words: str) -> list[str]:
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("archsearch ")]
 
 
-def test_the_validation_images_are_counted_in(tmp_path: Path) -> None:
-    """A search's epoch is over the rest of the images: 8 s for 0.8 of them are 10 s for all."""
-    module = benchmark_module("campaign")
-    parts = module.Parts(module.parse(["digits", "--time", "1h", "--out", str(tmp_path)]))
-    parts.folder.mkdir()
-    (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n00e1,7,5\n0012,40,5\n")
-    for share, seconds in ((0.2, 10.0), (None, 8.0)):
-        (parts.folder / "run.json").write_text(
-            json.dumps({"dataset": {"validation": share}, "workers": 1, "device": "cpu"})
-        )
-        assert parts.pace() == (pytest.approx(seconds), 0.0)
-
-
-@pytest.mark.parametrize(("workers", "device"), [(4, "cpu"), (1, "cuda")])
-def test_where_the_search_does_not_tell_the_winner_is_timed_alone(tmp_path: Path, workers: int, device: str) -> None:
-    """Of 9 s, 3 s went into steps and data of three epochs over 0.8 of the images, 6 s into what comes once."""
-    module = benchmark_module("campaign")
-    words = ["cifar10-5M", "--time", "20m", "--out", str(tmp_path), "--", "--workers", "4"]
-    parts = module.Parts(module.parse(words))
-    timing = parts.folder / "timing"
-    timing.mkdir(parents=True)
-    (timing / "study.db").write_text("of a timing that was interrupted")
-    (parts.folder / "pareto.csv").write_text("arch,train_seconds,epochs\n0012,40,5\n")
-    (parts.folder / "run.json").write_text(
-        json.dumps({"dataset": {"validation": 0.2}, "workers": workers, "device": device})
-    )
-    called: list[str] = []
-
-    def call(*words: object) -> None:
-        assert not timing.exists()
-        timing.mkdir()
-        (timing / "trials.csv").write_text("arch,train_seconds,data_seconds,step_seconds\n0012,9,1,2\n")
-        called.append(" ".join(map(str, words)))
-
-    parts.call = call
-    assert parts.pace() == (pytest.approx(3 / 3 / 0.8), 6.0)
-    (line,) = called
-    assert line.startswith("timing run ")
-    assert line.index("--workers 4") < line.index("--workers 1 ")  # the last one counts
-    assert f"--space {parts.folder / 'archs' / '0012.toml'} --recipe batch_size=512" in line
+def test_what_the_search_left_is_for_the_trainings_and_stays_what_they_began_with(tmp_path: Path) -> None:
+    """More time later lets the same epochs come to their end."""
+    module, lines = benchmark_module("campaign"), []
+    for time, spent in (("1h", 0.0), ("2h", 1500.0)):
+        parts = module.Parts(module.parse(["cifar10-5M", "--time", time, "--out", str(tmp_path)]))
+        parts.folder.mkdir(exist_ok=True)
+        (parts.folder / "pareto.csv").write_text("arch\n00e1\n0012\n")
+        parts.note(spent={"search": 1440.0, "retrain": spent})
+        parts.call = lambda *words: lines.append(" ".join(map(str, words)))
+        parts.export = lambda winner: lines.append(f"export {winner}")
+        parts.all()
+    assert [line for line in lines if line.startswith("export")] == ["export 0012"] * 2
+    first, second = (line for line in lines if line.startswith("retrain "))
+    assert "--arch 0012 --seeds 3 --recipe batch_size=512" in first
+    assert first.endswith("--within 2160s --timeout 2160s")
+    assert "--within 2160s" in second
+    assert second.endswith(f"--timeout {7200 - 1440 - 1500}s")
 
 
 def test_with_the_references_nothing_else_is_trained_and_they_are_trained_once(tmp_path: Path) -> None:
@@ -180,7 +157,8 @@ def test_a_campaign_ends_with_a_certified_file_and_is_not_done_twice(tmp_path: P
     assert book["winner"] == front.arch.iloc[-1]
     assert set(rows.arch) == {book["winner"]}
     assert sorted(rows.seed) == [0, 1]
-    assert set(rows.epochs) == {book["epochs"]}
+    assert len(set(rows.epochs)) == 1
+    assert rows.train_seconds.sum() < book["within"]
     assert len(pd.read_csv(folder / "random" / "trials.csv")) > 0
     assert {path.name for path in (folder / "export" / book["winner"]).glob("*.onnx")} == {
         "model.onnx",

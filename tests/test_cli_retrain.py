@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +161,30 @@ def test_half_precision_is_what_is_tested(command: Command, study: Path) -> None
     assert command(*words, "--overwrite").status == 0
     whole = safetensors.torch.load_file(path)
     assert all(torch.equal(found[name], value.to(found[name].dtype)) for name, value in whole.items())
+
+
+def test_as_many_epochs_as_fit_and_the_same_command_goes_on_with_them(
+    command: Command, study: Path, reads: Counter[str]
+) -> None:
+    """What is timed is not tested; another time is another call."""
+    words = ("retrain", STUDY, "--seeds", 2, "--within", "6s")
+    answer = command(*words, "--timeout", "0.001s")
+    assert answer.status == 0
+    found = re.match(r"(\d+) epochs within 6 s: one takes [0-9.]+ s\n", answer.out)
+    assert found, answer.out
+    assert 1 < int(found[1]) <= 300
+    assert not reads
+    clock = time.monotonic()
+    answer = command(*words)
+    assert time.monotonic() - clock < 2 * 6  # that it is not much shorter depends on what else runs here
+    assert "epochs within" not in answer.out
+    assert set(table(study, "retrain.csv")["epochs"]) == {int(found[1])}
+    assert reads["digits"] == 2
+    notes = [about["within"] for about in json.loads((study / "retrain.json").read_text())]
+    assert notes[0] == notes[1]
+    assert notes[0]["seconds"] == 6
+    assert command(*words, "--overwrite", "--epochs", 1).out.startswith("1 epochs within 6 s")
+    assert set(table(study, "retrain.csv")["epochs"]) == {1}
 
 
 def test_time_is_up_and_the_same_command_goes_on(command: Command, study: Path) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _QUIET = 60.0
 _LONGER = 5
 """A full training has so many times the epochs of a search."""
+MOST_EPOCHS = 300
+"""With `--within`, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Target:
     "--first-seed", type=click.IntRange(0), default=0, show_default=True, help="Of --seeds, where commands share them."
 )
 @click.option("--epochs", type=click.IntRange(1), help="Epochs a training.  [default: five times those of the search]")
+@click.option(
+    "--within",
+    type=SECONDS,
+    help=f"As many epochs as fit into this time for all trainings, {MOST_EPOCHS} or --epochs at most: 20m, 8h.",
+)
 @click.option(
     "--recipe", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe, as in `run`; repeatable."
 )
@@ -106,7 +113,35 @@ def retrain(target: str, **options: Any) -> int:
     archs = [_fitting(arch, dataset) for arch in found.archs]
     plan = _plan(found, dataset, device, options)
     plan.check(archs)
+    if options["within"]:
+        plan = _fitted(plan, found, archs, options)
     return _Retraining(plan, found, archs, options).run()
+
+
+def _fitted(plan: Plan, found: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> Plan:
+    """The plan with as many epochs as fit, or with those of the call that this one goes on with."""
+    from archsearch.retrain import epochs_within, pace
+
+    within = {"seconds": options["within"], "networks": [arch.id for arch in archs]}
+    before = [] if options["overwrite"] else [about.get("within", {}) for about in _notes(found.folder)]
+    epochs = next((about["epochs"] for about in reversed(before) if within.items() <= about.items()), None)
+    if epochs is None:
+        clock = time.monotonic()
+        try:
+            paces = [pace(plan, arch) for arch in archs]
+        except TrainingFailed as error:
+            raise InputError(f"--within: the training that is timed fails: {error}") from None
+        left = options["within"] - (time.monotonic() - clock)
+        epochs = min(options["epochs"] or MOST_EPOCHS, epochs_within(left, paces, options["seeds"]))
+        each = sum(one.epoch for one in paces) / len(paces)
+        click.echo(f"{epochs} epochs within {format_seconds(options['within'])}: one takes {each:.3g} s")
+    return replace(plan, overrides={**plan.overrides, "epochs": epochs}, within={**within, "epochs": epochs})
+
+
+def _notes(folder: Path) -> list[dict[str, Any]]:
+    """What `retrain.json` says of earlier calls, oldest first."""
+    path = folder / "retrain.json"
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def _target(target: str, options: Mapping[str, Any]) -> Target:
@@ -264,17 +299,18 @@ class _Retraining:
         from archsearch.patience import hide_password
         from archsearch.report import environment
 
-        path, dataset = self.target.folder / "retrain.json", self.plan.data.dataset
-        before = json.loads(path.read_text()) if path.exists() else []
+        dataset = self.plan.data.dataset
         about = {
             "command": hide_password(shlex.join(["archsearch", *sys.argv[1:]])),
             "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
             "images": len(self.plan.data.train),
             "device": str(self.plan.data.device),
             "start": self.plan.start,
+            **({"within": self.plan.within} if self.plan.within else {}),
             **environment(),
         }
-        write_text(path, json.dumps([*before, about], indent=2) + "\n")
+        notes = [*_notes(self.target.folder), about]
+        write_text(self.target.folder / "retrain.json", json.dumps(notes, indent=2) + "\n")
 
     def _train(self, arch: Arch, seed: int) -> bool:
         """One training; False if the time is up."""
