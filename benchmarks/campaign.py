@@ -9,7 +9,8 @@ epochs as fit (300 at most) for every seed; then it is exported to ONNX, as fp32
 `--baseline` gives random proposals as long as the search was given, in OUT/NAME/random, and `--references` trains the
 textbook's networks that fit as the search's candidates were. What stands behind `--` is given to every search. Every
 command is printed before it starts; OUT/NAME/campaign.json remembers what each part has spent, so that the same line,
-started again after whatever ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and SIGTERM ends it.
+started again after whatever ended it, spends only what is left. Ctrl-C lets the command that runs end in order, and
+SIGTERM ends it.
 """
 
 from __future__ import annotations
