@@ -41,7 +41,10 @@ INTERRUPTED, TERMINATED = 130, 143
 
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 MUON = "--recipe optimiser=muon"
-FULL = "--recipe batch_size=512 --recipe lr=0.3 --recipe flip=2 --recipe cutout=8 --recipe policy=trivial"
+FULL = (
+    "--recipe batch_size=512 --recipe lr=0.2 --recipe initial_scale=1 --recipe flip=2 --recipe cutout=8"
+    " --recipe policy=trivial"
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--time", type=parse_seconds, required=True, help="of search and training: 20m, 2h, 12h")
     parser.add_argument("--search-share", type=float, default=SEARCH_SHARE, help="of the time, for the search")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="full trainings of the winner")
+    parser.add_argument(
+        "--compile", action="store_true", help="full trainings by torch.compile, which needs a C compiler"
+    )
     parser.add_argument("--baseline", action="store_true", help="random proposals, as long as the search was given")
     parser.add_argument("--references", action="store_true", help="train the textbook's networks that fit as well")
     parser.add_argument("--npz", action="store_true", help="take NAME.npz of this folder, download nothing")
@@ -151,10 +157,11 @@ class Parts:
     def retrain(self, limit: float) -> None:
         """The winner's full trainings, unless their time is over."""
         if not self.is_over("retrain", limit):
+            timeout = max(LEAST, limit - self.spent("retrain"))
             self.call(
                 "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--seeds", self.options.seeds,
-                *self.campaign.full.split(), "--within", f"{self.state['within']}s",
-                "--timeout", f"{max(LEAST, limit - self.spent('retrain')):.0f}s",
+                *self.campaign.full.split(), *(["--compile"] if self.options.compile else []),
+                "--within", f"{self.state['within']}s", "--timeout", f"{timeout:.0f}s",
             )  # fmt: skip
 
     def export(self, winner: str) -> None:

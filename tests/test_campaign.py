@@ -30,8 +30,8 @@ def campaign(folder: Path, *words: str) -> list[str]:
 def test_what_the_search_left_is_for_the_trainings_and_stays_what_they_began_with(tmp_path: Path) -> None:
     """More time later lets the same epochs come to their end."""
     module, lines = benchmark_module("campaign"), []
-    for time, spent in (("1h", 0.0), ("2h", 1500.0)):
-        parts = module.Parts(module.parse(["cifar10-5M", "--time", time, "--out", str(tmp_path)]))
+    for words, spent in ((["1h"], 0.0), (["2h", "--compile"], 1500.0)):
+        parts = module.Parts(module.parse(["cifar10-5M", "--out", str(tmp_path), "--time", *words]))
         parts.folder.mkdir(exist_ok=True)
         (parts.folder / "pareto.csv").write_text("arch\n00e1\n0012\n")
         parts.note(spent={"search": 1440.0, "retrain": spent})
@@ -42,7 +42,8 @@ def test_what_the_search_left_is_for_the_trainings_and_stays_what_they_began_wit
     first, second = (line for line in lines if line.startswith("retrain "))
     assert "--arch 0012 --seeds 3 --recipe batch_size=512" in first
     assert first.endswith("--within 2160s --timeout 2160s")
-    assert "--within 2160s" in second
+    assert "--compile" not in first
+    assert "--compile --within 2160s" in second
     assert second.endswith(f"--timeout {7200 - 1440 - 1500}s")
 
 
