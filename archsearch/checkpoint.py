@@ -45,18 +45,23 @@ class Checkpoint:
 
     def read(self) -> dict[str, Any] | None:
         """The state, its tensors on the CPU; None where there is no file, or none of this training."""
+        found = self.found()
+        if found is None or found["key"] != self.key:
+            return None
+        self.before = found["seconds"]
+        state: dict[str, Any] = found["state"]
+        self.epochs = state.get("epoch", 0)
+        return state
+
+    def found(self) -> dict[str, Any] | None:
+        """Key, seconds and state of whatever training the file is of; None where there is none."""
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):  # not a file of ours
             return None
-        if not isinstance(found, dict) or found.get("key") != self.key:
-            return None
-        self.before = found["seconds"]
-        state: dict[str, Any] = found["state"]
-        self.epochs = state.get("epoch", 0)
-        return state
+        return found if isinstance(found, dict) and "key" in found else None
 
     def write(self, state: dict[str, Any]) -> None:
         """Keep a state of tensors and plain values, whole; makes the folder. Raises OSError."""

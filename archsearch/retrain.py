@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from archsearch.transfer import Encoder
 
 _BATCH = 1000
 _TRAINED = "retrain"
-_TIMED_EPOCHS, _TIMED_STEPS = 3, 40
-"""One epoch for each size of progressive resizing, of so many steps."""
+_TIMED_EPOCHS, _TIMED_STEPS, _TIMED_LR = 3, 40, 1e-6
+"""One epoch for each size of progressive resizing, of so many steps, at a rate by which nothing diverges."""
 _SPARE = 0.1
 """Of the time, for what is slower than it was when it was timed."""
 _KINDS: dict[str, Any] = {
@@ -55,7 +56,6 @@ class Plan:
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         deterministic, compiled: as for `Trainer`.
         until: monotonic time at which trainings are stopped, to be gone on with.
-        within: how the epochs were found, where it was time that fixed them: seconds, networks, epochs.
     """
 
     data: TrainingData
@@ -69,7 +69,6 @@ class Plan:
     deterministic: bool = False
     compiled: bool = False
     until: float = math.inf
-    within: Mapping[str, Any] | None = None
 
     def path(self, arch: Arch, seed: int) -> Path:
         """Where a training's weights are."""
@@ -101,23 +100,31 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of a training's epoch, the mean over its image sizes, and of all that comes before and after them."""
+    """Seconds of an epoch of a long training, the mean over its image sizes, and of what comes before the first one."""
 
     epoch: float
-    rest: float
+    start: float
 
 
-def pace(plan: Plan, arch: Arch) -> Pace:
-    """Time a short training, after one that pays for what comes once, and keep nothing. Raises TrainingFailed."""
-    _short(plan, arch, 1)
-    return _short(plan, arch, _TIMED_STEPS)
+def pace(plan: Plan, arch: Arch, most: float) -> Pace:
+    """Time a short training, after one that pays for what comes once; keeps nothing.
+
+    Args:
+        most: seconds that the steps of the timed one may take, by those of the first; at least two are taken.
+
+    Raises:
+        TrainingFailed: as `fit`.
+    """
+    _, one = _short(plan, arch, 1)
+    return _short(plan, arch, min(_TIMED_STEPS, max(2, int(most / one))))[0]
 
 
-def _short(plan: Plan, arch: Arch, steps: int) -> Pace:
+def _short(plan: Plan, arch: Arch, steps: int) -> tuple[Pace, float]:
+    """The pace of so many steps at each image size, and their seconds."""
     whole, recipe, data = plan.data.train, plan.recipe_of(arch), plan.data
     count = min(len(whole), steps * recipe.batch_size)
     some = DeviceData(whole.pixels[:count], whole.labels[:count], data.dataset.normalisation, data.device)
-    short = recipe.with_values({"epochs": _TIMED_EPOCHS})
+    short = recipe.with_values({"epochs": _TIMED_EPOCHS, "lr": _TIMED_LR})
     trainer = Trainer(
         replace(data, train=some),
         short,
@@ -130,13 +137,27 @@ def _short(plan: Plan, arch: Arch, steps: int) -> Pace:
     clock = time.perf_counter()
     trainer(arch, lambda epoch, accuracy: None)
     busy = trainer.usage["data_seconds"] + trainer.usage["step_seconds"]
-    return Pace(busy / _TIMED_EPOCHS * len(whole) / count, max(0.0, time.perf_counter() - clock - busy))
+    epoch, start = busy / _TIMED_EPOCHS * len(whole) / count, time.perf_counter() - clock - busy
+    return Pace(epoch, max(0.0, start)), max(busy, 1e-3)
 
 
 def epochs_within(seconds: float, paces: Sequence[Pace], seeds: int) -> int:
-    """How many epochs fit, the same for every network, where each is trained by `seeds` seeds; at least 1."""
-    left = (1 - _SPARE) * seconds / seeds - sum(one.rest for one in paces)
-    return max(1, int(left / sum(one.epoch for one in paces)))
+    """How many epochs fit, the same for every network, each trained by `seeds` seeds, with a tenth to spare."""
+    left = (1 - _SPARE) * seconds / seeds - sum(one.start for one in paces)
+    return max(0, int(left / sum(one.epoch for one in paces)))
+
+
+def epochs_begun(plan: Plan, archs: Sequence[Arch], seeds: Iterable[int]) -> int | None:
+    """The epochs of a training of these networks that is finished, or begun as planned; None where there is none."""
+    for arch, seed in product(archs, seeds):
+        path, checkpoint = plan.path(arch, seed), plan.checkpoint(arch, seed)
+        if path.exists() and (row := read_row(path)):
+            return row.epochs
+        if found := checkpoint.found():
+            (*begun, recipe), (*planned, mine) = json.loads(found["key"]), json.loads(checkpoint.key)
+            if begun == planned and recipe == {**mine, "epochs": recipe["epochs"]}:
+                return int(recipe["epochs"])
+    return None
 
 
 def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], None]) -> Retrained:

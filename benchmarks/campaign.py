@@ -41,10 +41,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 MUON = "--recipe optimiser=muon"
-FULL = (
-    "--recipe batch_size=512 --recipe lr=0.2 --recipe initial_scale=1 --recipe flip=2 --recipe cutout=8"
-    " --recipe policy=trivial"
-)
+FULL = "--recipe batch_size=512 --recipe lr=0.2 --recipe flip=2 --recipe cutout=8 --recipe policy=trivial"
 
 
 @dataclass(frozen=True)
@@ -118,10 +115,7 @@ class Parts:
         if self.options.baseline:
             limit = self.state.get("limit", self.spent("search"))  # older books have none
             self.search("baseline", limit, self.folder / "random", "--sampler", "random")
-        limit = float(self.options.time) - self.spent("search")
-        if "within" not in self.state:  # the epochs stay what they were where more time is given later
-            self.note(within=round(max(LEAST / 2, limit)))
-        self.retrain(limit)
+        self.retrain(self.state["winner"], float(self.options.time) - self.spent("search"))
         self.export(self.state["winner"])
         if self.options.references:
             self.references()
@@ -154,20 +148,24 @@ class Parts:
             self.run("references", self.folder, "--references", "--trials", trained, "--resume")
             self.note(references=True)
 
-    def retrain(self, limit: float) -> None:
-        """The winner's full trainings, unless their time is over."""
-        if not self.is_over("retrain", limit):
+    def retrain(self, winner: str, limit: float) -> None:
+        """The winner's full trainings that are left, unless their time is over; those that are begun fix the epochs."""
+        if len(self.trained(winner)) < self.options.seeds and not self.is_over("retrain", limit):
             timeout = max(LEAST, limit - self.spent("retrain"))
             self.call(
-                "retrain", "retrain", self.folder, "--arch", self.state["winner"], "--seeds", self.options.seeds,
+                "retrain", "retrain", self.folder, "--arch", winner, "--seeds", self.options.seeds,
                 *self.campaign.full.split(), *(["--compile"] if self.options.compile else []),
-                "--within", f"{self.state['within']}s", "--timeout", f"{timeout:.0f}s",
+                "--within", f"{limit:.0f}s", "--timeout", f"{timeout:.0f}s",
             )  # fmt: skip
+
+    def trained(self, winner: str) -> list[Path]:
+        """The weights of its full trainings, by seed."""
+        found = (self.folder / "weights").glob(f"{winner}-seed*.safetensors")
+        return sorted(found, key=lambda path: (len(path.name), path))
 
     def export(self, winner: str) -> None:
         """The first full training as ONNX, where that has not been done since it was trained."""
-        trained = sorted((self.folder / "weights").glob(f"{winner}-seed*.safetensors"), key=lambda p: (len(p.name), p))
-        if not trained:
+        if not (trained := self.trained(winner)):
             raise SystemExit("campaign: no full training came to its end: the same line with more --time goes on")
         weights = trained[0]
         for name, precision in (("model.onnx", []), ("model.int8.onnx", ["--quantize", "int8"])):

@@ -33,6 +33,8 @@ _LONGER = 5
 """A full training has so many times the epochs of a search."""
 MOST_EPOCHS = 300
 """With `--within`, where nothing else is said."""
+_TIMING = 0.05
+"""Of the time of `--within`, at most, for the steps that are timed."""
 
 
 @dataclass(frozen=True)
@@ -111,37 +113,57 @@ def retrain(target: str, **options: Any) -> int:
     if options["tta"] and not dataset.flip:
         raise InputError(f"--tta: mirrored images of {spec} may be of another class")
     archs = [_fitting(arch, dataset) for arch in found.archs]
-    plan = _plan(found, dataset, device, options)
+    until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
+    plan = replace(_plan(found, dataset, device, options), until=until)
     plan.check(archs)
     if options["within"]:
-        plan = _fitted(plan, found, archs, options)
+        plan = _fitted(plan, archs, options)
     return _Retraining(plan, found, archs, options).run()
 
 
-def _fitted(plan: Plan, found: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> Plan:
-    """The plan with as many epochs as fit, or with those of the call that this one goes on with."""
-    from archsearch.retrain import epochs_within, pace
+def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Plan:
+    """The plan with as many epochs as fit, or with those of trainings that are begun."""
+    from archsearch.retrain import epochs_begun, epochs_within, pace
 
-    within = {"seconds": options["within"], "networks": [arch.id for arch in archs]}
-    before = [] if options["overwrite"] else [about.get("within", {}) for about in _notes(found.folder)]
-    epochs = next((about["epochs"] for about in reversed(before) if within.items() <= about.items()), None)
-    if epochs is None:
-        clock = time.monotonic()
-        try:
-            paces = [pace(plan, arch) for arch in archs]
-        except TrainingFailed as error:
-            raise InputError(f"--within: the training that is timed fails: {error}") from None
-        left = options["within"] - (time.monotonic() - clock)
-        epochs = min(options["epochs"] or MOST_EPOCHS, epochs_within(left, paces, options["seeds"]))
-        each = sum(one.epoch for one in paces) / len(paces)
-        click.echo(f"{epochs} epochs within {format_seconds(options['within'])}: one takes {each:.3g} s")
-    return replace(plan, overrides={**plan.overrides, "epochs": epochs}, within={**within, "epochs": epochs})
+    seconds, seeds = options["within"], _seeds(options)
+    epochs = None if options["overwrite"] else epochs_begun(plan, archs, range(seeds.stop))
+    if epochs:
+        click.echo(f"{epochs} epochs, as in a training that is there: --overwrite begins anew")
+    else:
+        clock, paces = time.monotonic(), []
+        for arch in archs:
+            try:
+                paces.append(pace(plan, arch, _TIMING * seconds / len(archs)))
+            except TrainingFailed as error:  # which its training will say again
+                click.echo(f"{arch.id}: not timed: {error}")
+        if not paces:
+            raise InputError("--within: no training could be timed")
+        left = seconds - (time.monotonic() - clock)
+        epochs, each = epochs_within(left, paces, len(seeds)), sum(one.epoch for one in paces)
+        if not epochs:
+            raise InputError(
+                f"--within {format_seconds(seconds)}: not one epoch fits, which takes {each:.3g} s for each seed:"
+                " give more time, fewer seeds, or --epochs in its place"
+            )
+        epochs = min(epochs, options["epochs"] or MOST_EPOCHS)
+        click.echo(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
+    return replace(plan, overrides={**plan.overrides, "epochs": epochs})
 
 
-def _notes(folder: Path) -> list[dict[str, Any]]:
-    """What `retrain.json` says of earlier calls, oldest first."""
+def _seeds(options: Mapping[str, Any]) -> range:
+    return range(options["first_seed"], options["first_seed"] + options["seeds"])
+
+
+def _notes(folder: Path) -> list[Any]:
+    """What `retrain.json` says of earlier calls, oldest first. Raises InputError."""
     path = folder / "retrain.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    try:
+        found = json.loads(path.read_text()) if path.exists() else []
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise InputError(f"{path}: not what `retrain` wrote: remove the file")
+    return found
 
 
 def _target(target: str, options: Mapping[str, Any]) -> Target:
@@ -250,10 +272,8 @@ class _Retraining:
     """All trainings of one command: every network once, then once more with the next seed."""
 
     def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
-        until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
-        self.plan, self.target, self.archs = replace(plan, until=until), target, archs
-        first = options["first_seed"]
-        self.seeds = range(first, first + options["seeds"])
+        self.plan, self.target, self.archs = plan, target, archs
+        self.seeds = _seeds(options)
         self.overwrite = options["overwrite"]
         self.failed = 0
 
@@ -261,6 +281,7 @@ class _Retraining:
         """Exit status: 0, or 1 if a training failed."""
         from archsearch.retrain import finished, forget
 
+        _notes(self.target.folder)  # before anything is forgotten
         if self.overwrite:
             for arch in self.archs:
                 forget(self.plan, arch)
@@ -306,7 +327,6 @@ class _Retraining:
             "images": len(self.plan.data.train),
             "device": str(self.plan.data.device),
             "start": self.plan.start,
-            **({"within": self.plan.within} if self.plan.within else {}),
             **environment(),
         }
         notes = [*_notes(self.target.folder), about]
