@@ -151,11 +151,11 @@ class Parts:
     def retrain(self, winner: str, limit: float) -> None:
         """The winner's full trainings that are left, unless their time is over; those that are begun fix the epochs."""
         if len(self.trained(winner)) < self.options.seeds and not self.is_over("retrain", limit):
-            timeout = max(LEAST, limit - self.spent("retrain"))
+            within, timeout = (max(LEAST, left) for left in (limit, limit - self.spent("retrain")))
             self.call(
                 "retrain", "retrain", self.folder, "--arch", winner, "--seeds", self.options.seeds,
                 *self.campaign.full.split(), *(["--compile"] if self.options.compile else []),
-                "--within", f"{limit:.0f}s", "--timeout", f"{timeout:.0f}s",
+                "--within", f"{within:.0f}s", "--timeout", f"{timeout:.0f}s",
             )  # fmt: skip
 
     def trained(self, winner: str) -> list[Path]:

@@ -41,13 +41,20 @@ def searched(folder: Path, *words: str, retrained: float = 0.0) -> tuple[Any, li
     return parts, lines
 
 
-@pytest.mark.parametrize("more", [[], ["--compile"]])
-def test_what_the_search_left_is_for_the_trainings(tmp_path: Path, more: list[str]) -> None:
-    parts, lines = searched(tmp_path, "--time", "1h", *more, retrained=60.0)
+@pytest.mark.parametrize(
+    ("words", "more", "end"),
+    [
+        (["1h"], [], "--within 2160s --timeout 2100s"),
+        (["1h", "--compile"], ["--compile"], "--within 2160s --timeout 2100s"),
+        (["20m"], [], "--within 20s --timeout 20s"),  # the search took longer than all was meant to
+    ],
+)
+def test_what_the_search_left_is_for_the_trainings(tmp_path: Path, words: list[str], more: list[str], end: str) -> None:
+    parts, lines = searched(tmp_path, "--time", *words, retrained=60.0 if words[0] == "1h" else 0.0)
     parts.all()
     line, *exports = lines
     assert line.startswith(f"retrain retrain {parts.folder} --arch 0012 --seeds 3 --recipe batch_size=512")
-    assert line.endswith(" ".join(["--recipe policy=trivial", *more, "--within 2160s --timeout 2100s"]))
+    assert line.endswith(" ".join(["--recipe policy=trivial", *more, end]))
     assert [line.split()[:2] for line in exports] == [["export", "export"]] * 2
 
 
