@@ -202,7 +202,10 @@ def test_time_for_not_one_epoch_is_refused(command: Command, study: Path) -> Non
     before = snapshot(study)
     answer = command("retrain", STUDY, "--within", "0.001s")
     assert answer.status == 2
-    assert re.search(r"--within 0 s: not one epoch fits, which takes [0-9.]+ s for each seed: give more", answer.error)
+    said = (
+        r"--within 0 s: not one epoch of [0-9.]+ s fits, with [0-9.]+ s before it, for each of 3 seeds: give more time"
+    )
+    assert re.search(said, answer.error), answer.error
     assert snapshot(study) == before
 
 

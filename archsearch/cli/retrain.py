@@ -139,11 +139,12 @@ def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Pl
         if not paces:
             raise InputError("--within: no training could be timed")
         left = seconds - (time.monotonic() - clock)
-        epochs, each = epochs_within(left, paces, len(seeds)), sum(one.epoch for one in paces)
+        each, start = sum(one.epoch for one in paces), sum(one.start for one in paces)
+        epochs = epochs_within(left, paces, len(seeds))
         if not epochs:
             raise InputError(
-                f"--within {format_seconds(seconds)}: not one epoch fits, which takes {each:.3g} s for each seed:"
-                " give more time, fewer seeds, or --epochs in its place"
+                f"--within {format_seconds(seconds)}: not one epoch of {each:.3g} s fits, with {start:.3g} s before it,"
+                f" for each of {len(seeds)} seeds: give more time, fewer seeds, or --epochs in its place"
             )
         epochs = min(epochs, options["epochs"] or MOST_EPOCHS)
         click.echo(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
