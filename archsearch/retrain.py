@@ -142,7 +142,10 @@ def _short(plan: Plan, arch: Arch, steps: int) -> tuple[Pace, float]:
 
 
 def epochs_within(seconds: float, paces: Sequence[Pace], seeds: int) -> int:
-    """How many epochs fit, the same for every network, each trained by `seeds` seeds, with a tenth to spare."""
+    """How many epochs fit into `seconds` with a tenth to spare, 0 for none.
+
+    paces: of all networks, each of which is trained so many epochs by each of `seeds` seeds.
+    """
     left = (1 - _SPARE) * seconds / seeds - sum(one.start for one in paces)
     return max(0, int(left / sum(one.epoch for one in paces)))
 

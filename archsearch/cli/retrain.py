@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _QUIET = 60.0
 _LONGER = 5
 """A full training has so many times the epochs of a search."""
-MOST_EPOCHS = 300
+_MOST_EPOCHS = 300
 """With `--within`, where nothing else is said."""
 _TIMING = 0.05
 """Of the time of `--within`, at most, for the steps that are timed."""
@@ -65,7 +65,7 @@ class Target:
 @click.option(
     "--within",
     type=SECONDS,
-    help=f"As many epochs as fit into this time for all trainings, {MOST_EPOCHS} or --epochs at most: 20m, 8h.",
+    help=f"As many epochs as fit into this time for all trainings, {_MOST_EPOCHS} or --epochs at most: 20m, 8h.",
 )
 @click.option(
     "--recipe", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe, as in `run`; repeatable."
@@ -146,7 +146,7 @@ def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Pl
                 f"--within {format_seconds(seconds)}: not one epoch of {each:.3g} s fits, with {start:.3g} s before it,"
                 f" for each of {len(seeds)} seeds: give more time, fewer seeds, or --epochs in its place"
             )
-        epochs = min(epochs, options["epochs"] or MOST_EPOCHS)
+        epochs = min(epochs, options["epochs"] or _MOST_EPOCHS)
         click.echo(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
     return replace(plan, overrides={**plan.overrides, "epochs": epochs})
 
