@@ -46,7 +46,8 @@ SCALE_SUFFIX = "_scale"
 """At int8 the tensor `weight` comes with `weight_scale`, one fp32 value an output channel."""
 _ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
 _CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
-_MOST_PADDING = 2**31 - 1  # what cuDNN counts to
+_WIDEST = 2**31 - 1
+"""Pixels under a kernel; PyTorch's convolutions on a CPU end the process from about 2^32 on."""
 
 
 class Tensor(NamedTuple):
@@ -374,9 +375,12 @@ def _conv(leaf: Conv, shape: Shape) -> LeafCost:
         raise SpecError(f"convolution groups = {groups}: must divide {channels} input and {leaf.out} output channels")
     if leaf.padding < 0:
         raise SpecError(f"convolution padding = {leaf.padding}: must be at least 0, or -1 to keep the size")
-    if leaf.padding > _MOST_PADDING:
-        raise SpecError(f"convolution padding = {leaf.padding}: must be at most {_MOST_PADDING}: a smaller dilation")
     span = leaf.dilation * (kernel - 1) + 1
+    if max(leaf.dilation, leaf.padding, span) > _WIDEST:
+        raise SpecError(
+            f"convolution kernel = {kernel}, dilation = {leaf.dilation}, padding = {leaf.padding}: too wide,"
+            f" at most {_WIDEST} pixels"
+        )
     rows = _window("a convolution's", height, span, leaf.stride, leaf.padding)
     columns = _window("a convolution's", width, span, leaf.stride, leaf.padding)
     weight = Tensor("weight", (leaf.out, channels // groups, kernel, kernel))

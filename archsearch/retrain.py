@@ -26,6 +26,7 @@ from archsearch.modules import build
 from archsearch.recipe import Recipe
 from archsearch.runtime.pixels import DTYPES
 from archsearch.storage import Retrained
+from archsearch.teachers import Teachers
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 from archsearch.transfer import Encoder
@@ -52,6 +53,7 @@ class Plan:
         folder: gets `weights/<arch>-seed<k>.safetensors`.
         split_seed: of the search, which divided train and validation images; for the files' metadata.
         encoder: what the networks start from, None for nothing.
+        teachers: whose answers take the labels' place, on the data's device; None for the labels.
         mirrored: measure too what adding the logits of mirrored images gives.
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         deterministic, compiled: as for `Trainer`.
@@ -64,6 +66,7 @@ class Plan:
     folder: Path
     split_seed: int = 0
     encoder: Encoder | None = None
+    teachers: Teachers | None = None
     mirrored: bool = False
     dtype: str = "fp32"
     deterministic: bool = False
@@ -87,15 +90,24 @@ class Plan:
         return Checkpoint(path, json.dumps(identity), until=self.until)
 
     def check(self, archs: Sequence[Arch]) -> None:
-        """Raises InputError where the encoder is none of these networks'."""
-        if self.encoder:
-            for arch in archs:
+        """Raises InputError where the encoder is none of these networks', or a teacher would be written over."""
+        for arch in archs:
+            if self.encoder:
                 self.encoder(build(arch))
+            mine = self.path(arch, 0)
+            for file in self.teachers.files if self.teachers else ():
+                if file.resolve().parent == mine.parent.resolve() and file.name.startswith(f"{arch.id}-seed"):
+                    raise InputError(
+                        f"--teacher {file}: trainings of {arch.id} are kept there: train {arch.id}.toml of its archs/"
+                        " with another --study, or teach by a copy elsewhere"
+                    )
 
     @property
     def start(self) -> str:
-        """Where the encoder came from, "" for none."""
-        return f"{self.encoder.source}{', frozen' if self.encoder.frozen else ''}" if self.encoder else ""
+        """Where the encoder came from and who taught, "" for neither."""
+        parts = [f"{self.encoder.source}{', frozen' if self.encoder.frozen else ''}"] if self.encoder else []
+        parts += [f"taught by {self.teachers.source}"] if self.teachers else []
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,7 @@ def _short(plan: Plan, arch: Arch, steps: int) -> tuple[Pace, float]:
         deterministic=plan.deterministic,
         overrides=short.to_dict(),
         start=plan.encoder,
+        teach=plan.teachers,
         compiled=plan.compiled,
     )
     clock = time.perf_counter()
@@ -182,6 +195,7 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         deterministic=plan.deterministic,
         overrides=recipe.to_dict(),
         start=plan.encoder,
+        teach=plan.teachers,
         checkpoint=lambda arch: checkpoint,
         compiled=plan.compiled,
     )

@@ -95,7 +95,7 @@ class Retrained:
     """One full training of a chosen network, and its accuracy on the test split, which was read once for it.
 
     `mirrored`: the accuracy where logits of an image and of its mirror image are added, None if it was not asked for;
-    accuracies are fractions. `start`: where the weights of the encoder came from, "" for none.
+    accuracies are fractions. `start`: where the weights of the encoder came from and who taught, "" for neither.
     """
 
     arch: str

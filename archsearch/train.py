@@ -32,6 +32,7 @@ from archsearch.training_data import TrainingData
 
 Report = Callable[[int, float], None]
 Start = Callable[[nn.Module], None]
+Teach = Callable[[Tensor], Tensor]
 _EVAL_BATCH = 1000
 _STATISTICS = 2048
 _ONE_THREAD_MACS = 2e8
@@ -50,6 +51,7 @@ def fit(
     deterministic: bool = False,
     watch: Stopwatch | None = None,
     start: Start | None = None,
+    teach: Teach | None = None,
     checkpoint: Checkpoint | None = None,
     compiled: bool = False,
     metrics: dict[str, float] | None = None,
@@ -66,6 +68,8 @@ def fit(
         watch: is told what went into data, step and eval.
         start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
             (stem, a stage) without any parameter to train keep their statistics too.
+        teach: gives probabilities (N, classes) for normalised images (N, C, H, W) of full size, on the data's device;
+            they take the labels' place, unsmoothed.
         checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end, once its
             epochs are reported again.
         compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
@@ -79,7 +83,8 @@ def fit(
     recipe = data.settle(recipe)
     if recipe.patience and not len(data.validation):
         raise InputError(f"patience = {recipe.patience}: early stopping needs validation images, here are none")
-    torch.set_num_threads(_threads(arch, recipe.batch_size, threads or _CORES))
+    most = threads or _CORES
+    torch.set_num_threads(_threads(arch, recipe.batch_size, most) if teach is None else most)
     torch.manual_seed(seed)
     generator = torch.Generator(device=data.device).manual_seed(seed)
     module = build(arch)
@@ -90,7 +95,7 @@ def fit(
     try:
         with determinism(deterministic, data.device):
             training = _Fit(
-                arch, module, data, recipe, generator, watch or Stopwatch(data.device), checkpoint, compiled
+                arch, module, data, recipe, generator, watch or Stopwatch(data.device), teach, checkpoint, compiled
             )
             training.metrics = {} if metrics is None else metrics
             return training.run(report)
@@ -98,7 +103,8 @@ def fit(
         if not out_of_memory(error):
             raise
     free_memory(data.device)
-    raise TrainingFailed(f"out of memory on {data.device}, with micro-batches of a few images too")
+    why = "with micro-batches of a few images too" if teach is None else "where teachers take whole batches"
+    raise TrainingFailed(f"out of memory on {data.device}, {why}")
 
 
 def _threads(arch: Arch, batch: int, most: int) -> int:
@@ -117,6 +123,7 @@ class _Fit:
         recipe: Recipe,
         generator: torch.Generator,
         watch: Stopwatch,
+        teach: Teach | None,
         checkpoint: Checkpoint | None,
         compiled: bool,
     ) -> None:
@@ -129,7 +136,10 @@ class _Fit:
         self.peak = recipe.lr * self.batch / 256
         self.cycle = one_cycle(recipe.epochs * self.steps, recipe.warmup)
         forward: Any = torch.compile(module, dynamic=False) if compiled else module
-        self.step: Stepper = Step(forward, self.optimiser, recipe.label_smoothing, data.device)
+        self.step: Stepper = Step(
+            forward, self.optimiser, recipe.label_smoothing if teach is None else 0.0, data.device
+        )
+        self.teach: Any = torch.compile(teach, dynamic=False) if compiled and teach is not None else teach
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.done = 0
         self.captured: tuple[Shape, Stepper] | None = None
@@ -176,9 +186,18 @@ class _Fit:
         value, self.metrics["val_loss"] = accuracy_and_loss(self.result, self.data.validation, shape)
         return value
 
-    def _recalibrate(self, shape: Shape) -> None:
+    @torch.no_grad()
+    def _taught(self, images: Tensor) -> Tensor:
+        with self._lower():
+            return self.teach(images)  # type: ignore[no-any-return]
+
+    def _lower(self) -> torch.autocast:
+        """The precision of forward passes."""
         dtype = autocast_dtype(self.data.device)
-        with torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None):
+        return torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def _recalibrate(self, shape: Shape) -> None:
+        with self._lower():
             recalibrate(self.result, scaled(self.sample, shape))
 
     def _state(self, number: int) -> dict[str, Any]:
@@ -226,9 +245,10 @@ class _Fit:
         self.watch.start()
         shape = self.shapes[number - 1]
         step = self.captured[1] if self.captured and self.captured[0] == shape else self.step
-        for whole, targets in self._batches(number):
+        for whole, labels in self._batches(number):
             images = scaled(whole, shape)
             self.watch.lap("data")
+            targets = labels if self.teach is None else self._taught(whole)
             if on_cuda and (self.captured is None or self.captured[0] != shape):
                 step = graphed(self.step, self.module, self.optimiser, images, targets)
                 self.captured = shape, step

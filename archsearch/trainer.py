@@ -18,7 +18,7 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch, peak_memory, reset_peak
 from archsearch.errors import InputError, SpecError, TrainingFailed, one_line
 from archsearch.recipe import Recipe
-from archsearch.train import Report, Start, fit
+from archsearch.train import Report, Start, Teach, fit
 from archsearch.training_data import TrainingData
 
 
@@ -31,7 +31,7 @@ class Trainer:
     Args:
         overrides: values of the recipe that hold for every network, whatever its own recipe says.
         checkpoint: gives each network's, of a training that an earlier process may have begun; None: none is kept.
-        start, compiled: as for `fit`.
+        start, teach, compiled: as for `fit`.
 
     Attributes:
         usage: of the last training's part in this process, also if it was stopped or failed: images_per_second
@@ -50,6 +50,7 @@ class Trainer:
         deterministic: bool = False,
         overrides: Mapping[str, Value] | None = None,
         start: Start | None = None,
+        teach: Teach | None = None,
         checkpoint: Callable[[Arch], Checkpoint] | None = None,
         compiled: bool = False,
     ) -> None:
@@ -60,6 +61,7 @@ class Trainer:
         self.deterministic = deterministic
         self.overrides = dict(overrides or {})
         self.start = start
+        self.teach = teach
         self.checkpoint = checkpoint
         self.compiled = compiled
         self.module: nn.Module | None = None
@@ -107,6 +109,7 @@ class Trainer:
                 deterministic=self.deterministic,
                 watch=watch,
                 start=self.start,
+                teach=self.teach,
                 checkpoint=checkpoint,
                 compiled=self.compiled,
                 metrics=self.metrics,

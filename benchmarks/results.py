@@ -165,7 +165,9 @@ def recipe_in_words(recipe: Mapping[str, Value], start: str) -> str:
         other.append("flip=2")
     if recipe.get("initial_scale", 1) == 1:  # trainings before 2026-11-23 have no such key, and saw whole images
         other.append("initial_scale=1")
-    return " ".join([*other, *([f"from {start}"] if start else [])]) or "default"
+    if start:
+        other.append(start if start.startswith("taught by") else f"from {start}")
+    return " ".join(other) or "default"
 
 
 def table(group: Path) -> list[str]:

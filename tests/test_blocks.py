@@ -65,19 +65,6 @@ def test_a_nin_block_is_a_spatial_and_then_1x1_convolutions() -> None:
     assert kernels == [5, 1, 1, 1]
 
 
-def test_a_gated_block_is_a_product_between_a_depthwise_convolution_and_a_sum() -> None:
-    """Nothing behind the activated factor's norm leaves the shortcut alone."""
-    same = expand("block", "glu", (16, 16, 1), (("kernel", 7), ("expand", 2.0)))
-    assert measure(same, (16, 8, 8)).params == 49 * 16 + 3 * 16 * 32 + 2 * (16 + 32 + 32 + 16)
-    module = bare(same, (16, 8, 8)).eval()
-    images = torch.rand(2, 16, 8, 8)
-    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
-    with torch.no_grad():
-        assert not torch.allclose(module(images), images)
-        norms[1].weight.zero_()
-        assert torch.allclose(module(images), images)
-
-
 @pytest.mark.parametrize("name", ["nin", "resnin"])
 @pytest.mark.parametrize("points", [0, -1, 101, 10**9])
 def test_points_are_bounded(name: str, points: int) -> None:

@@ -289,6 +289,28 @@ def test_an_encoder_for_another_dataset(command: Command, study: Path, work: Pat
     assert not any(torch.equal(safetensors.torch.load_file(path)[name], there[name]) for name in kernels)
 
 
+def test_teachers_are_part_of_what_a_training_is(command: Command, study: Path) -> None:
+    best = table(study, "pareto.csv").iloc[-1]["arch"]
+    teacher = study / "weights" / f"{best}.safetensors"
+    words = ("retrain", STUDY, "--seeds", 1, "--epochs", 2)
+    answer = command(*words, "--teacher", teacher, "--teacher", teacher)
+    assert (answer.status, answer.err) == (0, "")
+    (row,) = table(study, "retrain.csv").to_dict("records")
+    said = rf"{best}\.safetensors [0-9a-f]{{8}}"
+    assert re.fullmatch(f"taught by {said}, {said}", row["start"])
+    assert json.loads((study / "retrain.json").read_text())[-1]["start"] == row["start"]
+    taught = safetensors.torch.load_file(study / "weights" / f"{best}-seed0.safetensors")
+    assert "was trained with start" in command(*words).error
+    before = snapshot(study)
+    own = command(*words, "--overwrite", "--teacher", study / "weights" / f"{best}-seed0.safetensors")
+    assert own.status == 2
+    assert f"trainings of {best} are kept there" in own.error
+    assert snapshot(study) == before
+    assert command(*words, "--overwrite").status == 0
+    alone = safetensors.torch.load_file(study / "weights" / f"{best}-seed0.safetensors")
+    assert any(not torch.equal(taught[name], alone[name]) for name in taught)
+
+
 def test_a_network_that_fails_is_told_and_the_others_go_on(command: Command, study: Path) -> None:
     answer = command("retrain", STUDY, "--front", "--seeds", 1, "--epochs", 1, "--recipe", "lr=1e30")
     count = len(table(study, "pareto.csv"))
@@ -314,6 +336,7 @@ def test_a_network_that_fails_is_told_and_the_others_go_on(command: Command, stu
         (("ref:lenet6", "--dataset", "digits"), "no reference network 'lenet6'"),
         (("ref:alexnet", "--dataset", "digits"), "this network on digits: "),
         (("ref:mlp", "--dataset", "digits", "--init-from", "no.safetensors"), "no.safetensors: no readable"),
+        ((STUDY, "--teacher", "no.safetensors"), "no.safetensors: no readable"),
         (("tiny.toml", "--dataset", "digits"), "tiny.toml: "),
     ],
 )

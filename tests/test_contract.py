@@ -213,9 +213,8 @@ from archsearch.errors import SpecError
 from archsearch.modules import build_expr
 torch.set_num_threads(1)
 blocks = [("separable", ()), ("separable", (("dilation", 2), ("kernel", 5))), ("inverted", (("expand", 1.5),)),
-          ("inverted", (("se", 0.5), ("kernel", 7))), ("glu", ()), ("pointwise", ()), ("inception", ()),
-          ("plain", (("kernel", 1),)), ("plain", (("dilation", 3),)), ("bottleneck", ()), ("preact", ()),
-          ("basic", (("skip", "pad"),))]
+          ("inverted", (("se", 0.5), ("kernel", 7))), ("pointwise", ()), ("inception", ()), ("plain", (("kernel", 1),)),
+          ("plain", (("dilation", 3),)), ("bottleneck", ()), ("preact", ()), ("basic", (("skip", "pad"),))]
 for (name, dims), c, width, stride, side in itertools.product(
         blocks, (1, 2, 3, 5, 7, 9), (4, 5, 7), (1, 2), (5, 8)):
     try:

@@ -419,8 +419,9 @@ def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) ->
     for place in ("step", "train"):
         monkeypatch.setattr(f"archsearch.{place}.autocast_dtype", lambda device: None)
     data = TrainingData.of(toy(64), 0, CPU)
+    arch, teach = SMALL.adapted((1, 8, 8), 2), nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Softmax(1))
     plain, compiled = (
-        fit(SMALL.adapted((1, 8, 8), 2), data, Recipe(epochs=1), 0, lambda epoch, value: None, compiled=choice)
+        fit(arch, data, Recipe(epochs=1), 0, lambda epoch, value: None, teach=teach, compiled=choice)
         for choice in (False, True)
     )
     for one, two in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):

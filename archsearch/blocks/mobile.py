@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from archsearch.blocks.common import conv, depthwise, dropped, gated, scaled
 from archsearch.blocks.registry import block
-from archsearch.layers import Expr, Seq, add, mul, seq
+from archsearch.layers import Expr, Seq, add, seq
 
 
 @block("pointwise")
@@ -77,33 +77,6 @@ def inverted(
         *up,
         depthwise(hidden, kernel, stride, act=act, norm=norm, dilation=dilation),
         *gated(hidden, se, act),
-        conv(width, 1, act="", norm=norm),
-    )
-    return _maybe_residual(layers, stride == 1 and c_in == width)
-
-
-@block("glu")
-def glu(
-    c_in: int,
-    width: int,
-    stride: int,
-    *,
-    expand: float = 1.0,
-    kernel: int = 5,
-    dilation: int = 1,
-    act: str = "silu",
-    norm: bool = True,
-) -> Expr:
-    """A depthwise convolution, then a gated linear unit of 1x1 ones: one activated, times another, and down.
-
-    Both have `expand` times `width` channels. The input is added where shapes agree. Gated linear units: Dauphin et
-    al. 2016 (arXiv 1612.08083), Shazeer 2020 (arXiv 2002.05202); behind a depthwise convolution as in
-    xvel/cifar10-tiniest, 94.4% on CIFAR-10 with 97,530 parameters.
-    """
-    hidden = scaled(width, expand)
-    layers = seq(
-        depthwise(c_in, kernel, stride, act="", norm=norm, dilation=dilation),
-        mul(conv(hidden, 1, act=act, norm=norm), conv(hidden, 1, act="", norm=norm)),
         conv(width, 1, act="", norm=norm),
     )
     return _maybe_residual(layers, stride == 1 and c_in == width)

@@ -72,6 +72,13 @@ class Target:
 )
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="FILE",
+    help="Distillation: learn what the network of this weights file answers, in place of the labels; repeatable.",
+)
 @click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
 @click.option(
     "--dtype",
@@ -244,6 +251,7 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
     from archsearch.retrain import Plan
+    from archsearch.teachers import Teachers
     from archsearch.training_data import TrainingData
     from archsearch.transfer import encoder
 
@@ -262,6 +270,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
         found.folder,
         found.split_seed,
         encoder(options["init_from"], options["freeze_encoder"]) if options["init_from"] else None,
+        Teachers(options["teachers"], dataset).to(device) if options["teachers"] else None,
         options["tta"],
         options["dtype"],
         deterministic=options["deterministic"],
