@@ -188,16 +188,12 @@ class _Fit:
 
     @torch.no_grad()
     def _taught(self, images: Tensor) -> Tensor:
-        with self._lower():
-            return self.teach(images)  # type: ignore[no-any-return]
-
-    def _lower(self) -> torch.autocast:
-        """The precision of forward passes."""
-        dtype = autocast_dtype(self.data.device)
-        return torch.autocast(self.data.device.type, dtype=dtype, enabled=dtype is not None)
+        with _autocast(self.data.device):
+            answers: Tensor = self.teach(images)
+        return answers
 
     def _recalibrate(self, shape: Shape) -> None:
-        with self._lower():
+        with _autocast(self.data.device):
             recalibrate(self.result, scaled(self.sample, shape))
 
     def _state(self, number: int) -> dict[str, Any]:
@@ -299,6 +295,12 @@ def _check(loss: float, epoch: int, classes: int) -> None:
         raise TrainingFailed(f"diverged in epoch {epoch}: mean loss {loss:.3g}, where guessing has {chance:.3g}")
 
 
+def _autocast(device: torch.device) -> torch.autocast:
+    """The precision of a device's forward passes, where no step is captured."""
+    dtype = autocast_dtype(device)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
 @torch.no_grad()
 def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None = None) -> tuple[float, float]:
     """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy.
@@ -307,10 +309,9 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None =
     """
     module.eval()
     device = data.images.device
-    dtype = autocast_dtype(device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), device=device)
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+    with _autocast(device):
         for images, labels in zip(
             torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
         ):
