@@ -60,8 +60,8 @@ CAMPAIGNS = {
     "mnist": Campaign("mnist", "--max-params 44427", 5, "--recipe rotate=10"),
     "fashion-mnist": Campaign("fashion-mnist", "--max-params 100k --min-params 40k", 8, MUON),
     "cifar10-78k": Campaign("cifar10", "--max-params 78043 --min-params 40k", 16, f"--space compact {MUON}"),
-    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB", 12, MUON, FULL),
-    "cifar10-5M": Campaign("cifar10", "--max-params 5e6", 12, MUON, FULL),
+    "cifar10-6MB": Campaign("cifar10", "--max-size 6MB", 12, f"--space deep {MUON}", FULL),
+    "cifar10-5M": Campaign("cifar10", "--max-params 5e6", 12, f"--space deep {MUON}", FULL),
     "cifar100-5M": Campaign("cifar100", "--max-params 5e6", 16, MUON, FULL),
 }
 """The lower limits keep all trainings of a small budget near it, whose best network is what is asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from typing import Any
 import pandas as pd
 import pytest
 from by_path import benchmark_module
+
+from archsearch import count
+from archsearch.cli.options import budget_of
+from archsearch.cli.run import run
+from archsearch.space import load_space
 
 ROOT = Path(__file__).parent.parent
 
@@ -97,6 +103,20 @@ def test_what_stands_behind_two_dashes_is_for_every_search(tmp_path: Path) -> No
     assert called[0][:2] == ("search", "run")
     assert "--workers auto --trials" in " ".join(map(str, called[0]))
     assert module.parse(words[:3]).more == []
+
+
+def test_the_space_of_every_campaign_has_networks_within_its_limits(tmp_path: Path) -> None:
+    module = benchmark_module("campaign")
+    for name, about in module.CAMPAIGNS.items():
+        parts = module.Parts(module.parse([name, "--time", "20m", "--out", str(tmp_path)]))
+        called: list[list[str]] = []
+        parts.call = lambda *words, called=called: called.append([str(word) for word in words])
+        parts.search("search", 480.0, parts.folder)
+        options = run.make_context("run", called[0][2:]).params
+        space, limits, rng = load_space(options["space"]), budget_of(options), random.Random(0)
+        shape = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32)}.get(about.dataset, (1, 28, 28))
+        drawn = (count(space.random(rng, shape, 10)) for _ in range(300))
+        assert any(limits.check(cost).ok for cost in drawn), name
 
 
 @pytest.mark.parametrize(
