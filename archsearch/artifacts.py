@@ -16,8 +16,9 @@ from archsearch.events import Counts, Observer
 from archsearch.page.axes import Axis, epoch_axis, percent_axis
 from archsearch.page.charts import percent
 from archsearch.page.words import score_words
-from archsearch.storage import Record, records, stored_retrained
-from archsearch.tables import Tested, front, tested
+from archsearch.records import Record, front
+from archsearch.storage import records, stored_retrained
+from archsearch.tables import Tested, tested
 from archsearch.units import format_bytes, format_count
 
 FOLDER = "artifacts"

@@ -31,8 +31,9 @@ from archsearch.budget import Verdict
 from archsearch.database import LEASE
 from archsearch.errors import StudyError
 from archsearch.patience import waiter_of
+from archsearch.records import Record
 from archsearch.rungs import CURVE, SIZE
-from archsearch.storage import FATE, RESULT, STATES, Record, record_of, status
+from archsearch.storage import FATE, RESULT, STATES, record_of, status
 
 ATTEMPTS = 3
 BEAT, STALE = 15.0, 90.0

@@ -9,8 +9,7 @@ from typing import Any
 import optuna
 
 from archsearch.events import Counts, Observer
-from archsearch.storage import Record
-from archsearch.tables import front
+from archsearch.records import Record, front
 from archsearch.units import format_count
 
 PLOT_ID = "learning-curves"

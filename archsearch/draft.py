@@ -9,16 +9,10 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -28,10 +22,11 @@ from archsearch.budget import Verdict
 from archsearch.dims import Choice, Dim, Int
 from archsearch.errors import Infeasible, InputError, SpecError
 from archsearch.layers import Shape
+from archsearch.records import Draw, Record, distribution
 from archsearch.rungs import CURVE, SIZE
 from archsearch.sampler import ParetoSampler
 from archsearch.space import Ask, SearchSpace, uniform
-from archsearch.storage import STATES, Record, status
+from archsearch.storage import STATES, status
 
 PARETO = "pareto"
 STOCK: dict[str, Callable[[int], BaseSampler]] = {
@@ -42,30 +37,6 @@ STOCK: dict[str, Callable[[int], BaseSampler]] = {
 SAMPLERS = (PARETO, *STOCK)
 _NO_NETWORK = 1e3
 Judge = Callable[[Arch], Verdict | None]
-
-
-def distribution(dim: Dim) -> BaseDistribution:
-    """A dim as Optuna's distribution."""
-    if isinstance(dim, Choice):
-        return CategoricalDistribution(dim.options)
-    if isinstance(dim, Int):
-        return IntDistribution(dim.low, dim.high, log=dim.log, step=dim.step)
-    return FloatDistribution(dim.low, dim.high, log=dim.log)
-
-
-@dataclass
-class Draw:
-    """One draw: what was answered, for which dims, and its trial in the draft (None for a random one)."""
-
-    params: dict[str, Value]
-    distributions: dict[str, BaseDistribution]
-    trial: optuna.Trial | None = None
-
-    def answer(self, name: str, dim: Dim, value: Value) -> Value:
-        """Note an answer and return it."""
-        self.params[name] = value
-        self.distributions[name] = distribution(dim)
-        return value
 
 
 class Draft:

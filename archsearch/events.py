@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from archsearch.arch import Arch
 from archsearch.budget import Verdict
-from archsearch.draft import Draw
-from archsearch.storage import Record
-from archsearch.tables import Reject
+from archsearch.records import Draw, Record, Reject
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,15 @@ from archsearch.claims import (
     note_curve,
     withdraw,
 )
-from archsearch.draft import Draft, Draw
+from archsearch.draft import Draft
 from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining
 from archsearch.events import Candidate, Counts, Observer, up_to_date
 from archsearch.feasible import check_feasible, nothing_at_once
 from archsearch.layers import Shape
 from archsearch.measure import Evaluate, measure, proposal
+from archsearch.records import Draw, Record, Reject
 from archsearch.rungs import Rungs, goes_on, peers_at
 from archsearch.space import SearchSpace
-from archsearch.storage import Record
-from archsearch.tables import Reject
 
 MAX_FAILURES = 10
 KEPT_REJECTS = 10_000

@@ -11,7 +11,8 @@ import optuna
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.errors import StopTraining, TrainingFailed
-from archsearch.storage import Record, add_reference, stored_references
+from archsearch.records import Record
+from archsearch.storage import add_reference, stored_references
 
 Report = Callable[[int, float], None]
 Evaluate = Callable[[Arch, Report], float]

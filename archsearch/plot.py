@@ -8,8 +8,7 @@ from pathlib import Path
 from archsearch.budget import Budget
 from archsearch.cost import element_bytes
 from archsearch.files import write_with
-from archsearch.storage import Record
-from archsearch.tables import front
+from archsearch.records import Record, front
 from archsearch.units import format_bytes, format_short
 
 INK, FRONT, REJECTED, REFERENCE = "#3b4252", "#d1495b", "#8d99ae", "#2e86ab"

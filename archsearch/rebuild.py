@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial
 
 from archsearch.arch import Arch
 from archsearch.events import Counts, Observer
+from archsearch.records import Record
 from archsearch.space import parse_space
-from archsearch.storage import Record
 
 
 class ArchFiles(Observer):

@@ -19,8 +19,7 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.files import write_text, write_with
 from archsearch.plot import plot
-from archsearch.storage import Record, Retrained
-from archsearch.tables import Reject
+from archsearch.records import Record, Reject, Retrained, front
 
 _PACKAGES = ("archsearch", "torch", "torchvision", "optuna", "numpy")
 _REJECTS_EVERY = 500
@@ -64,7 +63,7 @@ class CandidateFiles(Observer):
     def measured(self, candidate: Candidate, record: Record, history: Sequence[Record]) -> None:
         """The architecture file, and the weights of what is on the front, before the study names them."""
         candidate.arch.dump(self.folder / "archs" / f"{record.arch}.toml")
-        if any(row.arch == record.arch for row in tables.front(history)):
+        if any(row.arch == record.arch for row in front(history)):
             self.save(self.folder / "weights" / f"{record.arch}.safetensors", candidate.arch, record)
 
 
@@ -152,7 +151,7 @@ class FrontWeights(Observer):
 
 def drop_weights(folder: Path, history: Sequence[Record]) -> None:
     """Remove the weights of candidates that are not on the front; other files stay."""
-    keep = {record.arch for record in tables.front(history)}
+    keep = {record.arch for record in front(history)}
     known = {record.arch for record in history}
     for path in (folder / "weights").glob("*.safetensors"):
         if path.stem in known - keep:

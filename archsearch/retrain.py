@@ -24,8 +24,8 @@ from archsearch.devices import full_float32
 from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.recipe import Recipe
+from archsearch.records import Retrained
 from archsearch.runtime.pixels import DTYPES
-from archsearch.storage import Retrained
 from archsearch.teachers import Teachers
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData

@@ -16,9 +16,10 @@ from archsearch.events import Counts, Observer
 from archsearch.layers import Shape
 from archsearch.loop import Loop
 from archsearch.measure import Evaluate
+from archsearch.records import Record
 from archsearch.rungs import Rungs
 from archsearch.space import SearchSpace
-from archsearch.storage import Record, name_metrics
+from archsearch.storage import name_metrics
 
 if TYPE_CHECKING:
     import pandas as pd

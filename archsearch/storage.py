@@ -10,7 +10,7 @@ import json
 import warnings
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.database import Database, StudyCache
 from archsearch.errors import StudyError
 from archsearch.patience import PatientStorage, Waiter, hide_password
-from archsearch.rungs import CURVE, Rungs
+from archsearch.records import Record, Retrained, Terms
+from archsearch.rungs import Rungs
 
 METRICS = ["val_accuracy", "params"]
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
@@ -45,69 +46,6 @@ RESULT = "result"
 """User attribute of a finished trial: the fields of its record that training made, but for the curve."""
 FATE = "fate"
 """User attribute of a claim that came to nothing: `withdrawn` or `lost`. It is no record."""
-_RESULT_FIELDS = ("val_accuracy", "epochs", "train_seconds", "state", "reason", "usage")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One finished candidate, as it stands in the tables.
-
-    `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...];
-    `usage` is what the training measured of itself (`tables.USAGE_COLUMNS`), as far as it is known.
-    """
-
-    arch: str
-    val_accuracy: float | None
-    params: int
-    size_bytes: int
-    macs: int
-    peak_activation_bytes: int
-    epochs: int
-    train_seconds: float
-    trial: int
-    seed: int
-    summary: str
-    state: str = "complete"
-    reason: str = ""
-    curve: list[list[float]] = field(default_factory=list)
-    usage: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def values(self) -> list[float] | None:
-        """The study's objectives (val_accuracy, params); None unless it was trained to the end."""
-        if self.state != "complete" or self.val_accuracy is None:
-            return None
-        return [self.val_accuracy, float(self.params)]
-
-    @property
-    def proposal(self) -> dict[str, Any]:
-        """The fields that are known before the training."""
-        return {n: v for n, v in asdict(self).items() if n not in (*_RESULT_FIELDS, CURVE, "trial")}
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The fields that the training made, but for the curve."""
-        return {name: getattr(self, name) for name in _RESULT_FIELDS}
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """One full training of a chosen network, and its accuracy on the test split, which was read once for it.
-
-    `mirrored`: the accuracy where logits of an image and of its mirror image are added, None if it was not asked for;
-    accuracies are fractions. `start`: where the weights of the encoder came from and who taught, "" for neither.
-    """
-
-    arch: str
-    seed: int
-    test_accuracy: float
-    mirrored: float | None
-    epochs: int
-    train_seconds: float
-    params: int
-    device: str
-    start: str
-    recipe: dict[str, Any]
 
 
 def sqlite_url(path: Path) -> str:
@@ -245,19 +183,6 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, dict[str,
             f"study {name!r} has format {version}, of a newer archsearch; this one reads up to {FORMAT}: upgrade it"
         )
     return study, config
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What all workers of a study go by and a resumed run may change.
-
-    `trials`: the total; `sampler`: who proposes; `rungs`: who goes on, None: everybody; `dataset`: as `run` was told.
-    """
-
-    trials: int
-    sampler: str
-    rungs: Rungs | None
-    dataset: str
 
 
 def set_terms(study: optuna.Study, terms: Terms) -> None:

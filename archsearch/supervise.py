@@ -21,9 +21,9 @@ from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
 from archsearch.loop import KEPT_REJECTS, MAX_FAILURES
 from archsearch.patience import waiter_of
+from archsearch.records import Record, Reject
 from archsearch.search import Result, take_from_the_dead
-from archsearch.storage import Record, stored_references
-from archsearch.tables import Reject
+from archsearch.storage import stored_references
 from archsearch.worker import Job, work
 
 _IDLE_DEATHS = 3

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archsearch import pareto
-from archsearch.storage import Record, Retrained
+from archsearch.records import Record, Reject, Retrained, front
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,30 +26,6 @@ RETRAINED_COLUMNS = [
     "arch", "seed", "test_accuracy", "mirrored", "epochs", "train_seconds", "params", "device", "start", "recipe",
 ]  # fmt: skip
 REJECT_COLUMNS = ["arch", "params", "size_bytes", "macs", "broke"]
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A distinct candidate over budget; without a network its sizes are None and `broke` says why."""
-
-    arch: str
-    params: int | None
-    size_bytes: int | None
-    macs: int | None
-    broke: str
-
-
-def front(records: Sequence[Record]) -> list[Record]:
-    """The complete candidates that no other one beats in (val_accuracy up, params down), smallest first."""
-    complete = [record for record in records if record.state == "complete" and record.val_accuracy is not None]
-    if not complete:
-        return []
-    keep = pareto.front([(record.params, -_accuracy(record)) for record in complete])
-    return sorted((r for r, kept in zip(complete, keep, strict=True) if kept), key=lambda r: r.params)
-
-
-def _accuracy(record: Record) -> float:
-    return record.val_accuracy or 0.0
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,11 @@ from archsearch.measure import Evaluate, Report, train_references
 from archsearch.memory import SHARE, training_bytes
 from archsearch.patience import hide_password, waiter_of
 from archsearch.recipe import Recipe
+from archsearch.records import Record, Reject
 from archsearch.report import CandidateFiles
 from archsearch.search import search
 from archsearch.space import parse_space
-from archsearch.storage import Record, load_study, open_storage, terms_of
-from archsearch.tables import Reject
+from archsearch.storage import load_study, open_storage, terms_of
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 

@@ -32,10 +32,10 @@ from archsearch.blocks.registry import Value
 from archsearch.files import write_with
 from archsearch.plot import FRONT, INK, REFERENCE, REJECTED
 from archsearch.recipe import Recipe
+from archsearch.records import Retrained
 from archsearch.retrain import rows_of
 from archsearch.runtime import Runner, format_of, open_runner
 from archsearch.runtime.onnx import content
-from archsearch.storage import Retrained
 from archsearch.tables import tested
 from archsearch.units import format_count
 

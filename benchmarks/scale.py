@@ -32,9 +32,10 @@ from archsearch import Arch, Budget
 from archsearch.claims import Seat
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.patience import Waiter, waiter_of
+from archsearch.records import Record
 from archsearch.search import search
 from archsearch.space import load_space
-from archsearch.storage import Record, create_study, load_study, open_storage, records
+from archsearch.storage import create_study, load_study, open_storage, records
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from postgres import Postgres

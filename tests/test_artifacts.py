@@ -14,8 +14,8 @@ from optuna_dashboard.artifact._backend import list_trial_artifacts
 from studies import make_study, retrained
 
 from archsearch.artifacts import CURVE, FOLDER, curve_picture, merged, show_front
-from archsearch.storage import Record, create_study, open_existing, open_storage, records, sqlite_url
-from archsearch.tables import front
+from archsearch.records import Record, front
+from archsearch.storage import create_study, open_existing, open_storage, records, sqlite_url
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,9 @@ from archsearch.claims import (
     worker_name,
 )
 from archsearch.events import Counts, Observer
+from archsearch.records import Record
 from archsearch.space import parse_space
-from archsearch.storage import Record, create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.storage import create_study, load_study, open_storage, records, sqlite_url, status
 
 FITS = Verdict((LimitCheck("params", 1000.0, 900),))
 WIDTH = {"stem.width": IntDistribution(4, 16)}

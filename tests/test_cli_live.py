@@ -11,10 +11,9 @@ from rich.console import Console
 
 from archsearch import Budget
 from archsearch.cli.live import Lines, Live
-from archsearch.draft import Draw
 from archsearch.events import Candidate, Counts
+from archsearch.records import Draw, Record
 from archsearch.space import parse_space
-from archsearch.storage import Record
 
 
 @pytest.fixture

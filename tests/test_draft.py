@@ -10,11 +10,11 @@ import pytest
 
 from archsearch import Arch, Budget
 from archsearch.dims import Choice, Float, Int
-from archsearch.draft import SAMPLERS, Draft, _Sizes, distribution
+from archsearch.draft import SAMPLERS, Draft, _Sizes
 from archsearch.errors import InputError
+from archsearch.records import Record, distribution
 from archsearch.sampler.space import Space
 from archsearch.space import parse_space
-from archsearch.storage import Record
 
 SPACE = parse_space(
     """

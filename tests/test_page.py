@@ -19,14 +19,8 @@ from archsearch.page.contents import Contents, read_contents
 from archsearch.page.importance import LEAST, importance
 from archsearch.page.words import smaller
 from archsearch.page.write import render
-from archsearch.storage import (
-    Record,
-    create_study,
-    drop_retrained,
-    open_storage,
-    records,
-    sqlite_url,
-)
+from archsearch.records import Record
+from archsearch.storage import create_study, drop_retrained, open_storage, records, sqlite_url
 
 
 @pytest.fixture(scope="module")

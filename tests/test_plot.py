@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from archsearch.budget import Budget
 from archsearch.plot import plot
-from archsearch.storage import Record
+from archsearch.records import Record
 
 LIMIT = 1000.0
 

@@ -21,9 +21,9 @@ from archsearch.budget import Budget
 from archsearch.errors import SpecError, TrainingFailed
 from archsearch.measure import Report, train_references
 from archsearch.modules import AuxHead, build
+from archsearch.records import Record
 from archsearch.report import write_tables
 from archsearch.space import load_space
-from archsearch.storage import Record
 
 ROOT = Path(__file__).parent.parent
 PARAMS = {

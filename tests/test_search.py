@@ -18,10 +18,11 @@ from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
 from archsearch.claims import Seat
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
+from archsearch.records import Record, Reject
 from archsearch.search import Result
 from archsearch.space import load_space, parse_space
-from archsearch.storage import Record, records, status
-from archsearch.tables import USAGE_COLUMNS, Reject
+from archsearch.storage import records, status
+from archsearch.tables import USAGE_COLUMNS
 
 SHAPE, CLASSES = (1, 8, 8), 10
 STOCK = ("tpe", "nsga2", "random")

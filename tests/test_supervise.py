@@ -15,9 +15,9 @@ from archsearch.errors import StopTraining, StudyError, TrainingFailed
 from archsearch.events import Counts
 from archsearch.memory import PROCESS_BYTES, training_bytes, workers_that_fit
 from archsearch.recipe import Recipe
+from archsearch.records import Reject
 from archsearch.space import load_space
 from archsearch.supervise import Tally
-from archsearch.tables import Reject
 from archsearch.training_data import TrainingData
 from archsearch.worker import difference, guarded
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archsearch.records import Record, Reject, front
 from archsearch.report import write_csv
-from archsearch.storage import Record
-from archsearch.tables import Reject, front, front_table, rejects_table, trials_table
+from archsearch.tables import front_table, rejects_table, trials_table
 
 BASE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
         "trial", "seed", "summary"]  # fmt: skip

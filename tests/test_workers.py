@@ -24,7 +24,8 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.data import load_dataset
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.recipe import Recipe
-from archsearch.storage import Record, Terms, load_study, open_storage, set_terms, sqlite_url, status
+from archsearch.records import Record, Terms
+from archsearch.storage import load_study, open_storage, set_terms, sqlite_url, status
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 from archsearch.worker import Job, _search

@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from archsearch.events import Candidate, Counts, Observer
-from archsearch.storage import Record
-from archsearch.tables import Reject, front
+from archsearch.records import Record, Reject, front
 from archsearch.units import format_bytes, format_count, format_seconds
 
 _ROWS = 12

@@ -18,7 +18,7 @@ from archsearch.units import parse_bytes, parse_count, parse_seconds
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from archsearch.storage import Record
+    from archsearch.records import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -24,9 +24,9 @@ def pareto(study: str, storage: str | None, out: Path) -> None:
     from archsearch.cli.live import Lines
     from archsearch.page import write_page
     from archsearch.rebuild import ArchFiles
+    from archsearch.records import front
     from archsearch.report import write_tables
     from archsearch.storage import records, stored_references, stored_retrained
-    from archsearch.tables import front
 
     folder, opened, config = opened_study(study, out, storage)
     history = records(opened)

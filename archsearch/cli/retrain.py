@@ -25,8 +25,8 @@ from archsearch.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from archsearch.data import Dataset
+    from archsearch.records import Retrained
     from archsearch.retrain import Plan
-    from archsearch.storage import Retrained
 
 _QUIET = 60.0
 _LONGER = 5
@@ -210,8 +210,8 @@ def _network(target: str, path: Path) -> tuple[Arch, str | None]:
 
 def _of_study(opened: tuple[Path, Any, dict[str, Any]], options: Mapping[str, Any]) -> Target:
     from archsearch.rebuild import ArchFiles
+    from archsearch.records import front
     from archsearch.storage import records
-    from archsearch.tables import front
 
     if options["whole_front"] and options["arch"]:
         raise InputError(f"--front and --arch {options['arch']} exclude each other: give one")

@@ -31,8 +31,8 @@ from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, space_text
 from archsearch.units import format_count
 
 if TYPE_CHECKING:
+    from archsearch.records import Record
     from archsearch.search import Result
-    from archsearch.storage import Record
 
 
 @click.command()
@@ -188,8 +188,9 @@ def _search(
     from archsearch.curves import DashboardCurves
     from archsearch.page import StudyPage
     from archsearch.rebuild import ArchFiles
+    from archsearch.records import Terms
     from archsearch.report import RunFolder, environment, read_counts, read_rejects
-    from archsearch.storage import Terms, set_terms, stored_references, stored_retrained
+    from archsearch.storage import set_terms, stored_references, stored_retrained
     from archsearch.supervise import Supervisor
     from archsearch.worker import Job
 
@@ -251,7 +252,7 @@ def _trackers(names: Sequence[str], folder: Path, about: Mapping[str, Any], say:
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
-    from archsearch.tables import front
+    from archsearch.records import front
 
     rows = front(result.records)
     view.table(rows)

@@ -10,8 +10,7 @@ from archsearch.budget import Budget
 from archsearch.cost import element_bytes
 from archsearch.page.axes import Axis, epoch_axis, log_axis, percent_axis
 from archsearch.page.contents import Contents
-from archsearch.storage import Record
-from archsearch.tables import Reject
+from archsearch.records import Record, Reject
 from archsearch.units import format_bytes, format_count, format_short
 
 KINDS = {

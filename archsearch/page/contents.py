@@ -12,9 +12,10 @@ import optuna
 
 from archsearch.budget import Budget
 from archsearch.page.importance import Importance, importance
+from archsearch.records import Record, Reject, front
 from archsearch.report import read_rejects
-from archsearch.storage import Record, records, stored_references, stored_retrained
-from archsearch.tables import Reject, Tested, front, tested
+from archsearch.storage import records, stored_references, stored_retrained
+from archsearch.tables import Tested, tested
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from archsearch.page.charts import percent
 from archsearch.page.contents import Contents
-from archsearch.storage import Record
+from archsearch.records import Record
 from archsearch.tables import Tested
 from archsearch.units import format_bytes, format_count, format_seconds
 

@@ -15,7 +15,7 @@ from archsearch.events import Counts, Observer
 from archsearch.files import write_text
 from archsearch.page import charts, words
 from archsearch.page.contents import Contents, read_contents
-from archsearch.storage import Record
+from archsearch.records import Record
 
 NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -10,8 +10,8 @@ from typing import Any
 
 from archsearch.errors import one_line
 from archsearch.events import Candidate, Counts, Observer
-from archsearch.storage import Record
-from archsearch.tables import BASE_COLUMNS, front
+from archsearch.records import Record, front
+from archsearch.tables import BASE_COLUMNS
 from archsearch.tracking.tracker import Tracker, flat
 
 PATIENCE = 300.0
