@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from archsearch.cost import Cost, element_bytes
 from archsearch.errors import InputError
-from archsearch.units import format_bytes, format_count
+from archsearch.limits import LIMITS, Limit
+from archsearch.units import BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,81 +62,74 @@ class Verdict:
         return max((check.excess for check in self.limits), default=-1.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Budget:
-    """Upper limits, each strict, None for none: parameters, bytes on disk, MACs, live activation bytes.
+    """Limits of a network, each strict: `Budget(max_params=5e6, max_size=6e6, size_dtype="int8")`.
 
-    `size_dtype` is the precision at which bytes are counted: fp32, fp16, bf16 or int8. `min_params` is a lower limit,
-    for a search that shall spend nothing on small networks.
+    Args:
+        size_dtype: the precision at which bytes are counted: fp32, fp16, bf16 or int8.
+        limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size` (bytes), `max_macs`,
+            `max_activation` (bytes) and `min_params`; None for none.
 
     Raises:
         InputError: a limit that is no positive number, limits that exclude each other, or an unknown dtype.
+        TypeError: no limit of this name.
     """
 
-    max_params: float | None = None
-    max_size: float | None = None
-    max_macs: float | None = None
-    max_activation: float | None = None
-    size_dtype: str = "fp32"
-    min_params: float | None = None
+    size_dtype: str
+    limits: tuple[tuple[str, float], ...]
+    """The option and value of each limit that is set, in the order of `LIMITS`."""
 
-    def __post_init__(self) -> None:
-        element_bytes(self.size_dtype)
-        for name in ("max_params", "max_size", "max_macs", "max_activation", "min_params"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and 0 < value < float("inf")):
-                raise InputError(f"{name} = {value!r}: must be a number above zero")
-        least, most = self.min_params, self.max_params
-        if least is not None and most is not None and least >= most:
-            raise InputError(f"min_params = {plain(least)}: must be under max_params, {plain(most)}")
+    def __init__(self, *, size_dtype: str = "fp32", **limits: float | None) -> None:
+        known = [limit.option for limit in LIMITS]
+        if unknown := sorted(limits.keys() - set(known)):
+            raise TypeError(f"{unknown[0]} is no limit: use one of {', '.join(known)}")
+        element_bytes(size_dtype)
+        found = [(name, _positive(name, limits[name])) for name in known if limits.get(name) is not None]
+        object.__setattr__(self, "size_dtype", size_dtype)
+        object.__setattr__(self, "limits", tuple(found))
+        self._check_order()
+
+    def _check_order(self) -> None:
+        """Refuse a lower limit that no network under the upper one of the same measure can meet."""
+        most = {limit.measure: (limit, value) for limit, value in self if not limit.lower}
+        for limit, least in self:
+            above = most.get(limit.measure)
+            if limit.lower and above and least >= above[1]:
+                raise InputError(f"{limit.option} = {plain(least)}: must be under {above[0].option}, {plain(above[1])}")
+
+    def __iter__(self) -> Iterator[tuple[Limit, float]]:
+        """Every limit that is set, and its value."""
+        return iter(_paired(self.limits))
+
+    def get(self, option: str) -> float | None:
+        """The value of a limit such as `max_size`, None where it is not set."""
+        return dict(self.limits).get(option)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a study carries them; a lower limit only where there is one, as in older studies."""
-        values = asdict(self)
-        if self.min_params is None:
-            del values["min_params"]
-        return values
+        """Plain values, as a study carries them: the limits that are set, and the dtype."""
+        return {**dict(self.limits), "size_dtype": self.size_dtype}
 
     def check(self, cost: Cost) -> Verdict:
         """Hold a cost against every limit."""
-        return Verdict(tuple(LimitCheck(name, limit, of(cost), lower) for name, limit, of, lower in self._given()))
+        dtype = self.size_dtype
+        return Verdict(tuple(LimitCheck(one.measure, limit, one.of(cost, dtype), one.lower) for one, limit in self))
 
     def hold(self, values: Mapping[str, int | None]) -> Verdict:
-        """Hold measured values against every limit, by the limits' names.
+        """Hold measured values against every limit, by the measures' names.
 
         Raises:
             InputError: a limit on something that was not measured.
         """
-        given = self._given()
-        unknown = [name for name, *_ in given if values.get(name) is None]
+        unknown = [limit.measure for limit, _ in self if values.get(limit.measure) is None]
         if unknown:
             raise InputError(f"{' and '.join(unknown)} cannot be measured here, so no limit on it can be checked")
-        return Verdict(tuple(LimitCheck(name, limit, values[name] or 0, lower) for name, limit, _, lower in given))
-
-    def _given(self) -> list[tuple[str, float, Callable[[Cost], int], bool]]:
-        """Name, limit, what it is held against, and whether it is a lower one, of every limit that there is."""
-        dtype = self.size_dtype
-        every: tuple[tuple[str, float | None, Callable[[Cost], int], bool], ...] = (
-            ("params", self.max_params, lambda cost: cost.params, False),
-            ("size_bytes", self.max_size, lambda cost: cost.size_bytes(dtype), False),
-            ("macs", self.max_macs, lambda cost: cost.macs, False),
-            ("peak_activation_bytes", self.max_activation, lambda cost: cost.peak_activation_bytes(dtype), False),
-            ("params", self.min_params, lambda cost: cost.params, True),
-        )
-        return [(name, limit, of, lower) for name, limit, of, lower in every if limit is not None]
+        return Verdict(tuple(LimitCheck(o.measure, limit, values[o.measure] or 0, o.lower) for o, limit in self))
 
     @property
     def slug(self) -> str:
         """The limits for a folder name: `params5M-size6MB`, or `unlimited`."""
-        parts = [
-            ("params", self.max_params, ""),
-            ("size", self.max_size, "B"),
-            ("macs", self.max_macs, ""),
-            ("act", self.max_activation, "B"),
-            ("above", self.min_params, ""),
-        ]
-        found = [f"{name}{_short(limit)}{unit}" for name, limit, unit in parts if limit is not None]
+        found = [f"{limit.slug}{_short(value)}{'B' if limit.unit == BYTES else ''}" for limit, value in self]
         if self.size_dtype != "fp32":
             found.append(self.size_dtype)
         return "-".join(found) or "unlimited"
@@ -142,20 +137,35 @@ class Budget:
     @property
     def words(self) -> str:
         """The limits for people: `under 5,000,000 parameters and 6 MB (fp32), above 1,000,000 parameters`."""
-        found = [
-            f"{format_count(limit)} {unit}"
-            for limit, unit in ((self.max_params, "parameters"), (self.max_macs, "MACs"))
-            if limit is not None
-        ]
-        found += [
-            f"{format_bytes(limit)}{unit} ({self.size_dtype})"
-            for limit, unit in ((self.max_size, ""), (self.max_activation, " of activations"))
-            if limit is not None
-        ]
-        parts = ["under " + " and ".join(found)] if found else []
-        if self.min_params is not None:
-            parts.append(f"above {format_count(self.min_params)} parameters")
-        return ", ".join(parts) or "without a limit"
+        counts_first = sorted(self, key=lambda pair: pair[0].unit == BYTES)
+        most = [self._words(limit, value) for limit, value in counts_first if not limit.lower]
+        least = [f"above {limit.words(value)}" for limit, value in self if limit.lower]
+        return ", ".join([*(["under " + " and ".join(most)] if most else []), *least]) or "without a limit"
+
+    def _words(self, limit: Limit, value: float) -> str:
+        return limit.words(value) + (f" ({self.size_dtype})" if limit.unit == BYTES else "")
+
+    @property
+    def edges(self) -> dict[float, str]:
+        """Where limits lie on an axis of parameters, and what to write there."""
+        found: dict[float, str] = {}
+        for limit, value in self:
+            if limit.params_at:
+                at, words = limit.params_at(value, self.size_dtype), limit.label(value, self.size_dtype)
+                found[at] = f"{found[at]}, {words}" if at in found else words
+        return found
+
+
+@lru_cache(maxsize=64)
+def _paired(limits: tuple[tuple[str, float], ...]) -> tuple[tuple[Limit, float], ...]:
+    by_option = {limit.option: limit for limit in LIMITS}
+    return tuple((by_option[option], value) for option, value in limits)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return value
+    raise InputError(f"{name} = {value!r}: must be a number above zero")
 
 
 def plain(limit: float) -> str:

@@ -11,7 +11,8 @@ import optuna
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.errors import StopTraining, TrainingFailed
-from archsearch.records import Record
+from archsearch.limits import measures
+from archsearch.records import BASE_MEASURES, Record
 from archsearch.storage import add_reference, stored_references
 
 Report = Callable[[int, float], None]
@@ -52,18 +53,21 @@ def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed
 
 def proposal(arch: Arch, budget: Budget, seed: int) -> Record:
     """What is known of an architecture before its training."""
+    cost, dtype = arch.cost, budget.size_dtype
+    every, limited = measures(cost, dtype), {limit.measure for limit, _ in budget}
     return Record(
         arch=arch.id,
         val_accuracy=None,
-        params=arch.cost.params,
-        size_bytes=arch.cost.size_bytes(budget.size_dtype),
-        macs=arch.cost.macs,
-        peak_activation_bytes=arch.cost.peak_activation_bytes(budget.size_dtype),
+        params=cost.params,
+        size_bytes=cost.size_bytes(dtype),
+        macs=cost.macs,
+        peak_activation_bytes=cost.peak_activation_bytes(dtype),
         epochs=0,
         train_seconds=0.0,
         trial=-1,
         seed=seed,
         summary=arch.summary,
+        more={name: value for name, value in every.items() if name in limited and name not in BASE_MEASURES},
     )
 
 

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from archsearch.budget import Budget
-from archsearch.cost import element_bytes
 from archsearch.files import write_with
 from archsearch.records import Record, front
-from archsearch.units import format_bytes, format_short
 
 INK, FRONT, REJECTED, REFERENCE = "#3b4252", "#d1495b", "#8d99ae", "#2e86ab"
 
@@ -41,27 +39,17 @@ def plot(path: Path, history: Sequence[Record], budget: Budget, title: str) -> P
         height = 100 * (record.val_accuracy or 0.0)
         axes.scatter(record.params, height, s=60, marker="*", color=REFERENCE, zorder=5)
         axes.annotate(record.reason, (record.params, height), fontsize=8, xytext=(4, -10), textcoords="offset points")
-    lines = _budget_lines(budget)
-    for at, label in lines:
+    lines = budget.edges
+    for at, label in lines.items():
         axes.axvline(at, color=REJECTED, ls="--", lw=1.2, label=label)
     if lines:
-        edge, right = min(at for at, _ in lines), 2 * max(at for at, _ in lines)
+        edge, right = min(lines), 2 * max(lines)
         axes.axvspan(edge, right, color=REJECTED, alpha=0.22, lw=0, label="rejected")
         axes.set_xlim(right=right)
     axes.set(xlabel="parameters", ylabel="validation accuracy (%)", title=title)
     axes.grid(which="major", alpha=0.25)
     axes.legend(loc="lower right")
     return write_with(path, lambda temporary: figure.savefig(temporary))
-
-
-def _budget_lines(budget: Budget) -> list[tuple[float, str]]:
-    lines = []
-    if budget.max_params is not None:
-        lines.append((budget.max_params, f"{format_short(budget.max_params)} parameters"))
-    if budget.max_size is not None:
-        at = budget.max_size / element_bytes(budget.size_dtype)
-        lines.append((at, f"{format_bytes(budget.max_size)} at {budget.size_dtype}"))
-    return lines
 
 
 def _percent(rows: Sequence[Record]) -> list[float]:

@@ -14,6 +14,8 @@ from archsearch.blocks import Value
 from archsearch.dims import Choice, Dim, Int
 from archsearch.rungs import CURVE, Rungs
 
+BASE_MEASURES = ("params", "size_bytes", "macs", "peak_activation_bytes")
+"""What every record says of its network's cost."""
 _RESULT_FIELDS = ("val_accuracy", "epochs", "train_seconds", "state", "reason", "usage")
 
 
@@ -22,7 +24,8 @@ class Record:
     """One finished candidate, as it stands in the tables.
 
     `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...];
-    `usage` is what the training measured of itself (`tables.USAGE_COLUMNS`), as far as it is known.
+    `usage` is what the training measured of itself (`tables.USAGE_COLUMNS`), as far as it is known; `more` holds
+    other measures that the budget limits, by name.
     """
 
     arch: str
@@ -40,6 +43,7 @@ class Record:
     reason: str = ""
     curve: list[list[float]] = field(default_factory=list)
     usage: dict[str, float] = field(default_factory=dict)
+    more: dict[str, float] = field(default_factory=dict)
 
     @property
     def values(self) -> list[float] | None:
@@ -51,7 +55,8 @@ class Record:
     @property
     def proposal(self) -> dict[str, Any]:
         """The fields that are known before the training."""
-        return {n: v for n, v in asdict(self).items() if n not in (*_RESULT_FIELDS, CURVE, "trial")}
+        later = (*_RESULT_FIELDS, CURVE, "trial")
+        return {name: value for name, value in asdict(self).items() if name not in later and value != {}}
 
     @property
     def result(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def front_table(records: Sequence[Record], retrained: Sequence[Retrained] = ()) 
     import pandas as pd
 
     rows = front(records)
-    frame = _frame(rows, BASE_COLUMNS)
+    frame = _frame(rows, [*BASE_COLUMNS, *_more(records)])
     if not retrained:
         return frame
     found = tested(retrained)
@@ -74,9 +74,14 @@ def retrained_table(rows: Sequence[Retrained]) -> pd.DataFrame:
 
 def trials_table(records: Sequence[Record]) -> pd.DataFrame:
     """Every finished candidate with the columns of `trials.csv`."""
-    frame = _frame(records, TRIAL_COLUMNS)
+    frame = _frame(records, [*TRIAL_COLUMNS, *_more(records)])
     outside = frame["state"] == "reference"
     return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
+
+
+def _more(records: Sequence[Record]) -> list[str]:
+    """Measures beyond the base columns that the study limits."""
+    return list(dict.fromkeys(name for record in records for name in record.more))
 
 
 def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:
@@ -93,4 +98,6 @@ def _frame(rows: Sequence[object], columns: list[str]) -> pd.DataFrame:
 
 
 def _cell(row: object, name: str) -> object:
-    return row.usage.get(name) if isinstance(row, Record) and name in USAGE_COLUMNS else getattr(row, name)
+    if isinstance(row, Record) and not hasattr(row, name):
+        return row.usage.get(name) if name in USAGE_COLUMNS else row.more.get(name)
+    return getattr(row, name)

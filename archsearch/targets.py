@@ -24,6 +24,7 @@ from archsearch.blocks import unknown
 from archsearch.cost import SCALE_SUFFIX, Layer, layers
 from archsearch.errors import InputError, one_line
 from archsearch.layers import Shape
+from archsearch.limits import LIMITS, measures
 
 if TYPE_CHECKING:
     from archsearch.trace import Traced
@@ -36,26 +37,16 @@ _HEADER_LIMIT = 100_000_000  # what safetensors itself accepts
 
 @dataclass(frozen=True)
 class Measured:
-    """A target's figures at one dtype, for one image; None where there is nothing to measure it on."""
+    """A target's figures at one dtype, for one image.
+
+    values: by the measures of `limits.LIMITS`; None where there is nothing to measure it on.
+    """
 
     target: str
     what: str
-    params: int
-    size_bytes: int
-    macs: int | None
-    peak_activation_bytes: int | None
+    values: Mapping[str, int | None]
     layers: tuple[Layer, ...] = ()
     note: str = ""
-
-    @property
-    def values(self) -> dict[str, int | None]:
-        """The four measures by the names of the limits."""
-        return {
-            "params": self.params,
-            "size_bytes": self.size_bytes,
-            "macs": self.macs,
-            "peak_activation_bytes": self.peak_activation_bytes,
-        }
 
 
 def measure_target(target: str, dtype: str = "fp32", input_shape: Shape | None = None) -> Measured:
@@ -92,8 +83,7 @@ def _arch(target: str, arch: Arch, dtype: str, shape: Shape | None) -> Measured:
     cost = arch.cost
     return Measured(
         target, f"{arch.id}, {_by(arch.input_shape)}, {arch.classes} classes",
-        cost.params, cost.size_bytes(dtype), cost.macs, cost.peak_activation_bytes(dtype),
-        tuple(layers(arch.parts(), arch.input_shape)), _aux(cost.aux_params),
+        measures(cost, dtype), tuple(layers(arch.parts(), arch.input_shape)), _aux(cost.aux_params),
     )  # fmt: skip
 
 
@@ -113,8 +103,14 @@ def _reference(name: str) -> Arch:
 def _traced(target: str, what: str, traced: Traced, dtype: str) -> Measured:
     cost = traced.cost
     note = "; ".join(filter(None, (_aux(cost.aux_params), traced.note)))
-    macs, peak = (cost.macs, cost.peak_activation_bytes(dtype)) if traced.traced else (None, None)
-    return Measured(target, what, cost.params, cost.size_bytes(dtype), macs, peak, traced.layers, note)
+    values = measures(cost, dtype) if traced.traced else _stored(cost.params, cost.size_bytes(dtype))
+    return Measured(target, what, values, traced.layers, note)
+
+
+def _stored(params: int, size: int) -> dict[str, int | None]:
+    """What is known of parameters alone: those, and their bytes."""
+    unknown = {limit.measure: None for limit in LIMITS}
+    return {**unknown, "params": params, "size_bytes": size}
 
 
 def _torchvision(target: str, name: str, dtype: str, shape: Shape) -> Measured:
@@ -189,13 +185,11 @@ def _weights(
     if "arch" not in metadata:
         rows = tuple(Layer(name, _by(tensors[name]), count, 0, 0) for name, count in params.items())
         note = "" if not shape else "weights of no known architecture: --input-shape says nothing here"
-        return Measured(target, "weights on disk", total, size, None, None, rows, note)
+        return Measured(target, "weights on disk", _stored(total, size), rows, note)
     arch = _arch(target, Arch.from_toml(metadata["arch"], target), dtype, shape)
-    if arch.params != total:
-        raise InputError(f"{target}: its tensors hold {total:,} parameters, its architecture has {arch.params:,}")
-    return Measured(
-        target, f"weights on disk, {arch.what}", total, size, arch.macs, arch.peak_activation_bytes, arch.layers
-    )
+    if (wanted := arch.values["params"]) != total:
+        raise InputError(f"{target}: its tensors hold {total:,} parameters, its architecture has {wanted:,}")
+    return Measured(target, f"weights on disk, {arch.what}", {**arch.values, "size_bytes": size}, arch.layers)
 
 
 def _is_extra(name: str, tensors: Iterable[str]) -> bool:

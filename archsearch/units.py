@@ -7,6 +7,8 @@ import re
 
 from archsearch.errors import InputError
 
+COUNT, BYTES = "count", "bytes"
+"""What a quantity is in."""
 _COUNT = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 _BYTES = {
     "": 1, "b": 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def config(space: str = NAME) -> dict[str, Any]:
     """What a run gives its study."""
     return {
         "space": {"name": space, "toml": SPACE},
-        "budget": asdict(BUDGET),
+        "budget": BUDGET.to_dict(),
         "dataset": {"name": "digits", "fingerprint": "0123456789abcdef", "image_size": None},
         "input": [1, 8, 8],
         "classes": 4,

@@ -67,14 +67,9 @@ def test_limits_that_exclude_each_other_are_bad_input(most: int) -> None:
         Budget(max_params=most, min_params=1000)
 
 
-def test_what_a_study_carries_is_what_it_was_before_there_were_lower_limits() -> None:
-    assert list(Budget(max_params=5).to_dict()) == [
-        "max_params",
-        "max_size",
-        "max_macs",
-        "max_activation",
-        "size_dtype",
-    ]
+def test_a_study_carries_the_limits_that_are_set() -> None:
+    assert Budget(max_params=5).to_dict() == {"max_params": 5, "size_dtype": "fp32"}
+    assert Budget(max_params=5, max_size=None) == Budget(max_params=5)
     for budget in (Budget(max_params=5), Budget(min_params=5, max_macs=7)):
         assert Budget(**budget.to_dict()) == budget
 

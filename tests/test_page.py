@@ -112,7 +112,7 @@ def test_the_front_is_a_staircase_that_ends_at_the_budget(contents: Contents) ->
     assert chart.stairs.startswith(f"M{first} ")
     assert chart.stairs.count("V") == len(best) - 1
     assert chart.stairs.endswith(f"H{chart.edge}")
-    assert chart.edge == chart.x.place(BUDGET.max_params or 0)
+    assert chart.edge == chart.x.place(BUDGET.get("max_params") or 0)
     assert chart.x.place(last.params) < chart.edge < 100
 
 

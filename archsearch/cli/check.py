@@ -14,11 +14,11 @@ from archsearch.cli.options import SHAPE, budget_of, columns, limits
 from archsearch.cost import Layer
 from archsearch.errors import InputError
 from archsearch.layers import Shape
+from archsearch.limits import upper
 from archsearch.targets import Measured, measure_target
-from archsearch.units import format_bytes, format_count, format_short
+from archsearch.units import BYTES, format_bytes, format_count, format_short
 
 HEAVIEST = 5
-_SORT = {"macs": "macs", "peak_activation_bytes": "activation"}
 
 
 @click.command()
@@ -99,14 +99,15 @@ def _row(name: str, value: int | None, check: LimitCheck | None) -> tuple[str, .
 
 
 def _quantity(name: str, value: float) -> str:
-    return f"{format_count(value)} = {format_bytes(value)}" if name.endswith("bytes") else format_count(value)
+    in_bytes = upper(name).unit == BYTES
+    return f"{format_count(value)} = {format_bytes(value)}" if in_bytes else format_count(value)
 
 
 def _heaviest(measured: Measured, broken: LimitCheck) -> list[str]:
     """The layers that weigh most in the first broken limit."""
-    key = _SORT.get(broken.name, "params")
+    key = upper(broken.name).weighs
     found = sorted(measured.layers, key=lambda layer: getattr(layer, key), reverse=True)[:HEAVIEST]
-    total = {"params": measured.params, "macs": measured.macs}.get(key) or 0
+    total = measured.values.get(key) or 0
     rows: list[tuple[str, ...]] = [("heaviest layers", "", "params", "MACs", "activations", "share")]
     rows += [_layer(layer, getattr(layer, key) / total if total else None) for layer in found]
     return columns(rows, left=(0, 1))

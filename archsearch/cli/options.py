@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +12,7 @@ from archsearch.budget import Budget
 from archsearch.cost import DTYPE_BYTES
 from archsearch.errors import InputError, StudyError
 from archsearch.layers import Shape
+from archsearch.limits import LIMITS, Limit
 from archsearch.units import parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:
@@ -59,38 +59,40 @@ SHAPE = ShapeType()
 COUNT = Quantity("count", parse_count)
 BYTES = Quantity("size", parse_bytes)
 SECONDS = Quantity("time", parse_seconds)
+QUANTITIES = {"count": COUNT, "bytes": BYTES}
 
 
 def limits(function: Function) -> Function:
-    """The budget: `max_params`, `max_size`, `max_macs`, `max_activation`, `size_dtype`."""
-    for option in reversed(
-        [
-            click.option("--max-params", type=COUNT, help="Fewer parameters than this: 5e6, 5M, 78043."),
-            click.option("--max-size", type=BYTES, help="Fewer bytes on disk than this: 6MB (10^6), 6MiB (2^20)."),
-            click.option("--max-macs", type=COUNT, help="Fewer multiply-accumulates for one image: 100M."),
-            click.option("--max-activation", type=BYTES, help="Fewer bytes of live activations for one image: 1MB."),
-            click.option(
-                "--size-dtype",
-                type=click.Choice(list(DTYPE_BYTES)),
-                default="fp32",
-                show_default=True,
-                help="Precision at which bytes are counted.",
-            ),
-        ]
-    ):
+    """The budget: every upper limit, such as `max_params`, and `size_dtype`."""
+    dtype = click.option(
+        "--size-dtype",
+        type=click.Choice(list(DTYPE_BYTES)),
+        default="fp32",
+        show_default=True,
+        help="Precision at which bytes are counted.",
+    )
+    options = [_limit(limit) for limit in LIMITS if not limit.lower]
+    for option in reversed([*options, dtype]):
         function = option(function)
     return function
 
 
-def lower_limit(function: Function) -> Function:
-    """`min_params`: for what searches, not for what checks a network."""
-    text = "More parameters than this: nothing is trained on smaller networks."
-    return click.option("--min-params", type=COUNT, help=text)(function)
+def lower_limits(function: Function) -> Function:
+    """Every lower limit, such as `min_params`: for what searches, not for what checks a network."""
+    for limit in reversed([limit for limit in LIMITS if limit.lower]):
+        function = _limit(limit)(function)
+    return function
+
+
+def _limit(limit: Limit) -> Callable[[Function], Function]:
+    kind = QUANTITIES[limit.unit]
+    return click.option(f"--{limit.option.replace('_', '-')}", type=kind, help=limit.help)
 
 
 def budget_of(options: Mapping[str, Any]) -> Budget:
-    """The budget that the options of `limits`, and of `lower_limit` where there is one, ask for. Raises InputError."""
-    return Budget(**{field.name: options[field.name] for field in fields(Budget) if field.name in options})
+    """The budget that the options of `limits` and `lower_limits` ask for. Raises InputError."""
+    names = ["size_dtype", *(limit.option for limit in LIMITS)]
+    return Budget(**{name: options[name] for name in names if name in options})
 
 
 def out_option(function: Function) -> Function:

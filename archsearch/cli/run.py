@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch.budget import Budget
-from archsearch.cli.options import SECONDS, budget_of, data_dir_option, limits, lower_limit, out_option, storage_option
+from archsearch.cli.options import SECONDS, budget_of, data_dir_option, limits, lower_limits, out_option, storage_option
 from archsearch.cli.settings import (
     DIGITS_EPOCHS,
     EPOCHS,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @limits
-@lower_limit
+@lower_limits
 @click.option("--space", default=DEFAULT_SPACE, show_default=True, help="A shipped space or a .toml file.")
 @click.option(
     "--dataset",

@@ -11,9 +11,10 @@ import click
 from archsearch import survey
 from archsearch.arch import Arch
 from archsearch.budget import Budget
-from archsearch.cli.options import SHAPE, budget_of, columns, limits, lower_limit
+from archsearch.cli.options import SHAPE, budget_of, columns, limits, lower_limits
 from archsearch.dims import Choice, Dim, Int
 from archsearch.layers import Shape
+from archsearch.limits import measures
 from archsearch.space import SearchSpace, load_space, shipped
 from archsearch.units import format_bytes, format_count, format_short
 
@@ -21,7 +22,7 @@ from archsearch.units import format_bytes, format_count, format_short
 @click.command()
 @click.argument("space", required=False, metavar="[NAME|FILE]")
 @limits
-@lower_limit
+@lower_limits
 @click.option(
     "--input-shape", type=SHAPE, default="3,32,32", show_default=True, help="Channels, height, width of the images."
 )
@@ -107,10 +108,7 @@ def _network(arch: Arch, dtype: str) -> dict[str, Any]:
     return {
         "arch": arch.id,
         "summary": arch.summary,
-        "params": cost.params,
-        "size_bytes": cost.size_bytes(dtype),
-        "macs": cost.macs,
-        "peak_activation_bytes": cost.peak_activation_bytes(dtype),
+        **measures(cost, dtype),
     }
 
 

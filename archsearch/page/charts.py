@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archsearch.budget import Budget
-from archsearch.cost import element_bytes
 from archsearch.page.axes import Axis, epoch_axis, log_axis, percent_axis
 from archsearch.page.contents import Contents
 from archsearch.records import Record, Reject
@@ -46,7 +44,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Limit:
+class LimitLine:
     """A limit on the parameter axis."""
 
     at: float
@@ -62,7 +60,7 @@ class FrontChart:
     marks: tuple[Mark, ...]
     labels: tuple[Label, ...]
     stairs: str
-    limits: tuple[Limit, ...]
+    limits: tuple[LimitLine, ...]
     rug: str
 
     @property
@@ -86,7 +84,7 @@ class CurveChart:
     x: Axis
     y: Axis
     curves: tuple[Curve, ...]
-    rungs: tuple[Limit, ...]
+    rungs: tuple[LimitLine, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class Histogram:
 
     x: Axis
     bars: tuple[Bar, ...]
-    limit: Limit | None
+    limit: LimitLine | None
 
     @property
     def others(self) -> bool:
@@ -131,7 +129,7 @@ def key_of(record: Record) -> str:
 def front_chart(contents: Contents) -> FrontChart:
     """All measured candidates and references, the front's staircase, the limits and what they reject."""
     rows = [r for r in (*contents.history, *contents.references) if r.val_accuracy is not None]
-    limits = _limits(contents.budget)
+    limits = contents.budget.edges
     x = log_axis([max(1, r.params) for r in rows] + [*limits] + [_BEYOND * at for at in sorted(limits)[:1]])
     y = percent_axis([percent(r.val_accuracy) for r in rows])
     best = {r.arch for r in contents.front}
@@ -152,20 +150,8 @@ def _mark(record: Record, kind: str, x: Axis, y: Axis) -> Mark:
     return Mark(key_of(record), x.place(record.params), y.place(percent(record.val_accuracy)), kind, lines)
 
 
-def _limits(budget: Budget) -> dict[float, str]:
-    """Where each limit lies on the parameter axis; one on bytes where nothing but parameters would break it."""
-    found: dict[float, str] = {}
-    if budget.max_params is not None:
-        found[budget.max_params] = f"{format_short(budget.max_params)} parameters"
-    if budget.max_size is not None:
-        at = budget.max_size / element_bytes(budget.size_dtype)
-        words = f"{format_bytes(budget.max_size)} at {budget.size_dtype}"
-        found[at] = f"{found[at]}, {words}" if at in found else words
-    return found
-
-
-def _drawn(limits: Mapping[float, str], x: Axis) -> tuple[Limit, ...]:
-    return tuple(Limit(x.place(at), label) for at, label in sorted(limits.items()))
+def _drawn(limits: Mapping[float, str], x: Axis) -> tuple[LimitLine, ...]:
+    return tuple(LimitLine(x.place(at), label) for at, label in sorted(limits.items()))
 
 
 def _labels(names: Sequence[tuple[str, float, float]]) -> tuple[Label, ...]:
@@ -202,7 +188,7 @@ def curve_chart(contents: Contents) -> CurveChart:
     x = epoch_axis(int(max([r.curve[-1][0] for r in rows] + [*map(float, rungs)], default=1)))
     y = percent_axis([percent(value) for r in rows for _, value in r.curve])
     curves = tuple(_curve(r, kind_of(r, best), x, y) for r in rows)
-    return CurveChart(x, y, curves, tuple(Limit(x.place(rung), f"rung after {rung}") for rung in rungs))
+    return CurveChart(x, y, curves, tuple(LimitLine(x.place(rung), f"rung after {rung}") for rung in rungs))
 
 
 def _curve(record: Record, kind: str, x: Axis, y: Axis) -> Curve:
@@ -219,7 +205,7 @@ def reject_histogram(contents: Contents) -> Histogram | None:
     sizes = [r.params for r in contents.rejects if r.params]
     if not sizes:
         return None
-    limits = _limits(contents.budget)
+    limits = contents.budget.edges
     x = log_axis([*sizes, *limits])
     counts = [0] * _BARS
     for size in sizes:

@@ -6,19 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archsearch.limits import LIMITS
 from archsearch.page.charts import percent
 from archsearch.page.contents import Contents
 from archsearch.records import Record
 from archsearch.tables import Tested
 from archsearch.units import format_bytes, format_count, format_seconds
 
-_LIMITS = {
-    "params": "parameters",
-    "size_bytes": "bytes on disk",
-    "macs": "multiply-accumulates",
-    "peak_activation_bytes": "activation memory",
-    "no network": "no network at all",
-}
 _PHASES = {
     "step_seconds": "training steps",
     "data_seconds": "data and augmentation",
@@ -113,7 +107,8 @@ def _row(record: Record, test: Tested | None) -> dict[str, str]:
 def broken_limits(contents: Contents) -> list[Share]:
     """How many distinct candidates broke each limit; one may break several."""
     broke = {name: n for name, n in contents.counts.get("broke", {}).items() if n > 0}
-    rows = [(_LIMITS.get(name, name), n, format_count(n)) for name, n in broke.items()]
+    titles = {limit.measure: limit.title for limit in LIMITS} | {"no network": "no network at all"}
+    rows = [(titles.get(name, name), n, format_count(n)) for name, n in broke.items()]
     return _shares(sorted(rows, key=lambda row: -row[1]))
 
 
