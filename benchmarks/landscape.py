@@ -73,9 +73,12 @@ def trained(folders: Sequence[Path]) -> list[Training]:
     """All that studies and their random twins have trained."""
     found = []
     for folder in (one for parent in folders for one in (parent, parent / "random")):
-        for trial in open_existing(folder)[0].get_trials(deepcopy=False):
+        study, config = open_existing(folder)
+        space = parse_space(config["space"]["toml"], config["space"]["name"])
+        shape, classes = tuple(config["input"]), config["classes"]
+        for trial in study.get_trials(deepcopy=False):
             if status(trial) in ("complete", "stopped"):
-                arch = Arch.load(folder / "archs" / f"{trial.user_attrs['arch']}.toml")
+                arch = space.draw(lambda name, dim, of=trial.params: of[name], shape, classes)
                 found.append((traits(arch), {int(at): 100 * accuracy for at, accuracy in trial.user_attrs[CURVE]}))
     return found
 

@@ -122,9 +122,8 @@ def _retrained(group: Path) -> Iterator[Entry]:
         for row in rows_of(folder):
             found.setdefault(row.arch, []).append(row)
         for arch, rows in found.items():
-            network = Arch.load(folder / "archs" / f"{arch}.toml")
-            info = weights.read(folder / "weights" / f"{arch}-seed{rows[0].seed}.safetensors").info
-            yield Entry(folder, network, network.cost.size_bytes("fp32"), "", rows, plain_name(info))
+            read = weights.read(folder / "weights" / f"{arch}-seed{rows[0].seed}.safetensors")
+            yield Entry(folder, read.arch, read.arch.cost.size_bytes("fp32"), "", rows, plain_name(read.info))
 
 
 def _exported(group: Path) -> Iterator[Entry]:

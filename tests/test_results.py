@@ -44,6 +44,13 @@ def test_the_table_of_trainings_is_that_of_the_weights_files(folder: Path) -> No
     )
 
 
+def committed(*under: str) -> list[Path]:
+    """The files below some folders that git tracks; none where this is no clone."""
+    words = ["git", "ls-files", "-z", "--", *under]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
 def on_page() -> list[Path]:
     """The groups that the page shows: `results/` may hold a user's own studies too."""
     module = benchmark_module("results")
@@ -57,6 +64,15 @@ def test_all_weights_together_are_under_20_mb() -> None:
     assert sum(path.stat().st_size for path in files) < 20e6
 
 
+def test_the_tracked_tree_is_under_25_mb() -> None:
+    """Where this is no clone, that of what git would track."""
+    folders = [*(ROOT / name for name in ("archsearch", "benchmarks", "docs", "search_spaces", "tests")), *on_page()]
+    there = (path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    files = [path for path in committed() or there if path.is_file()]
+    assert len(files) > 100
+    assert sum(path.stat().st_size for path in files) < 25e6
+
+
 def test_the_page_has_the_tables_of_the_files() -> None:
     module = benchmark_module("results")
     text = module.PAGE.read_text()
@@ -64,11 +80,10 @@ def test_the_page_has_the_tables_of_the_files() -> None:
 
 
 def test_the_page_has_a_place_for_every_committed_group() -> None:
-    listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if listed.returncode:
-        pytest.skip(f"no clone that says what is committed: {listed.stderr.strip()}")
-    signs = (".test.json", "/retrain.csv", "/run.json")
-    tested = [ROOT / path for path in listed.stdout.split() if path.endswith(signs)]
+    files = committed("results")
+    if not files:
+        pytest.skip("no clone that says what is committed")
+    tested = [path for path in files if path.name.endswith((".test.json", "retrain.csv", "run.json"))]
     assert {ROOT / "results" / path.relative_to(ROOT / "results").parts[0] for path in tested} == set(on_page())
 
 
