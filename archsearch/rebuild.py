@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from archsearch.arch import Arch
+from archsearch.config import StudyConfig
 from archsearch.events import Counts, Observer
 from archsearch.records import Record
-from archsearch.space import parse_space
 
 
 class ArchFiles(Observer):
@@ -21,13 +20,11 @@ class ArchFiles(Observer):
     Args:
         folder: OUT/STUDY.
         study: what the candidates are in.
-        config: what the study carries: space, input shape, number of classes.
+        config: what the study carries.
     """
 
-    def __init__(self, folder: Path, study: optuna.Study, config: Mapping[str, Any]) -> None:
-        self.folder, self.study = folder, study
-        self.space = parse_space(config["space"]["toml"], config["space"]["name"], "the study's space")
-        self.shape, self.classes = tuple(config["input"]), int(config["classes"])
+    def __init__(self, folder: Path, study: optuna.Study, config: StudyConfig) -> None:
+        self.folder, self.study, self.config = folder, study, config
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """Those of an earlier run."""
@@ -47,4 +44,5 @@ class ArchFiles(Observer):
                     self._arch(trial).dump(missing[trial.number])
 
     def _arch(self, trial: FrozenTrial) -> Arch:
-        return self.space.draw(lambda name, dim: trial.params[name], self.shape, self.classes)
+        config = self.config
+        return config.space.draw(lambda name, dim: trial.params[name], config.input_shape, config.classes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import warnings
 import weakref
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from archsearch.config import StudyConfig
 from archsearch.database import Database, StudyCache
 from archsearch.errors import StudyError
 from archsearch.patience import PatientStorage, Waiter, hide_password
@@ -29,12 +29,10 @@ from archsearch.rungs import Rungs
 
 METRICS = ["val_accuracy", "params"]
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
-FORMAT = 3
-"""Of what a study carries: 1 had no terms, 2 no share of validation images."""
 _CONFIG = "archsearch"
 _POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgresql+psycopg2:")
 _LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 60_000}
-_FORMAT, _TERMS, _REFERENCES = "format", "terms", "references"
+_TERMS, _REFERENCES = "terms", "references"
 _RETRAINED = "retrained:"
 _EXTRAS = ("postgresql", "mysql", "grpc")
 STATES = {
@@ -133,8 +131,8 @@ def _pragmas(connection: Any, record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def create_study(storage: BaseStorage, name: str, config: Mapping[str, Any], *, resume: bool = False) -> optuna.Study:
-    """A new study for (val_accuracy up, params down) that carries `config` (plain values).
+def create_study(storage: BaseStorage, name: str, config: StudyConfig, *, resume: bool = False) -> optuna.Study:
+    """A new study for (val_accuracy up, params down) that carries `config`.
 
     With `resume` it may exist, if whoever made it was killed before it carried anything.
 
@@ -146,7 +144,7 @@ def create_study(storage: BaseStorage, name: str, config: Mapping[str, Any], *, 
     except optuna.exceptions.DuplicatedStudyError:
         raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
     name_metrics(study)
-    study.set_user_attr(_CONFIG, json.dumps({_FORMAT: FORMAT, **config}))
+    study.set_user_attr(_CONFIG, json.dumps(config.to_json()))
     return study
 
 
@@ -163,7 +161,7 @@ def name_metrics(study: optuna.Study) -> None:
         study.set_metric_names(METRICS)
 
 
-def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, dict[str, Any]]:
+def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, StudyConfig]:
     """An existing study and the config it carries.
 
     Raises:
@@ -176,13 +174,10 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, dict[str,
     carried = study.user_attrs.get(_CONFIG)
     if carried is None:
         raise StudyError(f"study {name!r} was not made by archsearch")
-    config = json.loads(carried)
-    version = config.pop(_FORMAT, 1)
-    if version > FORMAT:
-        raise StudyError(
-            f"study {name!r} has format {version}, of a newer archsearch; this one reads up to {FORMAT}: upgrade it"
-        )
-    return study, config
+    try:
+        return study, StudyConfig.from_json(json.loads(carried))
+    except StudyError as error:
+        raise StudyError(f"study {name!r} {error}") from None
 
 
 def set_terms(study: optuna.Study, terms: Terms) -> None:
@@ -258,7 +253,7 @@ def study_names(storage: BaseStorage) -> list[str]:
     return optuna.get_all_study_names(storage)
 
 
-def open_existing(folder: Path) -> tuple[optuna.Study, dict[str, Any]]:
+def open_existing(folder: Path) -> tuple[optuna.Study, StudyConfig]:
     """The study in a results folder, and its config. Raises StudyError."""
     storage = open_storage(sqlite_url(folder / "study.db"))
     found = study_names(storage)

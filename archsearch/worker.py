@@ -17,15 +17,14 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import optuna
 import torch
 
 from archsearch import references
 from archsearch.arch import Arch
-from archsearch.budget import Budget
 from archsearch.claims import Seat
+from archsearch.config import StudyConfig
 from archsearch.data import Dataset, load_dataset
 from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
@@ -38,7 +37,6 @@ from archsearch.recipe import Recipe
 from archsearch.records import Record, Reject
 from archsearch.report import CandidateFiles
 from archsearch.search import search
-from archsearch.space import parse_space
 from archsearch.storage import load_study, open_storage, terms_of
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -179,15 +177,15 @@ def _search(messages: Messages, job: Job) -> str:
     terms = terms_of(study)
     dataset = study_dataset(job.dataset, job.data_dir, config)
     check_dataset(dataset, job.dataset, study.study_name, config)
-    data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
-    recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
+    data = TrainingData.of(dataset, config.seed, resolve_device(job.device))
+    key = json.dumps([config.to_json(), data.device.type])
     trainer = Trainer(
         data,
-        recipe,
-        config["seed"],
+        config.recipe,
+        config.seed,
         threads=job.threads,
-        deterministic=config.get("deterministic", False),
-        checkpoint=lambda arch: files.checkpoint(arch, json.dumps([config, data.device.type])),
+        deterministic=config.deterministic,
+        checkpoint=lambda arch: files.checkpoint(arch, key),
     )
 
     def save(path: Path, arch: Arch, record: Record) -> None:
@@ -195,21 +193,21 @@ def _search(messages: Messages, job: Job) -> str:
 
     files = CandidateFiles(job.folder, save)
     if job.references:
-        textbook = references.fitting(shape, config["classes"])
+        textbook = references.fitting(config.input_shape, config.classes)
 
         def done(record: Record) -> None:
             files.forget(record.arch)
             messages.send("reference", record)
 
-        train_references(textbook, study, trainer, budget, config["seed"], done)
+        train_references(textbook, study, trainer, config.budget, config.seed, done)
     result = search(
-        parse_space(config["space"]["toml"], config["space"]["name"], "the study's space"),
+        config.space,
         evaluate=guarded(trainer),
-        input_shape=shape,
-        classes=config["classes"],
-        budget=budget,
+        input_shape=config.input_shape,
+        classes=config.classes,
+        budget=config.budget,
         trials=lambda: terms_of(study).trials,
-        seed=config["seed"],
+        seed=config.seed,
         sampler=terms.sampler,
         rungs=terms.rungs,
         timeout=job.timeout,
@@ -217,20 +215,20 @@ def _search(messages: Messages, job: Job) -> str:
         rejected=job.rejected,
         observers=[files, messages],
         seat=seat(job, data.device),
-        memory=predictor(data, recipe),
+        memory=predictor(data, config.recipe),
     )
     return result.reason
 
 
-def study_dataset(spec: str, data_dir: Path, config: Mapping[str, Any]) -> Dataset:
+def study_dataset(spec: str, data_dir: Path, config: StudyConfig) -> Dataset:
     """The images as the study wants them. Raises DataError."""
-    wanted = config["dataset"]
-    return load_dataset(spec, data_dir=data_dir, image_size=wanted["image_size"], share=wanted.get("validation"))
+    wanted = config.data
+    return load_dataset(spec, data_dir=data_dir, image_size=wanted.image_size, share=wanted.validation)
 
 
-def check_dataset(dataset: Dataset, spec: str, study: str, config: Mapping[str, Any]) -> None:
+def check_dataset(dataset: Dataset, spec: str, study: str, config: StudyConfig) -> None:
     """Refuse other data than the study's. Raises StudyError with both fingerprints."""
-    wanted = config["dataset"]["fingerprint"]
+    wanted = config.data.fingerprint
     if dataset.fingerprint != wanted:
         raise StudyError(
             f"dataset {spec!r} has fingerprint {dataset.fingerprint}, study {study!r} was made with {wanted}:"

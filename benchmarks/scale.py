@@ -30,11 +30,13 @@ import sqlalchemy
 
 from archsearch import Arch, Budget
 from archsearch.claims import Seat
+from archsearch.config import StudyConfig, StudyData
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.patience import Waiter, waiter_of
+from archsearch.recipe import Recipe
 from archsearch.records import Record
 from archsearch.search import search
-from archsearch.space import load_space
+from archsearch.space import load_space, space_text
 from archsearch.storage import create_study, load_study, open_storage, records
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -135,7 +137,10 @@ def work(url: str, index: int, options: argparse.Namespace, rows: Any) -> None:
 def simulate(url: str, options: argparse.Namespace) -> tuple[list[Row], float]:
     """Rows of all workers, and the seconds of the whole."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = create_study(open_storage(url), "s", {})
+    space, budget = load_space(options.space), Budget(max_params=options.max_params)
+    data = StudyData("none", "", validation=0.2)
+    config = StudyConfig(space.name, space_text(options.space), budget, data, SHAPE, CLASSES, Recipe())
+    study = create_study(open_storage(url), "s", config)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["archsearch.search", "optuna.storages", "psycopg", __name__])
     queue, clock = context.Queue(), time.monotonic()

@@ -10,9 +10,11 @@ from typing import Any
 import optuna
 
 from archsearch import Arch, Budget, search
+from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import StopTraining, TrainingFailed
 from archsearch.events import Counts
 from archsearch.measure import proposal
+from archsearch.recipe import Recipe
 from archsearch.records import Record, Retrained
 from archsearch.report import CandidateFiles, RunFolder, drop_weights
 from archsearch.space import parse_space
@@ -54,17 +56,10 @@ class Formula:
         return best * (1 - 0.5**4)
 
 
-def config(space: str = NAME) -> dict[str, Any]:
+def config(space: str = NAME, seed: int = 0) -> StudyConfig:
     """What a run gives its study."""
-    return {
-        "space": {"name": space, "toml": SPACE},
-        "budget": BUDGET.to_dict(),
-        "dataset": {"name": "digits", "fingerprint": "0123456789abcdef", "image_size": None},
-        "input": [1, 8, 8],
-        "classes": 4,
-        "recipe": {"epochs": 4},
-        "seed": 0,
-    }
+    data = StudyData("digits", "0123456789abcdef", validation=0.2)
+    return StudyConfig(space, SPACE, BUDGET, data, (1, 8, 8), 4, Recipe(epochs=4), seed)
 
 
 def save(path: Path, arch: Arch, record: Record) -> None:
@@ -96,7 +91,7 @@ def make_study(folder: Path, trials: int = 14, **about: Any) -> optuna.Study:
     """A finished study of so many candidates in a folder, with all its files, and one reference."""
     folder.mkdir(parents=True, exist_ok=True)
     study = create_study(open_storage(sqlite_url(folder / "study.db")), folder.name, config())
-    told = {"command": f"archsearch run --space {NAME!r}", **config(), "rungs": [2], **about}
+    told = {"command": f"archsearch run --space {NAME!r}", **config().to_json(), "rungs": [2], **about}
     files = FilesAtTheEnd(folder, told, BUDGET)
     search(parse_space(SPACE, "wide"), evaluate=Formula(), input_shape=(1, 8, 8), classes=4, budget=BUDGET,
            trials=trials, sampler="random", study=study, observers=[CandidateFiles(folder, save), files])  # fmt: skip

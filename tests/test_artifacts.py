@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
-from studies import make_study, retrained
+from studies import config, make_study, retrained
 
 from archsearch.artifacts import CURVE, FOLDER, curve_picture, merged, show_front
 from archsearch.records import Record, front
@@ -131,7 +131,7 @@ def test_the_curve_is_a_picture_with_a_point_an_epoch(curve: list[list[float]]) 
 
 
 def test_a_study_without_a_front_gets_a_note_that_says_so(tmp_path: Path) -> None:
-    study = create_study(open_storage(sqlite_url(tmp_path / "study.db")), "empty", {})
+    study = create_study(open_storage(sqlite_url(tmp_path / "study.db")), "empty", config())
     show_front(tmp_path, study)
     assert "No candidate is complete yet." in get_note(study)
     assert not (tmp_path / FOLDER).exists()

@@ -14,6 +14,7 @@ import optuna
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
+from studies import config
 
 from archsearch import Arch, Budget, claims, loop, search
 from archsearch.budget import LimitCheck, Verdict
@@ -52,7 +53,7 @@ def record(arch: str = "a" * 12, **changes: Any) -> Record:
 
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
-    return create_study(open_storage(sqlite_url(tmp_path / "study.db")), "s", {})
+    return create_study(open_storage(sqlite_url(tmp_path / "study.db")), "s", config())
 
 
 def again(tmp_path: Path) -> optuna.Study:

@@ -14,7 +14,8 @@ from conftest import Answer, Process, small_npz
 from postgres import PASSWORD, Postgres, query
 
 from archsearch import Arch
-from archsearch.storage import FORMAT, load_study, open_storage, sqlite_url, status
+from archsearch.config import FORMAT
+from archsearch.storage import load_study, open_storage, sqlite_url, status
 
 
 def wait_for(done: Callable[[], object], seconds: float = 200) -> None:
@@ -107,7 +108,7 @@ def test_a_worker_of_a_finished_study_has_nothing_to_do(command: Command, url: s
 def test_other_images_are_refused_with_both_fingerprints(command: Command, url: str, work: Path) -> None:
     small_npz(work / "d.npz")
     answer = command("worker", "--storage", url, "--study", name_of(url), "--dataset", "npz:d.npz")
-    wanted = load_study(open_storage(url), name_of(url))[1]["dataset"]["fingerprint"]
+    wanted = load_study(open_storage(url), name_of(url))[1].data.fingerprint
     assert answer.status == 2
     assert wanted in answer.error
     assert "dataset 'npz:d.npz' has fingerprint" in answer.error

@@ -12,6 +12,7 @@ import optuna
 import pytest
 from by_path import benchmark_module
 from conftest import RUN, STUDY, TINY, Answer, snapshot
+from studies import config
 from test_claims import SPACE
 
 from archsearch import search
@@ -78,7 +79,7 @@ def test_a_clock_that_is_set_back_in_a_training_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is taken for stale, nothing is trained again; only the database's time stamps are odd."""
-    study = create_study(open_storage(sqlite_url(tmp_path / "s.db")), "s", {})
+    study = create_study(open_storage(sqlite_url(tmp_path / "s.db")), "s", config())
     calls: list[str] = []
 
     def evaluate(arch: Any, report: Any) -> float:

@@ -27,7 +27,7 @@ limits.LIMITS += (
 
 
 @pytest.fixture
-def archsearch(tmp_path: Path):
+def archsearch(tmp_path: Path) -> Callable[..., str]:
     """The command, in a Python that starts with a sixth limit in the list."""
     (tmp_path / "sitecustomize.py").write_text(SIXTH)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
@@ -41,7 +41,7 @@ def archsearch(tmp_path: Path):
     return run
 
 
-def test_a_sixth_limit_is_an_option_a_verdict_and_words(archsearch) -> None:
+def test_a_sixth_limit_is_an_option_a_verdict_and_words(archsearch: Callable[..., str]) -> None:
     assert "Fewer tensors in the weights file than this." in archsearch("run", "--help")
     found = json.loads(archsearch("check", "ref:lenet5", "--max-tensors", "5", "--json", status=1))
     assert found["tensors"] == 10
@@ -51,7 +51,9 @@ def test_a_sixth_limit_is_an_option_a_verdict_and_words(archsearch) -> None:
     assert "tensors, the limit is under 1 tensors" in refused
 
 
-def test_a_sixth_limit_is_in_a_study_its_name_its_tables_and_its_report(archsearch, tmp_path: Path) -> None:
+def test_a_sixth_limit_is_in_a_study_its_name_its_tables_and_its_report(
+    archsearch: Callable[..., str], tmp_path: Path
+) -> None:
     archsearch("run", "--max-tensors", "60", "--trials", "2", "--epochs", "1", "--workers", "2", "--out", "out")
     folder = tmp_path / "out" / "digits-resnin-tensors60"
     for name in ("pareto.csv", "trials.csv"):

@@ -157,7 +157,7 @@ FEW = [[], [row(0, None, 5, "failed")], [row(0, 0.5, 7)], [row(0, 0.5, 7, "stopp
 
 
 @pytest.mark.parametrize("rows", FEW)
-@pytest.mark.parametrize("about", [{}, {"budget": {"max_size": 1e6}}, config()])
+@pytest.mark.parametrize("about", [{}, {"budget": {"max_size": 1e6}}, config().to_json()])
 def test_few_candidates_make_a_page(rows: list[Record], about: dict[str, object]) -> None:
     page = render(Contents("s", about, rows))
     assert page.count("<h1>") == 1

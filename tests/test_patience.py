@@ -15,6 +15,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from postgres import Postgres, query
+from studies import config
 from test_claims import SPACE, claim, last, record
 
 from archsearch import patience, search
@@ -138,13 +139,13 @@ def test_a_database_that_restarts_while_it_is_opened_is_waited_for(postgres: Pos
         sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", restart)
         restarts[0].join()
     assert waiter_of(storage).disturbed > 0
-    assert create_study(storage, "s", {}).trials == []
+    assert create_study(storage, "s", config()).trials == []
 
 
 def test_a_connection_that_breaks_within_a_read_is_an_outage(postgres: Postgres) -> None:
     """Optuna catches the error and asks again in the broken transaction, which is another error."""
     url = postgres.database()
-    study = create_study(open_storage(url), "s", {})
+    study = create_study(open_storage(url), "s", config())
     broken: list[int] = []
 
     def terminate(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -181,7 +182,7 @@ class Forgetful(InMemoryStorage):
 
 def forgetful() -> tuple[optuna.Study, Forgetful]:
     storage = Forgetful("")
-    return create_study(PatientStorage(storage, Waiter(AWAY)), "s", {}), storage
+    return create_study(PatientStorage(storage, Waiter(AWAY)), "s", config()), storage
 
 
 def test_a_claim_whose_answer_was_lost_is_one_claim() -> None:
@@ -267,7 +268,7 @@ def test_a_postgresql_that_restarts_is_a_pause(postgres: Postgres) -> None:
     storage = open_storage(url)
     said: list[str] = []
     waiter_of(storage).told = said.append
-    study = create_study(storage, "s", {})
+    study = create_study(storage, "s", config())
     calls: list[str] = []
 
     def restart(mode: str) -> None:
@@ -295,7 +296,7 @@ def test_a_postgresql_that_restarts_is_a_pause(postgres: Postgres) -> None:
 
 def test_a_lease_goes_on_when_the_database_is_back(postgres: Postgres) -> None:
     url = postgres.database()
-    study = create_study(open_storage(url), "s", {})
+    study = create_study(open_storage(url), "s", config())
     made = claim(study)
     with beating(study, made, every=0.05):
         postgres.stop("immediate")
@@ -311,7 +312,7 @@ def test_a_lease_goes_on_when_the_database_is_back(postgres: Postgres) -> None:
 def test_sqlite_urls_need_no_server(tmp_path: Path) -> None:
     """The wrapper is on every storage, and hands everything on."""
     storage = open_storage(sqlite_url(tmp_path / "s.db"))
-    study = create_study(storage, "s", {"seed": 1})
+    study = create_study(storage, "s", config(seed=1))
     assert storage.get_study_id_from_name("s") == study._study_id
-    assert load_study(open_storage(sqlite_url(tmp_path / "s.db")), "s")[1] == {"seed": 1}
+    assert load_study(open_storage(sqlite_url(tmp_path / "s.db")), "s")[1] == config(seed=1)
     assert waiter_of(storage).url.startswith("sqlite:///")

@@ -12,10 +12,12 @@ from by_path import benchmark_module
 
 from archsearch.budget import Budget
 from archsearch.cli import main
+from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import DataError, InputError
+from archsearch.recipe import Recipe
 from archsearch.replay import SAMPLERS, Columns, Table, loop, replay
 from archsearch.search import search
-from archsearch.space import load_space
+from archsearch.space import load_space, space_text
 from archsearch.storage import create_study, open_storage, sqlite_url
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -206,7 +208,10 @@ def test_nearest_is_itself_or_one_change_away(sparse):
 def study_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "s"
     folder.mkdir()
-    config = {"budget": {"max_params": 100_000}, "recipe": {"epochs": 4}}
+    data = StudyData("digits", "", validation=0.2)
+    config = StudyConfig(
+        "resnin", space_text("resnin"), Budget(max_params=100_000), data, (1, 8, 8), 10, Recipe(epochs=4)
+    )
     study = create_study(open_storage(sqlite_url(folder / "study.db")), "s", config)
 
     def evaluate(arch, report):

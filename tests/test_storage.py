@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
+from studies import config
 
 from archsearch.budget import LimitCheck, Verdict
 from archsearch.claims import Seat, finish, make_claim
@@ -38,7 +39,7 @@ def add(study: optuna.Study, row: Record, verdict: Verdict = FITS) -> Record:
 
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
-    return create_study(open_storage(sqlite_url(tmp_path / "study.db")), "s", {"seed": 7, "budget": {"max": None}})
+    return create_study(open_storage(sqlite_url(tmp_path / "study.db")), "s", config(seed=7))
 
 
 def again(tmp_path: Path) -> optuna.Study:
@@ -84,16 +85,15 @@ def test_objectives_have_names_and_directions(study: optuna.Study, tmp_path: Pat
 
 
 def test_a_study_carries_its_config(study: optuna.Study, tmp_path: Path) -> None:
-    config = {"seed": 7, "budget": {"max": None}}
-    assert load_study(open_storage(sqlite_url(tmp_path / "study.db")), "s")[1] == config
-    assert open_existing(tmp_path)[1] == config
+    assert load_study(open_storage(sqlite_url(tmp_path / "study.db")), "s")[1] == config(seed=7)
+    assert open_existing(tmp_path)[1] == config(seed=7)
 
 
 def test_a_name_is_taken_once(study: optuna.Study, tmp_path: Path) -> None:
     storage = open_storage(sqlite_url(tmp_path / "study.db"))
     with pytest.raises(StudyError, match="'s' exists: add --resume"):
-        create_study(storage, "s", {})
-    create_study(storage, "t", {})
+        create_study(storage, "s", config())
+    create_study(storage, "t", config())
     assert sorted(study_names(storage)) == ["s", "t"]
 
 
@@ -122,9 +122,9 @@ def test_sqlite_has_a_write_ahead_log(study: optuna.Study, tmp_path: Path) -> No
 @pytest.mark.parametrize("folder", ["with space", "100%", "a%20b", "ünï", "a#b", "a;b", "a?b", "a@b:c"])
 def test_folders_of_any_name(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder).mkdir()
-    create_study(open_storage(sqlite_url(tmp_path / folder / "study.db")), "s", {})
+    create_study(open_storage(sqlite_url(tmp_path / folder / "study.db")), "s", config())
     assert (tmp_path / folder / "study.db").exists()
-    assert open_existing(tmp_path / folder)[1] == {}
+    assert open_existing(tmp_path / folder)[1] == config()
 
 
 def test_a_renamed_folder_still_opens(study: optuna.Study, tmp_path: Path) -> None:

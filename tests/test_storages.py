@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from postgres import Postgres, free_port
+from studies import config
 from test_claims import SPACE, claim, record
 
 from archsearch import Arch, search
@@ -65,7 +66,7 @@ def worker(url: str, index: int, found: dict[int, list[Record]]) -> None:
 
 
 def test_three_workers_keep_the_total_and_train_nothing_twice(url: str) -> None:
-    study = create_study(open_storage(url, wait=True), "s", {"seed": 1})
+    study = create_study(open_storage(url, wait=True), "s", config(seed=1))
     found: dict[int, list[Record]] = {}
     threads = [threading.Thread(target=worker, args=(url, i, found)) for i in range(3)]
     for thread in threads:
@@ -81,10 +82,10 @@ def test_three_workers_keep_the_total_and_train_nothing_twice(url: str) -> None:
 
 def test_a_study_and_its_claims_come_back(url: str) -> None:
     storage = open_storage(url, wait=True)
-    study = create_study(storage, "s", {"seed": 1, "budget": {"max": None}})
+    study = create_study(storage, "s", config(seed=1))
     made = claim(study)
-    other, config = load_study(open_storage(url), "s")
-    assert config == {"seed": 1, "budget": {"max": None}}
+    other, found = load_study(open_storage(url), "s")
+    assert found == config(seed=1)
     assert study_names(open_storage(url)) == ["s"]
     board = Board(other)
     assert [trial.user_attrs["arch"] for trial in board.running] == ["a" * 12]
@@ -98,12 +99,12 @@ def test_a_study_and_its_claims_come_back(url: str) -> None:
     assert records(other) == [done]
     assert [status(trial) for trial in other.get_trials()] == ["lost", "stopped"]
     with pytest.raises(StudyError, match="'s' exists: add --resume"):
-        create_study(storage, "s", {})
+        create_study(storage, "s", config())
 
 
 def test_what_changes_of_a_running_trial_is_seen(url: str) -> None:
     """By a second connection that has read it before: its lease, its curve, its end, and strangers beside it."""
-    study = create_study(open_storage(url, wait=True), "s", {})
+    study = create_study(open_storage(url, wait=True), "s", config())
     made = claim(study)
     board = Board(load_study(open_storage(url), "s")[0])
     before = board.running[0]

@@ -23,7 +23,6 @@ from archsearch import Arch
 from archsearch.checkpoint import Checkpoint
 from archsearch.data import load_dataset
 from archsearch.events import Candidate, Counts, Observer
-from archsearch.recipe import Recipe
 from archsearch.records import Record, Terms
 from archsearch.storage import load_study, open_storage, set_terms, sqlite_url, status
 from archsearch.trainer import Trainer
@@ -265,9 +264,9 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     assert record.train_seconds > before + seconds
     assert not list((folder / "checkpoints").iterdir())
     config = load_study(open_storage(job.url), "s")[1]
-    data = TrainingData.of(load_dataset("digits"), config["seed"], torch.device("cpu"))
+    data = TrainingData.of(load_dataset("digits"), config.seed, torch.device("cpu"))
     whole: list[tuple[str, int, float]] = []
-    trainer = Trainer(data, Recipe(**config["recipe"]), config["seed"], threads=1)
+    trainer = Trainer(data, config.recipe, config.seed, threads=1)
     trainer(Arch.load(folder / "archs" / f"{arch}.toml"), lambda epoch, value: whole.append((arch, epoch, value)))
     assert whole == resumed.reports
     (folder / "checkpoints" / kept.name).touch()

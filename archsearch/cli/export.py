@@ -24,6 +24,7 @@ from archsearch.errors import InputError
 from archsearch.units import format_bytes, format_count
 
 if TYPE_CHECKING:
+    from archsearch.config import StudyConfig
     from archsearch.export import Exported, Images, Source
     from archsearch.export.card import TestResult
     from archsearch.tables import Tested
@@ -133,26 +134,25 @@ def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
     return Order(path, home / "export", **given)
 
 
-def _from_study(opened: tuple[Path, Any, dict[str, Any]], arch: str, weights: Path | None, given: Any) -> Order:
+def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path | None, given: Any) -> Order:
     from archsearch.storage import stored_retrained
     from archsearch.tables import tested
 
     folder, study, config = opened
     found = tested(stored_retrained(study))
     record = one_record(study, arch, folder)
-    data = config["dataset"]
     known = {
-        "dataset": data["name"],
-        "image_size": data.get("image_size"),
-        "seed": config["seed"],
-        "max_size": config["budget"]["max_size"],
+        "dataset": config.data.name,
+        "image_size": config.data.image_size,
+        "seed": config.seed,
+        "max_size": config.budget.get("max_size"),
     }
     return Order(
         weights or _weights(folder, record.arch),
         folder / "export",
         **{**known, **given},
         arch=record.arch,
-        fingerprint=data["fingerprint"],
+        fingerprint=config.data.fingerprint,
         tested=_tested(found.get(record.arch)),
     )
 

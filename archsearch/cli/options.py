@@ -18,6 +18,7 @@ from archsearch.units import parse_bytes, parse_count, parse_seconds
 if TYPE_CHECKING:
     from optuna.study import Study
 
+    from archsearch.config import StudyConfig
     from archsearch.records import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -165,7 +166,7 @@ def study_folder(study: str, out: Path) -> Path:
     raise StudyError(f"there is no study {study!r}: neither {study}/study.db nor {out / study}/study.db exists")
 
 
-def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any, dict[str, Any]]:
+def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any, StudyConfig]:
     """A study's folder, the study, and what it carries; with a storage STUDY is its name there. Raises StudyError."""
     from archsearch.storage import load_study, open_existing, open_storage
 

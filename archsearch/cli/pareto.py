@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from archsearch.budget import Budget
 from archsearch.cli.options import opened_study, out_option, storage_option
 
 
@@ -31,7 +30,7 @@ def pareto(study: str, storage: str | None, out: Path) -> None:
     folder, opened, config = opened_study(study, out, storage)
     history = records(opened)
     ArchFiles(folder, opened, config).write(history)
-    budget, retrained = Budget(**config["budget"]), stored_retrained(opened)
+    budget, retrained = config.budget, stored_retrained(opened)
     write_tables(folder, [*stored_references(opened), *history], budget, retrained)
     write_page(folder, opened, config)
     show_front(folder, opened)

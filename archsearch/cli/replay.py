@@ -86,8 +86,8 @@ def _of_study(target: str, options: Mapping[str, Any]) -> tuple[Table, float | N
     from archsearch.storage import open_existing
 
     study, config = open_existing(study_folder(target, options["out"]))
-    early = options["early_epochs"] or max(1, round(config["recipe"]["epochs"] / 4))
-    return Table.of_study(study, early if options["rungs"] else 0), config["budget"]["max_params"]
+    early = options["early_epochs"] or max(1, round(config.recipe.epochs / 4))
+    return Table.of_study(study, early if options["rungs"] else 0), config.budget.get("max_params")
 
 
 def _columns(options: Mapping[str, Any]) -> Any:

@@ -8,14 +8,13 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.arch import Arch
-from archsearch.budget import Budget
 from archsearch.cli.options import SECONDS, columns, data_options, one_record, opened_study, out_option, storage_option
 from archsearch.cli.settings import DIGITS_EPOCHS, EPOCHS, recipe_values
 from archsearch.errors import InputError, SpecError, StopTraining, TrainingFailed
@@ -24,6 +23,7 @@ from archsearch.references import PREFIX
 from archsearch.units import format_count, format_seconds
 
 if TYPE_CHECKING:
+    from archsearch.config import StudyConfig
     from archsearch.data import Dataset
     from archsearch.records import Retrained
     from archsearch.retrain import Plan
@@ -50,7 +50,7 @@ class Target:
     split_seed: int = 0
     share: float | None = None
     study: Any = None
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: StudyConfig | None = None
 
 
 @click.command()
@@ -208,7 +208,7 @@ def _network(target: str, path: Path) -> tuple[Arch, str | None]:
     return read.arch, named if isinstance(named, str) else None
 
 
-def _of_study(opened: tuple[Path, Any, dict[str, Any]], options: Mapping[str, Any]) -> Target:
+def _of_study(opened: tuple[Path, Any, StudyConfig], options: Mapping[str, Any]) -> Target:
     from archsearch.rebuild import ArchFiles
     from archsearch.records import front
     from archsearch.storage import records
@@ -224,16 +224,16 @@ def _of_study(opened: tuple[Path, Any, dict[str, Any]], options: Mapping[str, An
     elif not best:
         raise InputError(f"study {folder.name!r} has no complete candidate yet: let `run --resume` go on")
     chosen = best if options["whole_front"] else best[-1:]
-    data = config["dataset"]
+    data = config.data
     return Target(
         [Arch.load(folder / "archs" / f"{record.arch}.toml") for record in chosen],
         folder,
-        Recipe(**config["recipe"]),
-        data["name"],
-        data.get("image_size"),
-        data["fingerprint"],
-        config["seed"],
-        data.get("validation"),
+        config.recipe,
+        data.name,
+        data.image_size,
+        data.fingerprint,
+        config.seed,
+        data.validation,
         study,
         config,
     )
@@ -389,23 +389,24 @@ class _Retraining:
         from archsearch.storage import add_retrained, records, stored_references, stored_retrained
         from archsearch.tables import retrained_table
 
-        rows, study = rows_of(self.target.folder), self.target.study
+        rows, study, config = rows_of(self.target.folder), self.target.study, self.target.config
         write_csv(self.target.folder / "retrain.csv", retrained_table(rows))
-        if study:
+        if study and config:
             known = stored_retrained(study)
             for row in rows:
                 if row not in known:
                     add_retrained(study, row)
             history = [*stored_references(study), *records(study)]
-            write_tables(self.target.folder, history, Budget(**self.target.config["budget"]), stored_retrained(study))
+            write_tables(self.target.folder, history, config.budget, stored_retrained(study))
         if echo:
             self._print(rows)
 
     def _page(self) -> None:
-        if self.target.study:
+        study, config = self.target.study, self.target.config
+        if study and config:
             from archsearch.page import write_page
 
-            write_page(self.target.folder, self.target.study, self.target.config)
+            write_page(self.target.folder, study, config)
 
     def _print(self, rows: Sequence[Retrained]) -> None:
         from archsearch.tables import tested

@@ -26,6 +26,7 @@ from archsearch.cli.settings import (
     rungs_of,
     share_of,
 )
+from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import StudyError
 from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, space_text
 from archsearch.units import format_count
@@ -153,23 +154,19 @@ def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
     check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
     folder.mkdir(parents=True, exist_ok=True)
     url = options["storage"] or sqlite_url_of(folder)
-    config = {
-        "space": {"name": space.name, "toml": space_text(options["space"])},
-        "budget": budget.to_dict(),
-        "dataset": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "image_size": options["image_size"],
-            "validation": share,
-        },
-        "input": list(dataset.input_shape),
-        "classes": len(dataset.classes),
-        "recipe": recipe.to_dict(),
-        "seed": options["seed"],
-        "deterministic": options["deterministic"],
-    }
+    config = StudyConfig(
+        space_name=space.name,
+        space_toml=space_text(options["space"]),
+        budget=budget,
+        data=StudyData(dataset.name, dataset.fingerprint, options["image_size"], share),
+        input_shape=dataset.input_shape,
+        classes=len(dataset.classes),
+        recipe=recipe,
+        seed=options["seed"],
+        deterministic=options["deterministic"],
+    )
     study, config = open_study(url, name, config, resume=options["resume"], any_share=options["validation"] is None)
-    plan = plan_of(replace(dataset, share=config["dataset"]["validation"]), space, budget, recipe, device, options)
+    plan = plan_of(replace(dataset, share=config.data.validation), space, budget, recipe, device, options)
     del dataset  # the workers have their own
     return _search(study, url, folder, budget, plan, options, config)
 
@@ -181,7 +178,7 @@ def _search(
     budget: Budget,
     plan: Plan,
     options: Mapping[str, Any],
-    config: Mapping[str, Any],
+    config: StudyConfig,
 ) -> int:
     from archsearch.artifacts import DashboardFront
     from archsearch.cli.live import live_view
@@ -196,12 +193,12 @@ def _search(
 
     view = live_view(options["trials"], plan.epochs, options["timeout"])
     view.head(plan.head + (f"; {plan.workers} workers" if plan.workers > 1 else ""))
-    if config["dataset"]["name"] == "digits":
+    if config.data.name == "digits":
         view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
     rungs = rungs_of(plan.epochs, options)
     about = {
         "command": _command(),
-        **config,
+        **config.to_json(),
         "device": plan.device,
         "workers": plan.workers,
         "rungs": rungs.at if rungs else [],
@@ -290,9 +287,7 @@ def sqlite_url_of(folder: Path) -> str:
     return sqlite_url(folder / "study.db")
 
 
-def open_study(
-    url: str, name: str, config: dict[str, Any], *, resume: bool, any_share: bool
-) -> tuple[Any, dict[str, Any]]:
+def open_study(url: str, name: str, config: StudyConfig, *, resume: bool, any_share: bool) -> tuple[Any, StudyConfig]:
     """A new study, or with `resume` the existing one if space, budget, data and seed are the same; and its settings.
 
     Args:
@@ -307,14 +302,14 @@ def open_study(
     if not resume or name not in study_names(storage) or is_empty(storage, name):
         return create_study(storage, name, config, resume=resume), config
     study, old = load_study(storage, name)
-    old["dataset"].setdefault("validation", None)  # of studies before 2026-11-27
     if any_share:
-        config = {**config, "dataset": {**config["dataset"], "validation": old["dataset"]["validation"]}}
-    other = [key for key in config if old.get(key) != config[key]]
+        config = replace(config, data=replace(config.data, validation=old.data.validation))
+    before, now = old.to_json(), config.to_json()
+    other = [key for key in now if before[key] != now[key]]
     if other:
         raise StudyError(
             f"study {name!r} was made with another {' and '.join(other)}: choose another --study"
-            f" ({'; '.join(differences(old, config))})"
+            f" ({'; '.join(differences(before, now))})"
         )
     return study, config
 

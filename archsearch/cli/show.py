@@ -24,13 +24,14 @@ def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -
 
     folder, opened, config = opened_study(study, out, storage)
     record = one_record(opened, arch, folder)
+    values = asdict(record)
+    values |= values.pop("more")
     if as_json:
-        click.echo(json.dumps(asdict(record)))
+        click.echo(json.dumps(values))
         return
     ArchFiles(folder, opened, config).write([record])
     network = Arch.load(folder / "archs" / f"{record.arch}.toml")
     click.echo(_layers(network))
-    values = asdict(record)
     curve, usage = values.pop("curve"), values.pop("usage")
     for name, value in {**values, **usage}.items():
         if value != "":

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.budget import Budget
 from archsearch.cli.options import SECONDS, data_dir_option, out_option, storage_option
 from archsearch.cli.settings import Workers, jobs_of, workers_of
-from archsearch.recipe import Recipe
-from archsearch.space import parse_space
 
 if TYPE_CHECKING:
     import optuna
 
+    from archsearch.config import StudyConfig
     from archsearch.worker import Job
 
 
@@ -54,7 +52,7 @@ def worker(**options: Any) -> int:
     return _join(study, config, options)
 
 
-def _join(study: optuna.Study, config: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) -> int:
     from archsearch.cli.live import Lines
     from archsearch.report import FrontWeights
     from archsearch.storage import terms_of
@@ -63,7 +61,7 @@ def _join(study: optuna.Study, config: Mapping[str, Any], options: Mapping[str, 
     terms = terms_of(study)
     job = _job(study.study_name, options["dataset"] or terms.dataset, options)
     jobs = _jobs(job, config, options["workers"])
-    view = Lines(terms.trials, config["recipe"]["epochs"])
+    view = Lines(terms.trials, config.recipe.epochs)
     view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {len(jobs)} workers")
     with view:
         result = Supervisor(study, jobs, [FrontWeights(job.folder), view], others=False).run()
@@ -90,7 +88,7 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
     )
 
 
-def _jobs(job: Job, config: Mapping[str, Any], asked: int) -> list[Job]:
+def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
     from archsearch.devices import resolve_device
     from archsearch.training_data import TrainingData
@@ -101,7 +99,6 @@ def _jobs(job: Job, config: Mapping[str, Any], asked: int) -> list[Job]:
     check_dataset(dataset, job.dataset, job.study, config)
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)
-    data = TrainingData.of(dataset, config["seed"], device)
-    space = parse_space(config["space"]["toml"], config["space"]["name"], "the study's space")
-    count = workers_of(0, space, Budget(**config["budget"]), data, Recipe(**config["recipe"]), device)
+    data = TrainingData.of(dataset, config.seed, device)
+    count = workers_of(0, config.space, config.budget, data, config.recipe, device)
     return jobs_of(replace(job, device=str(device)), count)

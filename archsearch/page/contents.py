@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 
 from archsearch.budget import Budget
+from archsearch.config import StudyConfig
 from archsearch.page.importance import Importance, importance
 from archsearch.records import Record, Reject, front
 from archsearch.report import read_rejects
@@ -50,13 +51,13 @@ class Contents:
 _FILES = ("pareto.csv", "trials.csv", "rejected.csv", "retrain.csv", "pareto.png", "run.json", "study.db")
 
 
-def read_contents(folder: Path, study: optuna.Study, config: Mapping[str, Any]) -> Contents:
+def read_contents(folder: Path, study: optuna.Study, config: StudyConfig) -> Contents:
     """Everything that a page tells of a study: its records, and the tables and `run.json` in its folder."""
     history = records(study)
     weights = [f"weights/{record.arch}.safetensors" for record in front(history)]
     return Contents(
         name=folder.name,
-        about={**config, **_run_json(folder)},
+        about={**config.to_json(), **_run_json(folder)},
         history=history,
         references=stored_references(study),
         rejects=read_rejects(folder),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from archsearch.config import StudyConfig
 from archsearch.events import Counts, Observer
 from archsearch.files import write_text
 from archsearch.page import charts, words
@@ -21,7 +21,7 @@ NAME = "report.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(folder: Path, study: optuna.Study, config: Mapping[str, Any]) -> Path:
+def write_page(folder: Path, study: optuna.Study, config: StudyConfig) -> Path:
     """Write `report.html` of a study into its folder, whole; `config` is what the study carries. Raises OSError."""
     return write_text(folder / NAME, render(read_contents(folder, study, config)))
 
@@ -52,7 +52,7 @@ def render(contents: Contents) -> str:
 class StudyPage(Observer):
     """Writes the page when the search ends, however it ends; belongs after whoever writes the folder's tables."""
 
-    def __init__(self, folder: Path, study: optuna.Study, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, study: optuna.Study, config: StudyConfig) -> None:
         self.folder, self.study, self.config = folder, study, config
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:

@@ -1,0 +1,51 @@
+"""What a study carries: every format that was ever written is read, and written as the newest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies import config
+
+from archsearch.config import FORMAT, StudyConfig
+from archsearch.errors import StudyError
+
+CARRIED = json.loads((Path(__file__).parent / "study_configs.json").read_text())
+
+
+@pytest.mark.parametrize("carried", [one["archsearch"] for one in CARRIED], ids=[one["study"] for one in CARRIED])
+def test_every_format_is_read(carried: dict[str, Any]) -> None:
+    found = StudyConfig.from_json(carried)
+    assert found.space.name == carried["space"]["name"]
+    assert found.input_shape == tuple(carried["input"])
+    assert found.data.validation == carried["dataset"].get("validation")
+    limits = {name: limit for name, limit in carried["budget"].items() if limit is not None}
+    assert found.budget.to_dict() == limits
+    assert {**found.recipe.to_dict(), **carried["recipe"]} == found.recipe.to_dict()
+    if "initial_scale" not in carried["recipe"]:
+        assert found.recipe.initial_scale == 1  # trainings began with whole images then
+    assert StudyConfig.from_json(found.to_json()) == found
+
+
+def test_the_formats_are_all_there() -> None:
+    assert {one["archsearch"].get("format", 1) for one in CARRIED} == set(range(1, FORMAT + 1))
+
+
+def test_a_newer_format_is_refused_in_one_line() -> None:
+    with pytest.raises(StudyError, match=f"has format {FORMAT + 1}, of a newer archsearch; .* upgrade it"):
+        StudyConfig.from_json({**config().to_json(), "format": FORMAT + 1})
+
+
+@pytest.mark.parametrize("missing", ["space", "budget", "dataset", "input", "classes", "recipe", "seed"])
+def test_what_is_missing_is_named(missing: str) -> None:
+    carried = config().to_json()
+    del carried[missing]
+    with pytest.raises(StudyError, match=f"carries no '{missing}'"):
+        StudyConfig.from_json(carried)
+
+
+def test_what_no_archsearch_wrote_is_refused() -> None:
+    with pytest.raises(StudyError, match="no archsearch wrote"):
+        StudyConfig.from_json({**config().to_json(), "recipe": {"epochz": 3}})
