@@ -1,19 +1,18 @@
-"""The front in the Optuna dashboard: a note with its table, and its files as artifacts of its trials."""
+"""The Optuna dashboard: the front as a note with files as artifacts of its trials, and the learning curves."""
 
 from __future__ import annotations
 
 import html
 import json
-import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
 from archsearch.events import Counts, Observer
-from archsearch.page.axes import Axis, epoch_axis, percent_axis
 from archsearch.page.charts import percent
 from archsearch.page.words import score_words
 from archsearch.records import Record, front
@@ -22,16 +21,16 @@ from archsearch.tables import Tested, tested
 from archsearch.units import format_bytes, format_count
 
 FOLDER = "artifacts"
-CURVE = "learning-curve.svg"
 _COLUMNS = ("trial", "network", "validation accuracy", "test accuracy", "parameters", "on disk", "weights")
 _LAST_WORDS = "the page to show to others is `report.html` there."
-_KINDS = {".svg": "image/svg+xml", ".toml": "text/plain"}
+_KINDS = {".toml": "text/plain"}
 _REMOVED = "null"  # what the dashboard writes over an artifact that a person has deleted
-_WIDTH, _HEIGHT, _LEFT, _BELOW = 480, 280, 56, 34
+PLOT_ID = "learning-curves"
+_COLOURS = {"front": "#d1495b", "complete": "#3b4252", "stopped": "#b0b7c3", "failed": "#b0b7c3"}
 
 
 def show_front(folder: Path, study: optuna.Study) -> None:
-    """Save the note, and for every trial of the front its weights, architecture file and learning curve.
+    """Save the note, and for every trial of the front its weights and architecture file.
 
     What a trial has already is left as it is. Artifacts lie in `folder`/artifacts. Raises OSError.
     """
@@ -84,13 +83,10 @@ def _row(study: int, record: Record, test: Tested | None) -> dict[str, str]:
 
 
 def _attach(folder: Path, study: optuna.Study, trial_id: int, record: Record) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        picture = Path(temporary) / CURVE
-        picture.write_text(curve_picture(record), encoding="utf-8")
-        weights = sorted((folder / "weights").glob(f"{record.arch}*.safetensors"))
-        for path in (*weights, folder / "archs" / f"{record.arch}.toml", picture):
-            if path.exists():
-                _put(path, folder / FOLDER, study, trial_id)
+    weights = sorted((folder / "weights").glob(f"{record.arch}*.safetensors"))
+    for path in (*weights, folder / "archs" / f"{record.arch}.toml"):
+        if path.exists():
+            _put(path, folder / FOLDER, study, trial_id)
 
 
 def _put(path: Path, place: Path, study: optuna.Study, trial_id: int) -> None:
@@ -112,44 +108,6 @@ def _put(path: Path, place: Path, study: optuna.Study, trial_id: int) -> None:
     study._storage.set_study_system_attr(study._study_id, key, json.dumps(about))
 
 
-def curve_picture(record: Record) -> str:
-    """Validation accuracy by epoch as an SVG picture."""
-    values = [percent(value) for _, value in record.curve]
-    x, y = epoch_axis(int(record.curve[-1][0]) if record.curve else 1), percent_axis(values)
-    line = " ".join(f"{_across(x, at):g},{_down(y, percent(value)):g}" for at, value in record.curve)
-    across = [
-        f'<text x="{_across_at(t.at):g}" y="{_HEIGHT - 14}" text-anchor="middle">{t.label}</text>' for t in x.ticks
-    ]
-    up = [
-        f'<path d="M{_LEFT} {_down_at(t.at):g}H{_WIDTH - 8}" stroke="#ddd"/>'
-        f'<text x="{_LEFT - 6}" y="{_down_at(t.at) + 4:g}" text-anchor="end">{t.label}</text>'
-        for t in y.ticks
-    ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
-        ' font-family="sans-serif" font-size="12" fill="#444" stroke="none">'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(up)}{"".join(across)}'
-        f'<polyline points="{line}" fill="none" stroke="#c2334d" stroke-width="2"/>'
-        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 1}" text-anchor="end">epoch</text></svg>\n'
-    )
-
-
-def _across(x: Axis, value: float) -> float:
-    return _across_at(x.place(value))
-
-
-def _across_at(share: float) -> float:
-    return round(_LEFT + share / 100 * (_WIDTH - _LEFT - 8), 2)
-
-
-def _down(y: Axis, value: float) -> float:
-    return _down_at(y.place(value))
-
-
-def _down_at(share: float) -> float:
-    return round(8 + (1 - share / 100) * (_HEIGHT - _BELOW - 8), 2)
-
-
 class DashboardFront(Observer):
     """Saves note and artifacts when the search ends, however it ends."""
 
@@ -159,3 +117,53 @@ class DashboardFront(Observer):
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         """Only what is not there yet costs anything."""
         show_front(self.folder, self.study)
+
+
+class Figure:
+    """What the dashboard asks of a plotly figure: its JSON. Saves depending on plotly for one call."""
+
+    def __init__(self, data: list[dict[str, Any]], layout: dict[str, Any]) -> None:
+        self.data, self.layout = data, layout
+
+    def to_json(self) -> str:
+        """The figure in plotly's JSON schema."""
+        return json.dumps({"data": self.data, "layout": self.layout})
+
+
+def figure(history: Sequence[Record]) -> Figure:
+    """Validation accuracy (%) by epoch, a line a candidate; the front stands out."""
+    best = {record.arch for record in front(history)}
+    lines = [_line(record, record.arch in best) for record in history if record.curve]
+    layout = {
+        "title": {"text": "Learning curves"},
+        "xaxis": {"title": {"text": "epoch"}},
+        "yaxis": {"title": {"text": "validation accuracy (%)"}},
+        "showlegend": False,
+    }
+    return Figure(lines, layout)
+
+
+def _line(record: Record, on_front: bool) -> dict[str, Any]:
+    epochs, accuracies = zip(*record.curve, strict=True)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": list(epochs),
+        "y": [round(100 * accuracy, 3) for accuracy in accuracies],
+        "name": f"{record.arch}, {format_count(record.params)} parameters, {record.state}",
+        "line": {"color": _COLOURS["front" if on_front else record.state], "width": 2 if on_front else 1},
+        "marker": {"size": 4},
+    }
+
+
+class DashboardCurves(Observer):
+    """Saves the plot with the study when the search ends, however it ends."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study = study
+
+    def ended(self, history: Sequence[Record], counts: Counts) -> None:
+        """One plot, written over the one of an earlier run."""
+        from optuna_dashboard import save_plotly_graph_object
+
+        save_plotly_graph_object(self.study, figure(history), graph_object_id=PLOT_ID)

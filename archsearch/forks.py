@@ -1,6 +1,7 @@
-"""Where worker processes come from: forked from one that has imported everything, so that they start at once.
+"""Processes: where workers come from, and the Ctrl-C that Python loses.
 
-That one is started by `prepare`, has no threads and has not touched CUDA, so forking it is safe.
+Workers are forked from one process that has imported everything, so that they start at once. `prepare` starts it; it
+has no threads and has not touched CUDA, so forking it is safe.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import atexit
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 from multiprocessing import forkserver
 from typing import Any
 
 _PRELOAD = ["archsearch.worker", "archsearch.train", "optuna.storages", "sklearn.datasets", "torch._dynamo"]
+_AGAIN = 0.05  # seconds: by then the callback has returned
 
 
 def prepare() -> None:
@@ -40,3 +44,22 @@ def context_of_workers() -> Any:
     """How worker processes are started here."""
     methods = multiprocessing.get_all_start_methods()
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def keep_interrupts(number: int = signal.SIGINT) -> None:
+    """From now on, send this process signal `number` again when its KeyboardInterrupt was raised where nobody hears.
+
+    Inside a weak reference's callback or a `__del__`, Python prints it as "Exception ignored in ..." and goes on:
+    whoever pressed Ctrl-C waits for nothing.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook

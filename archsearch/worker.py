@@ -29,7 +29,7 @@ from archsearch.data import Dataset, load_dataset
 from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
-from archsearch.interrupts import keep_interrupts
+from archsearch.forks import keep_interrupts
 from archsearch.measure import Evaluate, Report, train_references
 from archsearch.memory import SHARE, training_bytes
 from archsearch.patience import hide_password, waiter_of

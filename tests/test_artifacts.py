@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from studies import config, make_study, retrained
 
-from archsearch.artifacts import CURVE, FOLDER, curve_picture, merged, show_front
-from archsearch.records import Record, front
+from archsearch.artifacts import FOLDER, merged, show_front
+from archsearch.records import front
 from archsearch.storage import create_study, open_existing, open_storage, records, sqlite_url
 
 
@@ -48,13 +47,13 @@ def shown(study: optuna.Study) -> dict[int, dict[str, str]]:
     return found
 
 
-def test_the_front_has_its_weights_its_file_and_its_curve(folder: Path, study: optuna.Study) -> None:
+def test_the_front_has_its_weights_and_its_file(folder: Path, study: optuna.Study) -> None:
     show_front(folder, study)
     best = {record.trial: record for record in front(records(study))}
     found = shown(study)
     assert found.keys() == best.keys()
     for number, record in best.items():
-        assert set(found[number]) == {f"{record.arch}.safetensors", f"{record.arch}.toml", CURVE}
+        assert set(found[number]) == {f"{record.arch}.safetensors", f"{record.arch}.toml"}
         stored = folder / FOLDER / found[number][f"{record.arch}.toml"]
         assert stored.read_bytes() == (folder / "archs" / f"{record.arch}.toml").read_bytes()
 
@@ -74,13 +73,14 @@ def test_nothing_is_there_twice_and_what_the_folder_lost_comes_back(folder: Path
 def test_what_a_person_deletes_in_the_dashboard_stays_away(folder: Path, study: optuna.Study) -> None:
     show_front(folder, study)
     number, names = next(iter(shown(study).items()))
+    name = next(name for name in names if name.endswith(".toml"))
     trial = study.get_trials(deepcopy=False)[number]
-    key = f"dashboard:artifacts:{trial._trial_id}:{names[CURVE]}"
+    key = f"dashboard:artifacts:{trial._trial_id}:{names[name]}"
     study._storage.set_study_system_attr(study._study_id, key, "null")
-    (folder / FOLDER / names[CURVE]).unlink()
+    (folder / FOLDER / names[name]).unlink()
     show_front(folder, study)
-    assert CURVE not in shown(study)[number]
-    assert not (folder / FOLDER / names[CURVE]).exists()
+    assert name not in shown(study)[number]
+    assert not (folder / FOLDER / names[name]).exists()
 
 
 def test_weights_of_a_retraining_join(folder: Path, study: optuna.Study) -> None:
@@ -117,17 +117,6 @@ def test_what_people_write_around_the_note_stays(folder: Path, study: optuna.Stu
     show_front(folder, study)
     assert get_note(study) == first + "\n\nAnd below."
     assert merged("", "## x") == "## x"
-
-
-@pytest.mark.parametrize("curve", [[], [[1, 0.5]], [[1.0, 0.1], [2.0, 0.9], [3.0, 1.0]]])
-def test_the_curve_is_a_picture_with_a_point_an_epoch(curve: list[list[float]]) -> None:
-    record = Record("a" * 12, 0.9, 10, 40, 100, 64, 3, 0.5, 0, 0, "s", curve=curve)
-    root = ET.fromstring(curve_picture(record))
-    (line,) = root.findall("{http://www.w3.org/2000/svg}polyline")
-    points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
-    assert len(points) == len(curve)
-    assert [x for x, _ in points] == sorted(x for x, _ in points)
-    assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)
 
 
 def test_a_study_without_a_front_gets_a_note_that_says_so(tmp_path: Path) -> None:

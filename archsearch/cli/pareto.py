@@ -22,9 +22,8 @@ def pareto(study: str, storage: str | None, out: Path) -> None:
     from archsearch.artifacts import show_front
     from archsearch.cli.live import Lines
     from archsearch.page import write_page
-    from archsearch.rebuild import ArchFiles
     from archsearch.records import front
-    from archsearch.report import write_tables
+    from archsearch.report import ArchFiles, write_tables
     from archsearch.storage import records, stored_references, stored_retrained
 
     folder, opened, config = opened_study(study, out, storage)

@@ -209,8 +209,8 @@ def _network(target: str, path: Path) -> tuple[Arch, str | None]:
 
 
 def _of_study(opened: tuple[Path, Any, StudyConfig], options: Mapping[str, Any]) -> Target:
-    from archsearch.rebuild import ArchFiles
     from archsearch.records import front
+    from archsearch.report import ArchFiles
     from archsearch.storage import records
 
     if options["whole_front"] and options["arch"]:

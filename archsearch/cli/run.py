@@ -180,13 +180,11 @@ def _search(
     options: Mapping[str, Any],
     config: StudyConfig,
 ) -> int:
-    from archsearch.artifacts import DashboardFront
+    from archsearch.artifacts import DashboardCurves, DashboardFront
     from archsearch.cli.live import live_view
-    from archsearch.curves import DashboardCurves
     from archsearch.page import StudyPage
-    from archsearch.rebuild import ArchFiles
     from archsearch.records import Terms
-    from archsearch.report import RunFolder, environment, read_counts, read_rejects
+    from archsearch.report import ArchFiles, RunFolder, environment, read_counts, read_rejects
     from archsearch.storage import set_terms, stored_references, stored_retrained
     from archsearch.supervise import Supervisor
     from archsearch.worker import Job

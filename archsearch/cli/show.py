@@ -20,7 +20,7 @@ from archsearch.cli.options import one_record, opened_study, out_option, storage
 @out_option
 def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -> None:
     """One candidate ARCH (the first digits of its id are enough) of STUDY: torchinfo's table, cost, curve."""
-    from archsearch.rebuild import ArchFiles
+    from archsearch.report import ArchFiles
 
     folder, opened, config = opened_study(study, out, storage)
     record = one_record(opened, arch, folder)
