@@ -15,6 +15,8 @@ from archsearch.space import SearchSpace, parse_space
 
 FORMAT = 3
 """Of what a study carries: 1 had no terms, 2 no share of validation images."""
+EPOCHS, DIGITS_EPOCHS = 20, 5
+"""Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
 _WHOLE_IMAGES = {"initial_scale": 1.0}
 """Of recipes that were written before trainings began with smaller images."""
@@ -97,3 +99,11 @@ class StudyConfig:
             raise StudyError(f"carries no {error.args[0]!r}, which archsearch writes") from None
         except TypeError as error:
             raise StudyError(f"carries what no archsearch wrote: {error}") from None
+
+
+def default_recipe(space: SearchSpace, dataset: str, epochs: int | None = None) -> Recipe:
+    """The space's recipe, with 20 epochs where it says nothing, on the embedded digits with 5; or with `epochs`."""
+    recipe = space.recipe(Recipe(epochs=EPOCHS))
+    if epochs or dataset == "digits":
+        recipe = recipe.with_values({"epochs": epochs or DIGITS_EPOCHS})
+    return recipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.budget import Verdict
@@ -39,6 +40,12 @@ class Counts:
 
 class Observer:
     """Told of everything that happens in a search; every method may be left as it is."""
+
+    def prepared(self, words: str, about: Mapping[str, Any]) -> None:
+        """Before a run starts: data, space, budget and device in one line, and what `run.json` says."""
+
+    def reference(self, record: Record, every: Sequence[Record]) -> None:
+        """A textbook's network was trained or failed; `every` holds those that are trained."""
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """Before the first draw; `history` holds what an earlier run of the study finished."""

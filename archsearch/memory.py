@@ -7,8 +7,12 @@ read by the next, so that is 4 bytes for each value held until the backward pass
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from archsearch import cost
 from archsearch.arch import Arch
+from archsearch.recipe import Recipe
+from archsearch.training_data import TrainingData
 
 STATE_BYTES, VALUE_BYTES = 16, 2
 PROCESS_BYTES = 6e8
@@ -22,6 +26,16 @@ def training_bytes(arch: Arch, batch: int, data_bytes: float = 0.0) -> float:
     parts = arch.parts()
     values = sum(layer.activation for layer in cost.layers(parts, arch.input_shape))
     return PROCESS_BYTES + data_bytes + STATE_BYTES * arch.cost.params + VALUE_BYTES * batch * values
+
+
+def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
+    """Predicted bytes of a training by this recipe on these data."""
+    size = data.train.pixels.nbytes + 5 * data.validation.pixels.nbytes  # validation images are kept as float32 too
+
+    def predict(arch: Arch) -> float:
+        return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)
+
+    return predict
 
 
 def workers_that_fit(predicted: list[float], free_bytes: float, cores: int) -> int:

@@ -99,6 +99,10 @@ class RunFolder(Observer):
         self._shown = references
         self._clock, self._spent, self._late = time.monotonic(), 0.0, False
 
+    def reference(self, record: Record, every: Sequence[Record]) -> None:
+        """Written with the next candidate."""
+        self.references = every
+
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """An empty table is a valid one: a run killed in its first training leaves all files."""
         self._write(history, counts)

@@ -19,12 +19,13 @@ from archsearch.claims import Board, interrupt, lose, worker_name
 from archsearch.errors import ArchsearchError
 from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
+from archsearch.jobs import Job
 from archsearch.loop import KEPT_REJECTS, MAX_FAILURES
 from archsearch.patience import waiter_of
 from archsearch.records import Record, Reject
 from archsearch.search import Result, take_from_the_dead
 from archsearch.storage import stored_references
-from archsearch.worker import Job, work
+from archsearch.worker import work
 
 _IDLE_DEATHS = 3
 _PATIENCE = 5.0
@@ -90,7 +91,6 @@ class Supervisor:
         jobs: one a worker.
         observers: told what every worker does, in this process.
         counts: of an earlier run of the study, to go on from.
-        reference: told of every reference network that was trained or failed.
         others: whether observers are told of candidates that workers elsewhere have finished.
     """
 
@@ -100,11 +100,10 @@ class Supervisor:
         jobs: Sequence[Job],
         observers: Sequence[Observer],
         counts: Counts | None = None,
-        reference: Callable[[Record, Sequence[Record]], None] = lambda record, every: None,
         *,
         others: bool = True,
     ) -> None:
-        self.jobs, self.observers, self.reference, self.others = jobs, observers, reference, others
+        self.jobs, self.observers, self.others = jobs, observers, others
         self.board = Board(study)
         self.waiter = waiter_of(study._storage)
         self.waiter.told = self._outage
@@ -233,7 +232,8 @@ class Supervisor:
             self._tell(lambda observer: observer.outage(line))
 
     def _on_reference(self, worker: _Worker, record: Record) -> None:
-        self.reference(record, stored_references(self.board.study))
+        every = stored_references(self.board.study)
+        self._tell(lambda observer: observer.reference(record, every))
 
     def _on_ended(self, worker: _Worker, reason: str) -> None:
         worker.ended = True

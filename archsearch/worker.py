@@ -11,9 +11,9 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -30,10 +30,10 @@ from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.forks import keep_interrupts
+from archsearch.jobs import Job
 from archsearch.measure import Evaluate, Report, train_references
-from archsearch.memory import SHARE, training_bytes
+from archsearch.memory import SHARE, predictor
 from archsearch.patience import hide_password, waiter_of
-from archsearch.recipe import Recipe
 from archsearch.records import Record, Reject
 from archsearch.report import CandidateFiles
 from archsearch.search import search
@@ -43,30 +43,6 @@ from archsearch.training_data import TrainingData
 
 _LAST_WORDS = 5.0
 _BATCH, _EVERY = 200, 0.1
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker process needs beside the study, which carries all that its workers have in common.
-
-    `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
-    `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
-    `before` are the numbers of the trials of earlier runs.
-    """
-
-    url: str
-    study: str
-    folder: Path
-    dataset: str
-    data_dir: Path
-    device: str
-    timeout: float | None = None
-    threads: int | None = None
-    references: bool = False
-    rejected: tuple[str, ...] = ()
-    index: int = 0
-    shared: bool = False
-    before: frozenset[int] = frozenset()
 
 
 class Messages(Observer):
@@ -243,16 +219,6 @@ def seat(job: Job, device: torch.device) -> Seat:
     about = torch.cuda.get_device_properties(device)
     room = SHARE * about.total_memory
     return Seat(job.index, device=str(getattr(about, "uuid", device)), room=room, before=job.before)
-
-
-def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
-    """Predicted bytes of a training by this recipe on these data."""
-    size = data.train.pixels.nbytes + 5 * data.validation.pixels.nbytes  # validation images are kept as float32 too
-
-    def predict(arch: Arch) -> float:
-        return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)
-
-    return predict
 
 
 class guarded:

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from archsearch import Arch, Budget
-from archsearch.cli import settings
+from archsearch import Arch, Budget, jobs
 from archsearch.data import load_dataset
 from archsearch.errors import StopTraining, StudyError, TrainingFailed
 from archsearch.events import Counts
 from archsearch.memory import PROCESS_BYTES, training_bytes, workers_that_fit
-from archsearch.recipe import Recipe
 from archsearch.records import Reject
+from archsearch.run import configure
 from archsearch.space import load_space
 from archsearch.supervise import Tally
 from archsearch.training_data import TrainingData
@@ -131,9 +130,9 @@ def test_as_many_workers_as_fit_and_no_more_than_cores(
 
 
 def test_auto_takes_four_workers_on_a_gpu_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "cores", lambda: 16)
+    monkeypatch.setattr(jobs, "cores", lambda: 16)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (1e12, 1e12))
     data = TrainingData.of(load_dataset("digits"), 0, torch.device("cpu"))
-    asked = load_space("resnin"), Budget(max_params=1e5), data, Recipe(), torch.device("cuda")
-    assert settings.workers_of(0, *asked) == 4
-    assert settings.workers_of(9, *asked) == 9
+    asked = configure(Budget(max_params=1e5), data.dataset), data, torch.device("cuda")
+    assert jobs.workers_of(0, *asked) == 4
+    assert jobs.workers_of(9, *asked) == 9

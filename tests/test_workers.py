@@ -23,11 +23,12 @@ from archsearch import Arch
 from archsearch.checkpoint import Checkpoint
 from archsearch.data import load_dataset
 from archsearch.events import Candidate, Counts, Observer
+from archsearch.jobs import Job
 from archsearch.records import Record, Terms
 from archsearch.storage import load_study, open_storage, set_terms, sqlite_url, status
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
-from archsearch.worker import Job, _search
+from archsearch.worker import _search
 
 Start = Callable[..., Process]
 TRAP = ["run", "--space", "trap.toml", "--max-params", "20k", "--epochs", "1", "--study", "s"]

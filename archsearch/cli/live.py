@@ -42,6 +42,16 @@ class Lines(Observer):
         if kind is KeyboardInterrupt:
             self.tail("interrupted; everything finished is saved, --resume goes on")
 
+    def prepared(self, words: str, about: Mapping[str, Any]) -> None:
+        """What the run is about."""
+        self.head(f"archsearch: {words}")
+        if about["dataset"]["name"] == "digits":
+            self.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
+
+    def reference(self, record: Record, every: Sequence[Record]) -> None:
+        """A line each."""
+        self.head(self.describe(record))
+
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """Time is counted from here, over candidates of this run."""
         self.before, self.clock = counts.trained, time.monotonic()
@@ -111,10 +121,6 @@ class Live(Lines):
         self.rows: Sequence[Record] = ()
         self.live = RichLive(console=self.console, refresh_per_second=4, get_renderable=self.render)
 
-    def __enter__(self) -> Live:
-        self.live.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -125,6 +131,7 @@ class Live(Lines):
         """What an earlier run found is on the front already."""
         super().started(history, counts)
         self.counts, self.rows = counts, front(history)
+        self.live.start()
 
     def checked(self, counts: Counts, reject: Reject | None) -> None:
         """Counts move with every draw."""

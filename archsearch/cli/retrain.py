@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +14,8 @@ import click
 
 from archsearch.arch import Arch
 from archsearch.cli.options import SECONDS, columns, data_options, one_record, opened_study, out_option, storage_option
-from archsearch.cli.settings import DIGITS_EPOCHS, EPOCHS, recipe_values
+from archsearch.cli.settings import command_line, recipe_values
+from archsearch.config import DIGITS_EPOCHS, EPOCHS
 from archsearch.errors import InputError, SpecError, StopTraining, TrainingFailed
 from archsearch.recipe import Recipe
 from archsearch.references import PREFIX
@@ -327,12 +326,11 @@ class _Retraining:
     def _note(self) -> None:
         """What was asked for, in `retrain.json`, after what was asked for before."""
         from archsearch.files import write_text
-        from archsearch.patience import hide_password
         from archsearch.report import environment
 
         dataset = self.plan.data.dataset
         about = {
-            "command": hide_password(shlex.join(["archsearch", *sys.argv[1:]])),
+            "command": command_line(),
             "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
             "images": len(self.plan.data.train),
             "device": str(self.plan.data.device),

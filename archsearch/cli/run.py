@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.budget import Budget
 from archsearch.cli.options import SECONDS, budget_of, data_dir_option, limits, lower_limits, out_option, storage_option
-from archsearch.cli.settings import (
-    DIGITS_EPOCHS,
-    EPOCHS,
-    Plan,
-    Workers,
-    default_name,
-    differences,
-    jobs_of,
-    plan_of,
-    recipe_of,
-    rungs_of,
-    share_of,
-)
-from archsearch.config import StudyConfig, StudyData
-from archsearch.errors import StudyError
-from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, space_text
+from archsearch.cli.settings import Workers, default_name, recipe_of, run_options
+from archsearch.config import DIGITS_EPOCHS, EPOCHS
+from archsearch.space import DEFAULT_SPACE, load_space
 from archsearch.units import format_count
 
 if TYPE_CHECKING:
-    from archsearch.records import Record
     from archsearch.search import Result
 
 
@@ -127,123 +109,45 @@ def run(**options: Any) -> int:
     the train split and measured on a validation split; the test split is not read. Tables, picture, weights
     and the study are in OUT/STUDY after every finished candidate.
     """
-    budget = budget_of(options)
-    space = load_space(options["space"])
-    return _run(budget, space, options)
-
-
-def _run(budget: Budget, space: SearchSpace, options: Mapping[str, Any]) -> int:
+    budget, space = budget_of(options), load_space(options["space"])
     from archsearch.forks import prepare
 
     prepare()  # first: what workers import is imported while this process imports what it needs
 
     import optuna
 
+    from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
     from archsearch.devices import resolve_device
-    from archsearch.feasible import check_feasible
+    from archsearch.run import configure
+    from archsearch.run import run as run_study
     from archsearch.tracking import require
 
     require(options["track"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
-    device = resolve_device(options["device"])
-    dataset = load_dataset(options["dataset"], data_dir=options["data_dir"], image_size=options["image_size"])
-    name = options["study"] or default_name(options["dataset"], space.name, budget)
-    recipe, share = recipe_of(space, dataset.name, options), share_of(dataset, options["validation"])
-    folder = options["out"] / name
-    check_feasible(space, dataset.input_shape, len(dataset.classes), budget)
-    folder.mkdir(parents=True, exist_ok=True)
-    url = options["storage"] or sqlite_url_of(folder)
-    config = StudyConfig(
-        space_name=space.name,
-        space_toml=space_text(options["space"]),
-        budget=budget,
-        data=StudyData(dataset.name, dataset.fingerprint, options["image_size"], share),
-        input_shape=dataset.input_shape,
-        classes=len(dataset.classes),
-        recipe=recipe,
+    resolve_device(options["device"])  # before anything is loaded or downloaded
+    spec, size = options["dataset"], options["image_size"]
+    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=size, share=options["validation"])
+    config = configure(
+        budget,
+        dataset,
+        space=options["space"],
+        recipe=recipe_of(space, dataset.name, options),
+        image_size=size,
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    study, config = open_study(url, name, config, resume=options["resume"], any_share=options["validation"] is None)
-    plan = plan_of(replace(dataset, share=config.data.validation), space, budget, recipe, device, options)
-    del dataset  # the workers have their own
-    return _search(study, url, folder, budget, plan, options, config)
-
-
-def _search(
-    study: Any,
-    url: str,
-    folder: Path,
-    budget: Budget,
-    plan: Plan,
-    options: Mapping[str, Any],
-    config: StudyConfig,
-) -> int:
-    from archsearch.artifacts import DashboardCurves, DashboardFront
-    from archsearch.cli.live import live_view
-    from archsearch.page import StudyPage
-    from archsearch.records import Terms
-    from archsearch.report import ArchFiles, RunFolder, environment, read_counts, read_rejects
-    from archsearch.storage import set_terms, stored_references, stored_retrained
-    from archsearch.supervise import Supervisor
-    from archsearch.worker import Job
-
-    view = live_view(options["trials"], plan.epochs, options["timeout"])
-    view.head(plan.head + (f"; {plan.workers} workers" if plan.workers > 1 else ""))
-    if config.data.name == "digits":
-        view.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
-    rungs = rungs_of(plan.epochs, options)
-    about = {
-        "command": _command(),
-        **config.to_json(),
-        "device": plan.device,
-        "workers": plan.workers,
-        "rungs": rungs.at if rungs else [],
-        **environment(),
-        "settled_recipe": plan.settled,
-    }
-    goes_on = bool(study.get_trials(deepcopy=False))  # else what lies in the folder is of a study that is gone
-    rejects = read_rejects(folder) if goes_on else []
-    files = RunFolder(folder, about, budget, stored_references(study), stored_retrained(study), rejects)
-
-    def reference(record: Record, every: Sequence[Record]) -> None:
-        view.head(view.describe(record))
-        files.references = every
-
-    job = Job(
-        url=url,
-        study=study.study_name,
-        folder=folder.absolute(),
-        dataset=options["dataset"],
-        data_dir=options["data_dir"].absolute(),
-        device=plan.device,
-        timeout=options["timeout"],
-        references=options["references"],
-        rejected=tuple(reject.arch for reject in files.rejects),
-        shared=options["storage"] is not None,
-    )
-    set_terms(study, Terms(options["trials"], options["sampler"], rungs, options["dataset"]))
-    counts = read_counts(folder) if goes_on else None
-    observers = [
-        ArchFiles(folder, study, config),
-        files,
-        view,
-        DashboardCurves(study),
-        StudyPage(folder, study, config),
-        DashboardFront(folder, study),
-    ]
-    observers += _trackers(options["track"], folder, about, view.head)
+    chosen = run_options(options, default_name(spec, space.name, budget), config.recipe.epochs)
+    view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
     with view:
-        result = Supervisor(study, jobs_of(job, plan.workers), observers, counts, reference).run()
-    return _close(result, folder, view)
+        result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)
+    return _close(result, chosen.folder, view)
 
 
-def _trackers(names: Sequence[str], folder: Path, about: Mapping[str, Any], say: Callable[[str], None]) -> list[Any]:
+def _trackers(names: Sequence[str], folder: Path, say: Callable[[str], None]) -> list[Any]:
     from archsearch.tracking import Tracking, make_tracker
 
-    config = {**about, "space": about["space"]["name"]}
-    return [Tracking(name, make_tracker(name, folder, folder.name, say), config, say) for name in dict.fromkeys(names)]
+    return [Tracking(name, make_tracker(name, folder, folder.name, say), {}, say) for name in dict.fromkeys(names)]
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
@@ -276,43 +180,3 @@ def summary_line(result: Result) -> str:
         "failures": "; ten trainings in a row failed, see trials.csv",
     }
     return line + ends.get(result.reason, "")
-
-
-def sqlite_url_of(folder: Path) -> str:
-    """The default storage of a study's folder."""
-    from archsearch.storage import sqlite_url
-
-    return sqlite_url(folder / "study.db")
-
-
-def open_study(url: str, name: str, config: StudyConfig, *, resume: bool, any_share: bool) -> tuple[Any, StudyConfig]:
-    """A new study, or with `resume` the existing one if space, budget, data and seed are the same; and its settings.
-
-    Args:
-        any_share: the existing study's share of validation images is the one to go on with.
-
-    Raises:
-        StudyError: it exists and `resume` is off, or it was made with other settings.
-    """
-    from archsearch.storage import create_study, is_empty, load_study, open_storage, study_names
-
-    storage = open_storage(url)
-    if not resume or name not in study_names(storage) or is_empty(storage, name):
-        return create_study(storage, name, config, resume=resume), config
-    study, old = load_study(storage, name)
-    if any_share:
-        config = replace(config, data=replace(config.data, validation=old.data.validation))
-    before, now = old.to_json(), config.to_json()
-    other = [key for key in now if before[key] != now[key]]
-    if other:
-        raise StudyError(
-            f"study {name!r} was made with another {' and '.join(other)}: choose another --study"
-            f" ({'; '.join(differences(before, now))})"
-        )
-    return study, config
-
-
-def _command() -> str:
-    from archsearch.patience import hide_password
-
-    return hide_password(shlex.join(["archsearch", *sys.argv[1:]]))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch.cli.options import SECONDS, data_dir_option, out_option, storage_option
-from archsearch.cli.settings import Workers, jobs_of, workers_of
+from archsearch.cli.settings import Workers
 
 if TYPE_CHECKING:
     import optuna
 
     from archsearch.config import StudyConfig
-    from archsearch.worker import Job
+    from archsearch.jobs import Job
 
 
 @click.command()
@@ -71,7 +71,7 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
 
 def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
     from archsearch.claims import worker_name
-    from archsearch.worker import Job
+    from archsearch.jobs import Job
 
     # Workers of one seed and one index would draw the same: each machine and process has numbers of its own.
     mine = int.from_bytes(hashlib.sha256(worker_name(os.getpid()).encode()).digest()[:4], "big")
@@ -91,6 +91,7 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
 def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
     from archsearch.devices import resolve_device
+    from archsearch.jobs import jobs_of, workers_of
     from archsearch.training_data import TrainingData
     from archsearch.worker import check_dataset, study_dataset
 
@@ -100,5 +101,5 @@ def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)
     data = TrainingData.of(dataset, config.seed, device)
-    count = workers_of(0, config.space, config.budget, data, config.recipe, device)
+    count = workers_of(0, config, data, device)
     return jobs_of(replace(job, device=str(device)), count)

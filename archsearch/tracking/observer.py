@@ -54,6 +54,10 @@ class Tracking(Observer):
                 on = False
                 self.say(f"tracking with {self.name} is off from here: {one_line(error)}")
 
+    def prepared(self, words: str, about: Mapping[str, Any]) -> None:
+        """What the tracker is told of the search."""
+        self.config = {**about, "space": about["space"]["name"]}
+
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """The tracker's packages are imported while the first candidate is drawn and trained."""
         self._thread.start()

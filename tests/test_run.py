@@ -1,0 +1,65 @@
+"""A run as a library call does what the command does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from archsearch import Budget
+from archsearch.data import load_dataset
+from archsearch.errors import InputError, StudyError
+from archsearch.events import Counts, Observer
+from archsearch.recipe import Recipe
+from archsearch.records import Record
+from archsearch.run import RunOptions, configure, run
+
+BUDGET = Budget(max_params=20_000)
+
+
+class Listener(Observer):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.records: list[Record] = []
+
+    def prepared(self, words: str, about: Mapping[str, Any]) -> None:
+        self.words.append(words)
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        self.records.append(record)
+
+
+def test_a_call_leaves_what_the_command_leaves(tmp_path: Path) -> None:
+    dataset, heard = load_dataset("digits"), Listener()
+    config = configure(BUDGET, dataset, recipe=Recipe(epochs=1))
+    options = RunOptions(tmp_path / "s", trials=2)
+    result = run(config, options, [heard], dataset)
+    assert result.reason == "trials"
+    assert [record.trial for record in heard.records] == [0, 1]
+    assert heard.words == [
+        "digits, 1,198 train and 299 validation images of 1x8x8, 10 classes; space resnin, under 20,000 parameters; cpu"
+    ]
+    left = {path.name for path in (tmp_path / "s").iterdir()}
+    assert {"pareto.csv", "trials.csv", "rejected.csv", "run.json", "study.db", "report.html", "pareto.png"} <= left
+    assert list(pd.read_csv(tmp_path / "s" / "pareto.csv")["arch"]) == list(result.front["arch"])
+    assert json.loads((tmp_path / "s" / "run.json").read_text())["recipe"]["epochs"] == 1
+    with pytest.raises(StudyError, match="exists: add --resume"):
+        run(config, options)
+    again = run(config, replace(options, trials=3, resume=True))
+    assert again.counts.trained == 3
+    other = configure(Budget(max_params=30_000), dataset, recipe=Recipe(epochs=1))
+    with pytest.raises(StudyError, match="budget: max_params was 20000, is 30000"):
+        run(other, replace(options, trials=4, resume=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])
+def test_a_share_outside_of_its_range_is_bad_input(share: float) -> None:
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
+        configure(BUDGET, replace(load_dataset("digits"), share=share))
