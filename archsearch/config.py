@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from archsearch.budget import Budget
+from archsearch.domain import Domain
 from archsearch.errors import StudyError
 from archsearch.layers import Shape
 from archsearch.recipe import Recipe
@@ -58,6 +59,11 @@ class StudyConfig:
     def space(self) -> SearchSpace:
         """The search space, read once. Raises SpecError, for example where a user's own block is not installed."""
         return parse_space(self.space_toml, self.space_name, "the study's space")
+
+    @property
+    def domain(self) -> Domain:
+        """The space for the study's images."""
+        return Domain(self.space, self.input_shape, self.classes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values in the format `FORMAT`, which `from_json` reads."""

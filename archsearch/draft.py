@@ -16,16 +16,15 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from archsearch.arch import Arch
 from archsearch.blocks import Value
-from archsearch.budget import Verdict
 from archsearch.dims import Choice, Dim, Int
+from archsearch.domain import Domain
 from archsearch.errors import Infeasible, InputError, SpecError
-from archsearch.layers import Shape
+from archsearch.ledger import Ledger
 from archsearch.records import Draw, Record, distribution
 from archsearch.rungs import CURVE, SIZE
 from archsearch.sampler import ParetoSampler
-from archsearch.space import Ask, SearchSpace, uniform
+from archsearch.space import Ask, uniform
 from archsearch.storage import STATES, status
 
 PARETO = "pareto"
@@ -36,7 +35,6 @@ STOCK: dict[str, Callable[[int], BaseSampler]] = {
 }
 SAMPLERS = (PARETO, *STOCK)
 _NO_NETWORK = 1e3
-Judge = Callable[[Arch], Verdict | None]
 
 
 class Draft:
@@ -46,9 +44,8 @@ class Draft:
         sampler: a name of `SAMPLERS`.
         seed: two drafts with one seed and one history draw the same.
         history: finished trials of the study that goes on.
-        space: what is searched, for images of `shape` in `classes` classes.
-        judge: the verdict on a candidate, None if it makes no network; asked by the sampler `pareto`, which
-            never proposes what is over budget.
+        domain: what is searched.
+        ledger: where the sampler `pareto`, which never proposes what is over budget, puts down all that it checks.
         worker: of several that share a study; each draws its own.
 
     Raises:
@@ -60,10 +57,8 @@ class Draft:
         sampler: str,
         seed: int,
         history: list[FrozenTrial],
-        space: SearchSpace,
-        shape: Shape,
-        classes: int,
-        judge: Judge,
+        domain: Domain,
+        ledger: Ledger,
         worker: int = 0,
     ) -> None:
         if sampler not in SAMPLERS:
@@ -73,7 +68,7 @@ class Draft:
         seed = _seed(seed, "worker", worker) if worker else seed
         start = _seed(seed, len(history))
         self._random = random.Random(start)
-        made = _Sizes(space, shape, classes, judge).sampler(seed) if self.judges else STOCK[sampler](start)
+        made = _Sizes(domain, ledger).sampler(seed) if self.judges else STOCK[sampler](start)
         self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
         self._study.add_trials(history)
         self._settled = {trial.number for trial in history}
@@ -162,21 +157,17 @@ class Draft:
 class _Sizes:
     """What the sampler `pareto` asks about parameters before it proposes any: cost, identity, active dims."""
 
-    def __init__(self, space: SearchSpace, shape: Shape, classes: int, judge: Judge) -> None:
-        self.space, self.shape, self.classes, self.judge = space, shape, classes, judge
+    def __init__(self, domain: Domain, ledger: Ledger) -> None:
+        self.domain, self.ledger = domain, ledger
         self._fits: dict[tuple[Any, ...], tuple[int, int]] = {}
 
     def sampler(self, seed: int) -> ParetoSampler:
         """The sampler over every dim of the space; a space without dims has one candidate."""
-        distributions = {name: distribution(dim) for name, dim in self.space.dims.items()}
+        distributions = {name: distribution(dim) for name, dim in self.domain.space.dims.items()}
         only = distributions or {"": CategoricalDistribution((0,))}
         return ParetoSampler(
             only, self.cost, seed=seed, key=self.key, active=self.active, features=lambda params: [self.macs(params)]
         )
-
-    def arch(self, params: Mapping[str, Any]) -> Arch:
-        """The candidate of complete parameters."""
-        return self.space.draw(lambda name, dim: params[name], self.shape, self.classes)
 
     def cost(self, params: Mapping[str, Any]) -> float:
         """Parameters of the candidate. Raises Infeasible over any limit, and where there is no network.
@@ -186,8 +177,8 @@ class _Sizes:
         known = self._fits.get(tuple(params.values()))
         if known is not None:
             return known[0]
-        arch = self.arch(params)
-        verdict = self.judge(arch)
+        arch = self.domain.arch(params)
+        verdict = self.ledger.judge(arch)
         if verdict is None:
             raise Infeasible(_NO_NETWORK, "no network")
         if not verdict.ok:
@@ -198,12 +189,12 @@ class _Sizes:
     def macs(self, params: Mapping[str, Any]) -> int:
         """Multiply-accumulates of the candidate."""
         known = self._fits.get(tuple(params.values()))
-        return self.arch(params).cost.macs if known is None else known[1]
+        return self.domain.arch(params).cost.macs if known is None else known[1]
 
     def key(self, params: Mapping[str, Any]) -> Hashable:
         """The candidate's id; the parameters where they make no network."""
         try:
-            return self.arch(params).id
+            return self.domain.arch(params).id
         except SpecError:
             return tuple(params.items())
 
@@ -216,7 +207,7 @@ class _Sizes:
             answer: Value = params[name]
             return answer
 
-        self.space.draw(ask, self.shape, self.classes)
+        self.domain.draw(ask)
         return asked
 
 

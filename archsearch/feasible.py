@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from archsearch.budget import Budget
+from archsearch.domain import Domain
 from archsearch.errors import NothingFeasible
-from archsearch.layers import Shape
 from archsearch.limits import Limit
 from archsearch.space import SearchSpace
 
 
-def check_feasible(space: SearchSpace, input_shape: Shape, classes: int, budget: Budget) -> None:
+def check_feasible(domain: Domain, budget: Budget) -> None:
     """Refuse a budget that no candidate can meet, before anything is drawn.
 
     Raises:
         NothingFeasible: no candidate is on the right side of one of the limits; the message names the nearest.
-        SpecError: no candidate of the space makes a network for `input_shape`.
+        SpecError: no candidate of the space makes a network for these images.
     """
-    nearest = _nearest(space, input_shape, classes, budget)
+    nearest = _nearest(domain, budget)
     for limit, bound, value in nearest:
         if not (value > bound if limit.lower else value < bound):
-            raise NothingFeasible(_refusal(space, [(limit, bound, value)]))
+            raise NothingFeasible(_refusal(domain.space, [(limit, bound, value)]))
     if not nearest:
-        space.smallest(lambda arch: arch.cost.params, input_shape, classes)
+        domain.space.smallest(lambda arch: arch.cost.params, domain.input_shape, domain.classes)
 
 
-def nothing_at_once(space: SearchSpace, shape: Shape, classes: int, budget: Budget) -> NothingFeasible:
+def nothing_at_once(domain: Domain, budget: Budget) -> NothingFeasible:
     """What to raise where every limit can be met, but not all at once."""
-    return NothingFeasible(_refusal(space, _nearest(space, shape, classes, budget)))
+    return NothingFeasible(_refusal(domain.space, _nearest(domain, budget)))
 
 
-def _nearest(space: SearchSpace, shape: Shape, classes: int, budget: Budget) -> list[tuple[Limit, float, float]]:
+def _nearest(domain: Domain, budget: Budget) -> list[tuple[Limit, float, float]]:
     """Every limit, its bound, and the smallest value of the space, the largest for a lower limit."""
     found = []
     for limit, bound in budget:
-        found.append((limit, bound, _extreme(limit, space, shape, classes, budget.size_dtype)))
+        found.append((limit, bound, _extreme(limit, domain, budget.size_dtype)))
     return found
 
 
-def _extreme(limit: Limit, space: SearchSpace, shape: Shape, classes: int, dtype: str) -> float:
+def _extreme(limit: Limit, domain: Domain, dtype: str) -> float:
     sign = -1 if limit.lower else 1
-    return sign * space.smallest(lambda arch: sign * limit.of(arch.cost, dtype), shape, classes)[1]
+    shape, classes = domain.input_shape, domain.classes
+    return sign * domain.space.smallest(lambda arch: sign * limit.of(arch.cost, dtype), shape, classes)[1]
 
 
 def _refusal(space: SearchSpace, nearest: list[tuple[Limit, float, float]]) -> str:

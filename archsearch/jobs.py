@@ -82,7 +82,7 @@ def workers_of(asked: int, config: StudyConfig, data: TrainingData, device: torc
 def _candidates(config: StudyConfig) -> Iterator[Arch]:
     """Random candidates inside the budget."""
     rng = random.Random(0)
-    drawn = (config.space.random(rng, config.input_shape, config.classes) for _ in range(_TRIES))
+    drawn = (config.domain.random(rng) for _ in range(_TRIES))
     return (arch for arch in drawn if _fits(arch, config.budget))
 
 

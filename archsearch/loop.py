@@ -23,18 +23,17 @@ from archsearch.claims import (
     note_curve,
     withdraw,
 )
+from archsearch.domain import Domain
 from archsearch.draft import Draft
-from archsearch.errors import NothingFeasible, SpaceExhausted, SpecError, StopTraining
+from archsearch.errors import NothingFeasible, SpaceExhausted, StopTraining
 from archsearch.events import Candidate, Counts, Observer, up_to_date
 from archsearch.feasible import check_feasible, nothing_at_once
-from archsearch.layers import Shape
+from archsearch.ledger import Ledger
 from archsearch.measure import Evaluate, measure, proposal
-from archsearch.records import Draw, Record, Reject
+from archsearch.records import Draw, Record
 from archsearch.rungs import Rungs, goes_on, peers_at
-from archsearch.space import SearchSpace
 
 MAX_FAILURES = 10
-KEPT_REJECTS = 10_000
 _SAMPLER_DRAWS = 200
 _RANDOM_DRAWS = 20_000
 _WAIT = 0.2
@@ -44,9 +43,7 @@ _WAIT = 0.2
 class Loop:
     """One worker's search at a study; the arguments are those of `search`."""
 
-    space: SearchSpace
-    shape: Shape
-    classes: int
+    domain: Domain
     budget: Budget
     seed: int
     study: optuna.Study
@@ -60,14 +57,16 @@ class Loop:
 
     def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
         """Take the study's history in."""
-        self.counts = up_to_date(counts or Counts(), self.board.history, len(self.board.orphans))
         known = frozenset(record.trial for record in self.board.history)
         self.before = known if self.seat.before is None else self.seat.before
-        self.seen = self.board.archs | set(rejected)
-        finished = self.board.finished
-        self.draft = Draft(
-            sampler, self.seed, finished, self.space, self.shape, self.classes, self._judge, self.seat.index
-        )
+        counts = up_to_date(counts or Counts(), self.board.history, len(self.board.orphans))
+        self.ledger = Ledger(self.budget, counts, self.board.archs | set(rejected), self.observers)
+        self.draft = Draft(sampler, self.seed, self.board.finished, self.domain, self.ledger, self.seat.index)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the candidates whose cost was taken."""
+        return self.ledger.counts
 
     @property
     def history(self) -> Sequence[Record]:
@@ -76,7 +75,7 @@ class Loop:
 
     def __call__(self, evaluate: Evaluate, trials: Callable[[], int], timeout: float | None) -> str:
         """Search until one of the ends of `search`, which is returned."""
-        check_feasible(self.space, self.shape, self.classes, self.budget)
+        check_feasible(self.domain, self.budget)
         self._tell(lambda observer: observer.started(self.history, self.counts))
         try:
             return self._loop(evaluate, trials, timeout)
@@ -115,18 +114,13 @@ class Loop:
         for trial in self.board.stale():
             lose(self.study, trial, "worker gone: its lease ran out")
         self.draft.update(self.board.trials)
-        self.seen |= self.board.archs
-        self._count()
+        self.ledger.take_in(self.board.archs, self.history)
         return self.board.trained
-
-    def _count(self) -> None:
-        self.counts.trained = self.board.trained
-        self.counts.failed = len(self.history) - self.board.trained
 
     def _orphan(self) -> Candidate | None:
         """A candidate whose worker is gone, to be trained again."""
         for trial in self.board.orphans:
-            arch = self.space.draw(lambda name, dim, params=trial.params: params[name], self.shape, self.classes)
+            arch = self.domain.arch(trial.params)
             draw = Draw(dict(trial.params), dict(trial.distributions))
             return Candidate(arch, self.budget.check(arch.cost), draw, next_attempt(trial))
         return None
@@ -139,57 +133,28 @@ class Loop:
             try:
                 draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
             except NothingFeasible:
-                raise nothing_at_once(self.space, self.shape, self.classes, self.budget) from None
-            candidate = self._consider(self.space.draw(ask, self.shape, self.classes), draw)
+                raise nothing_at_once(self.domain, self.budget) from None
+            candidate = self._consider(self.domain.draw(ask), draw)
             if candidate:
                 return candidate
         if not self.counts.trained and not self.counts.failed:
-            raise nothing_at_once(self.space, self.shape, self.classes, self.budget)
+            raise nothing_at_once(self.domain, self.budget)
         raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
         """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
-        new = self._identity(arch) not in self.seen
-        verdict = self.budget.check(arch.cost) if self.draft.judges else self._judge(arch)
+        new = self.ledger.is_new(arch)
+        verdict = self.budget.check(arch.cost) if self.draft.judges else self.ledger.judge(arch)
         if verdict is None or not verdict.ok:
             self.counts.duplicates += not new
             self._refuse(arch, draw, verdict)
             return None
-        self.seen.add(arch.id)
+        self.ledger.seen.add(arch.id)
         if not new:
-            self.counts.duplicates += 1
             self.draft.drop(draw)
-            self._tell(lambda observer: observer.checked(self.counts, None))
+            self.ledger.duplicate()
             return None
         return Candidate(arch, verdict, draw)
-
-    def _judge(self, arch: Arch) -> Verdict | None:
-        """Count a candidate as checked and, the first time it is over budget, as rejected."""
-        self.counts.checked += 1
-        try:
-            verdict = self.budget.check(arch.cost)
-        except SpecError as error:
-            return self._reject(arch, None, f"no network: {error}")
-        return verdict if verdict.ok else self._reject(arch, verdict, verdict.broke)
-
-    def _reject(self, arch: Arch, verdict: Verdict | None, broke: str) -> Verdict | None:
-        known = self._identity(arch)
-        if known not in self.seen:
-            self.seen.add(known)
-            self.counts.over_budget += 1
-            names = ["no network"] if verdict is None else [c.name for c in verdict.limits if not c.ok]
-            for name in names:
-                self.counts.broke[name] = self.counts.broke.get(name, 0) + 1
-            keep = self.counts.over_budget <= KEPT_REJECTS
-            reject = self._row(arch, verdict, broke) if keep else None
-            self._tell(lambda observer: observer.checked(self.counts, reject))
-        return verdict
-
-    def _identity(self, arch: Arch) -> str:
-        try:
-            return arch.id
-        except SpecError:
-            return repr(arch)
 
     def _refuse(self, arch: Arch, draw: Draw, verdict: Verdict | None) -> None:
         """Teach the sampler what is over budget; what makes no network teaches it nothing."""
@@ -197,11 +162,6 @@ class Loop:
             self.draft.drop(draw)
         else:
             self.draft.reject(draw, arch.cost.params, verdict.excess)
-
-    def _row(self, arch: Arch, verdict: Verdict | None, broke: str) -> Reject:
-        if verdict is None:
-            return Reject("", None, None, None, broke)
-        return Reject(arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke)
 
     def _claim(self, candidate: Candidate, trials: int) -> Claim | None:
         """Claim a candidate; None if another worker was faster, or the last place is taken."""
@@ -213,8 +173,10 @@ class Loop:
                 return claim
             withdraw(self.study, claim.trial_id)
         self.draft.drop(candidate.draw)
-        if candidate.attempt == 1:
-            self._undo(candidate, obstacle)
+        if candidate.attempt == 1 and obstacle == "taken":
+            self.ledger.duplicate()
+        elif candidate.attempt == 1:
+            self.ledger.drop(candidate.arch)
         return None
 
     def _try_claim(self, candidate: Candidate) -> Claim:
@@ -238,14 +200,6 @@ class Loop:
         claim = self.board.settle(claim)
         self.draft.own(claim.number)
         return claim
-
-    def _undo(self, candidate: Candidate, obstacle: str) -> None:
-        if obstacle == "taken":
-            self.counts.duplicates += 1
-        else:
-            self.counts.checked -= 1
-            self.seen.discard(candidate.arch.id)
-        self._tell(lambda observer: observer.checked(self.counts, None))
 
     def _train(self, candidate: Candidate, claim: Claim, evaluate: Evaluate) -> None:
         self._tell(lambda observer: observer.training(candidate))
@@ -290,7 +244,7 @@ class Loop:
             self.draft.finish(candidate.draw, record)
         if record:
             self.board.add(record)
-            self._count()
+            self.ledger.take_in(set(), self.history)
             self._tell(lambda observer: observer.finished(record, self.history, self.counts))
 
     def _tell(self, what: Callable[[Observer], None]) -> None:

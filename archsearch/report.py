@@ -187,8 +187,7 @@ class ArchFiles(Observer):
                     self._arch(trial).dump(missing[trial.number])
 
     def _arch(self, trial: FrozenTrial) -> Arch:
-        config = self.config
-        return config.space.draw(lambda name, dim: trial.params[name], config.input_shape, config.classes)
+        return self.config.domain.arch(trial.params)
 
 
 def drop_weights(folder: Path, history: Sequence[Record]) -> None:

@@ -158,7 +158,7 @@ def run(
         DataError: the dataset is missing or broken.
         KeyboardInterrupt: everything finished is saved.
     """
-    check_feasible(config.space, config.input_shape, config.classes, config.budget)
+    check_feasible(config.domain, config.budget)
     options.folder.mkdir(parents=True, exist_ok=True)
     study, config = open_study(config, options)
     device, share = resolve_device(options.device), config.data.validation

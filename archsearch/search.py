@@ -12,6 +12,7 @@ from archsearch import tables
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.claims import Board, Seat, lose
+from archsearch.domain import Domain
 from archsearch.events import Counts, Observer
 from archsearch.layers import Shape
 from archsearch.loop import Loop
@@ -89,8 +90,8 @@ def search(
         SpecError: no candidate of the space makes a network for `input_shape`.
     """
     study = study or _memory_study()
-    shape = tuple(input_shape)
-    loop = Loop(space, shape, classes, budget or Budget(), seed, study, rungs, observers, seat or Seat(), memory)
+    domain = Domain(space, tuple(input_shape), classes)
+    loop = Loop(domain, budget or Budget(), seed, study, rungs, observers, seat or Seat(), memory)
     if seat is None:
         take_from_the_dead(loop.board)
     loop.start(sampler, counts, rejected)

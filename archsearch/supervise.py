@@ -20,7 +20,8 @@ from archsearch.errors import ArchsearchError
 from archsearch.events import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.forks import context_of_workers
 from archsearch.jobs import Job
-from archsearch.loop import KEPT_REJECTS, MAX_FAILURES
+from archsearch.ledger import KEPT_REJECTS
+from archsearch.loop import MAX_FAILURES
 from archsearch.patience import waiter_of
 from archsearch.records import Record, Reject
 from archsearch.search import Result, take_from_the_dead

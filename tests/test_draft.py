@@ -10,8 +10,11 @@ import pytest
 
 from archsearch import Arch, Budget
 from archsearch.dims import Choice, Float, Int
+from archsearch.domain import Domain
 from archsearch.draft import SAMPLERS, Draft, _Sizes
 from archsearch.errors import InputError
+from archsearch.events import Counts
+from archsearch.ledger import Ledger
 from archsearch.records import Record, distribution
 from archsearch.sampler.space import Space
 from archsearch.space import parse_space
@@ -38,7 +41,7 @@ SHAPE, CLASSES = (1, 8, 8), 10
 
 def make(sampler: str, seed: int = 0, history: Any = (), limit: float = 1e9) -> Draft:
     budget = Budget(max_params=limit)
-    return Draft(sampler, seed, list(history), SPACE, SHAPE, CLASSES, lambda arch: budget.check(arch.cost))
+    return Draft(sampler, seed, list(history), Domain(SPACE, SHAPE, CLASSES), Ledger(budget, Counts(), set()))
 
 
 def ask(draft: Draft) -> tuple[Any, Arch]:
@@ -127,7 +130,7 @@ def test_pareto_proposes_nothing_over_budget_and_nothing_twice() -> None:
 
 def test_pareto_knows_the_work_of_what_fits_and_of_what_does_not() -> None:
     budget = Budget(max_params=2_000)
-    sizes = _Sizes(SPACE, SHAPE, CLASSES, lambda arch: budget.check(arch.cost))
+    sizes = _Sizes(Domain(SPACE, SHAPE, CLASSES), Ledger(budget, Counts(), set()))
     space = Space({name: distribution(dim) for name, dim in SPACE.dims.items()})
     fits = []
     for seed in range(40):
