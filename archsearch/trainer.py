@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,21 @@ from torch import nn
 
 from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.blocks.registry import Value
 from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch, peak_memory, reset_peak
-from archsearch.errors import InputError, SpecError, TrainingFailed, one_line
-from archsearch.recipe import Recipe
-from archsearch.train import Report, Start, Teach, fit
-from archsearch.training_data import TrainingData
+from archsearch.errors import InputError, TrainingFailed, one_line
+from archsearch.setup import TrainingSetup
+from archsearch.train import Report, fit
 
 
 class Trainer:
     """Evaluates candidates for a search, and keeps the last trained module so that it can be saved.
 
-    The seed of a candidate's training comes from the search's seed and the candidate's id alone, so that it
+    The seed of a candidate's training comes from the setup's seed and the candidate's id alone, so that it
     does not depend on what was trained before.
 
     Args:
-        overrides: values of the recipe that hold for every network, whatever its own recipe says.
         checkpoint: gives each network's, of a training that an earlier process may have begun; None: none is kept.
-        start, teach, compiled: as for `fit`.
 
     Attributes:
         usage: of the last training's part in this process, also if it was stopped or failed: images_per_second
@@ -41,29 +38,9 @@ class Trainer:
         metrics: of the last epoch that was reported, as `fit` gives them.
     """
 
-    def __init__(
-        self,
-        data: TrainingData,
-        recipe: Recipe,
-        seed: int,
-        threads: int | None = None,
-        deterministic: bool = False,
-        overrides: Mapping[str, Value] | None = None,
-        start: Start | None = None,
-        teach: Teach | None = None,
-        checkpoint: Callable[[Arch], Checkpoint] | None = None,
-        compiled: bool = False,
-    ) -> None:
-        self.data = data
-        self.recipe = recipe
-        self.seed = seed
-        self.threads = threads
-        self.deterministic = deterministic
-        self.overrides = dict(overrides or {})
-        self.start = start
-        self.teach = teach
+    def __init__(self, setup: TrainingSetup, checkpoint: Callable[[Arch], Checkpoint] | None = None) -> None:
+        self.setup = setup
         self.checkpoint = checkpoint
-        self.compiled = compiled
         self.module: nn.Module | None = None
         self.usage: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
@@ -72,8 +49,9 @@ class Trainer:
     def __call__(self, arch: Arch, report: Report) -> float:
         """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
         curve: list[float] = []
-        clock, watch = time.perf_counter(), Stopwatch(self.data.device)
-        reset_peak(self.data.device)
+        device = self.setup.data.device
+        clock, watch = time.perf_counter(), Stopwatch(device)
+        reset_peak(device)
         self.module, self.usage, self.metrics, self.before = None, {}, {}, 0.0
 
         def note(number: int, value: float) -> None:
@@ -89,32 +67,11 @@ class Trainer:
             self.usage = self._used(watch, time.perf_counter() - clock, max(0, epochs))
         return curve[-1] if curve else math.nan
 
-    def recipe_of(self, arch: Arch) -> Recipe:
-        """What a network is trained with, settled for the data. Raises SpecError."""
-        return self.data.settle(self.recipe.with_values(arch.recipe).with_values(self.overrides))
-
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> nn.Module:
+        setup = replace(self.setup, seed=self._seed(arch))
         try:
-            recipe = self.recipe_of(arch)
-        except SpecError as error:
-            raise TrainingFailed(str(error)) from None
-        try:
-            return fit(
-                arch,
-                self.data,
-                recipe,
-                self._seed(arch),
-                report,
-                threads=self.threads,
-                deterministic=self.deterministic,
-                watch=watch,
-                start=self.start,
-                teach=self.teach,
-                checkpoint=checkpoint,
-                compiled=self.compiled,
-                metrics=self.metrics,
-            )
-        except InputError as error:  # a searched crop or cutout larger than the images
+            return fit(arch, setup, report, watch=watch, checkpoint=checkpoint, metrics=self.metrics)
+        except InputError as error:  # a recipe that is none, or a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None
         except RuntimeError as error:
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
@@ -124,14 +81,16 @@ class Trainer:
         seconds = {"data": 0.0, "step": 0.0, "eval": 0.0, **watch.seconds()}
         training = seconds["data"] + seconds["step"]
         return {
-            "images_per_second": round(epochs * len(self.data.train) / training, 1) if epochs and training else 0.0,
+            "images_per_second": round(epochs * len(self.setup.data.train) / training, 1)
+            if epochs and training
+            else 0.0,
             **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
             "overhead_seconds": round(wall - sum(seconds.values()), 3),
-            "peak_memory_bytes": peak_memory(self.data.device),
+            "peak_memory_bytes": peak_memory(self.setup.data.device),
         }
 
     def _seed(self, arch: Arch) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.seed}/{arch.id}".encode()).digest()[:4], "big")
+        return int.from_bytes(hashlib.sha256(f"{self.setup.seed}/{arch.id}".encode()).digest()[:4], "big")
 
     @property
     def trained(self) -> nn.Module:
@@ -142,18 +101,19 @@ class Trainer:
 
     def save(self, path: Path, arch: Arch, **info: Any) -> None:
         """Write the last trained module as a weights file. Raises OSError."""
-        mean, std = self.data.dataset.normalisation
+        dataset = self.setup.data.dataset
+        mean, std = dataset.normalisation
         weights.save(
             path,
             self.trained,
             arch,
             {
-                "dataset": self.data.dataset.name,
-                "seed": self.seed,
-                "validation": self.data.dataset.share,
-                "recipe": self.recipe_of(arch).to_dict(),
+                "dataset": dataset.name,
+                "seed": self.setup.seed,
+                "validation": dataset.share,
+                "recipe": self.setup.recipe_of(arch).to_dict(),
                 "normalisation": {"mean": list(mean), "std": list(std)},
-                "classes": list(self.data.dataset.classes),
+                "classes": list(dataset.classes),
                 **info,
             },
         )

@@ -37,6 +37,7 @@ from archsearch.patience import hide_password, waiter_of
 from archsearch.recipe import Recipe
 from archsearch.report import CandidateFiles
 from archsearch.search import search
+from archsearch.setup import TrainingSetup
 from archsearch.space import parse_space
 from archsearch.storage import Record, load_study, open_storage, terms_of
 from archsearch.tables import Reject
@@ -181,14 +182,14 @@ def _search(messages: Messages, job: Job) -> str:
     check_dataset(dataset, job.dataset, study.study_name, config)
     data = TrainingData.of(dataset, config["seed"], resolve_device(job.device))
     recipe, budget, shape = Recipe(**config["recipe"]), Budget(**config["budget"]), tuple(config["input"])
-    trainer = Trainer(
+    setup = TrainingSetup(
         data,
         recipe,
         config["seed"],
         threads=job.threads,
         deterministic=config.get("deterministic", False),
-        checkpoint=lambda arch: files.checkpoint(arch, json.dumps([config, data.device.type])),
     )
+    trainer = Trainer(setup, lambda arch: files.checkpoint(arch, json.dumps([config, data.device.type])))
 
     def save(path: Path, arch: Arch, record: Record) -> None:
         trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")

@@ -28,6 +28,7 @@ from archsearch.data import Dataset, load_dataset
 from archsearch.devices import autocast_dtype, resolve_device
 from archsearch.files import write_with
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 
@@ -52,7 +53,7 @@ def parted(dataset: Dataset, pool: int) -> Dataset:
 
 def train(arch: Arch, seed: int, data: TrainingData, recipe: Recipe, path: Path) -> None:
     """One training; keeps which images of the pool it got right."""
-    trainer = Trainer(data, recipe, seed)
+    trainer = Trainer(TrainingSetup(data, recipe, seed))
     accuracy = trainer(arch, lambda epoch, value: None)
     assert trainer.module is not None
     dtype = autocast_dtype(data.device)

@@ -24,6 +24,7 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.data import load_dataset
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.storage import Record, Terms, load_study, open_storage, set_terms, sqlite_url, status
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -266,7 +267,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     config = load_study(open_storage(job.url), "s")[1]
     data = TrainingData.of(load_dataset("digits"), config["seed"], torch.device("cpu"))
     whole: list[tuple[str, int, float]] = []
-    trainer = Trainer(data, Recipe(**config["recipe"]), config["seed"], threads=1)
+    trainer = Trainer(TrainingSetup(data, Recipe(**config["recipe"]), config["seed"], threads=1))
     trainer(Arch.load(folder / "archs" / f"{arch}.toml"), lambda epoch, value: whole.append((arch, epoch, value)))
     assert whole == resumed.reports
     (folder / "checkpoints" / kept.name).touch()
