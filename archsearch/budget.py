@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archsearch.cost import Cost, element_bytes
+from archsearch.cost import Cost
 from archsearch.errors import InputError
+from archsearch.file_size import element_bytes
 from archsearch.units import format_bytes, format_count
 
 

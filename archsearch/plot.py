@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from archsearch.budget import Budget
-from archsearch.cost import element_bytes
+from archsearch.file_size import element_bytes
 from archsearch.files import write_with
 from archsearch.storage import Record
 from archsearch.tables import front

@@ -15,9 +15,9 @@ from torch.nn import functional
 from archsearch import Arch, build, load, train, trainer, validation
 from archsearch.arch import Part, Stage
 from archsearch.blocks import registry
-from archsearch.cost import LeafCost
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import TrainingFailed
+from archsearch.layer_cost import LeafCost
 from archsearch.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
 from archsearch.modules import AuxHead
 from archsearch.recipe import Recipe

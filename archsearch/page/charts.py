@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archsearch.budget import Budget
-from archsearch.cost import element_bytes
+from archsearch.file_size import element_bytes
 from archsearch.page.axes import Axis, epoch_axis, log_axis, percent_axis
 from archsearch.page.contents import Contents
 from archsearch.storage import Record
