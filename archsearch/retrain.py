@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
@@ -21,6 +21,7 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.data import Dataset, DeviceData
 from archsearch.devices import full_float32
 from archsearch.errors import InputError
+from archsearch.evaluation import Report
 from archsearch.modules import build
 from archsearch.recipe import Recipe
 from archsearch.runtime.pixels import DTYPES
@@ -152,8 +153,8 @@ def _short(plan: Plan, arch: Arch, steps: int) -> tuple[Pace, float]:
     short = recipe.with_values({"epochs": _TIMED_EPOCHS, "lr": _TIMED_LR})
     trainer = Trainer(replace(plan.setup_of(0), data=replace(data, train=some), overrides=short.to_dict()))
     clock = time.perf_counter()
-    trainer(arch, lambda epoch, accuracy: None)
-    busy = trainer.usage["data_seconds"] + trainer.usage["step_seconds"]
+    usage = trainer(arch, lambda epoch, accuracy, metrics=None: None).usage
+    busy = usage["data_seconds"] + usage["step_seconds"]
     epoch, start = busy / _TIMED_EPOCHS * len(whole) / count, time.perf_counter() - clock - busy
     return Pace(epoch, max(0.0, start)), max(busy, 1e-3)
 
@@ -180,11 +181,12 @@ def epochs_begun(plan: Plan, archs: Sequence[Arch], seeds: Iterable[int]) -> int
     return None
 
 
-def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], None]) -> Retrained:
+def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
     """Train one network with one seed, read the test split, write the weights; goes on where it was interrupted.
 
     Args:
-        report: called after every epoch with its number and nan; what it raises ends the training, to be gone on with.
+        report: called after every epoch with nan as the accuracy; what it raises ends the training, to be gone on
+            with.
 
     Raises:
         TrainingFailed: as `fit`.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch, determinism, free_memory, out_of_memory
 from archsearch.epochs import Epochs
 from archsearch.errors import InputError, TrainingFailed
-from archsearch.layers import Shape
+from archsearch.evaluation import Report
 from archsearch.modules import build
 from archsearch.optim import initialise
 from archsearch.resizing import shapes
@@ -23,10 +23,18 @@ from archsearch.setup import TrainingSetup
 from archsearch.training_state import TrainingState
 from archsearch.validation import Validation
 
-Report = Callable[[int, float], None]
 _ONE_THREAD_MACS = 2e8
 _DIVERGED = 10.0
 _CORES = torch.get_num_threads()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained module, with the last epoch's validation accuracy and metrics."""
+
+    module: nn.Module
+    accuracy: float
+    metrics: Mapping[str, float]
 
 
 def fit(
@@ -36,18 +44,17 @@ def fit(
     *,
     watch: Stopwatch | None = None,
     checkpoint: Checkpoint | None = None,
-    metrics: dict[str, float] | None = None,
-) -> nn.Module:
-    """Train a network and report its validation accuracy after every epoch; returns it after the last one.
+) -> Trained:
+    """Train a network and report its validation accuracy after every epoch.
 
     Without validation images the accuracy is not a number (nan).
 
     Args:
+        report: gets as metrics the epoch's train_loss (the mean of what is minimised), val_loss (plain cross-entropy)
+            and learning_rate (of the last step).
         watch: is told what went into data, step and eval.
         checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end, once its
             epochs are reported again.
-        metrics: before each report gets that epoch's train_loss (the mean of what is minimised), val_loss (plain
-            cross-entropy) and learning_rate (of the last step).
 
     Raises:
         InputError: the network's recipe is none (SpecError); early stopping without validation images; a crop or
@@ -67,9 +74,7 @@ def fit(
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         with determinism(setup.deterministic, device):
-            training = _Fit(arch, module, setup, generator, watch or Stopwatch(device), checkpoint)
-            training.metrics = {} if metrics is None else metrics
-            return training.run(report)
+            return _Fit(arch, module, setup, generator, watch or Stopwatch(device), checkpoint).run(report)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -118,45 +123,41 @@ class _Fit:
         self.validation = Validation(average.module if average else module, setup.data)
         self.state = TrainingState(module, self.epochs.schedule, average, generator, setup.data.device)
         self.stopping = _EarlyStopping(recipe.patience)
-        self.metrics: dict[str, float] = {}
         self.reports: list[tuple[int, float, dict[str, float]]] = []
         if self.epochs.frozen:
             self.validation.recalibrate(self.shapes[-1])
 
-    def run(self, report: Report) -> nn.Module:
+    def run(self, report: Report) -> Trained:
         """All epochs that are left, or fewer with early stopping."""
         kept = self.checkpoint and self.checkpoint.read()
         first = self._restore(kept, report) if kept else 1
         for number in range(first, len(self.shapes) + 1):
             if self.stopping.is_due:
                 break
-            value = self._epoch(number)
-            self.reports.append((number, value, dict(self.metrics)))
+            value, metrics = self._epoch(number)
+            self.reports.append((number, value, metrics))
             if self.checkpoint and self.checkpoint.is_due:
                 self.checkpoint.write(self._state(number))
-            report(number, value)
+            report(number, value, metrics)
             self.watch.start()
-        return self.validation.module
+        _, value, metrics = self.reports[-1]
+        return Trained(self.validation.module, value, metrics)
 
-    def _epoch(self, number: int) -> float:
-        """Train and evaluate on images of the epoch's size; returns the accuracy."""
+    def _epoch(self, number: int) -> tuple[float, dict[str, float]]:
+        """Train and evaluate on images of the epoch's size; returns accuracy and metrics."""
         shape = self.shapes[number - 1]
         loss, rate = self.epochs(number, shape)
         _check(loss, number, len(self.data.dataset.classes))
-        self.metrics.update(train_loss=loss, learning_rate=rate)
-        value = self._evaluate(number, shape)
+        metrics = {"train_loss": loss, "learning_rate": rate}
+        value = math.nan
+        if len(self.data.validation):
+            value, metrics["val_loss"] = self.validation(shape)
+        elif number == len(self.shapes):
+            self.validation.recalibrate(shape)
         self.watch.lap("eval")
         if shape == self.shapes[-1]:
             self.stopping.note(value)
-        return value
-
-    def _evaluate(self, number: int, shape: Shape) -> float:
-        if len(self.data.validation):
-            value, self.metrics["val_loss"] = self.validation(shape)
-            return value
-        if number == len(self.shapes):
-            self.validation.recalibrate(shape)
-        return math.nan
+        return value, metrics
 
     def _state(self, number: int) -> dict[str, Any]:
         """Everything that the epochs after this one depend on."""
@@ -166,8 +167,7 @@ class _Fit:
     def _restore(self, state: dict[str, Any], report: Report) -> int:
         """Go back to a state, by way of its reports; returns the number of the next epoch."""
         for number, value, metrics in state["reports"]:
-            self.metrics.update(metrics)
-            report(number, value)
+            report(number, value, metrics)
         self.reports = state["reports"]
         self.state.restore(state)
         self.stopping.best, self.stopping.since = state["patience"]

@@ -29,9 +29,10 @@ from archsearch.claims import Seat
 from archsearch.data import Dataset, load_dataset
 from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
+from archsearch.evaluation import Evaluation, Report
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.interrupts import keep_interrupts
-from archsearch.measure import Evaluate, Report, train_references
+from archsearch.measure import Evaluate, train_references
 from archsearch.memory import SHARE, training_bytes
 from archsearch.patience import hide_password, waiter_of
 from archsearch.recipe import Recipe
@@ -205,7 +206,7 @@ def _search(messages: Messages, job: Job) -> str:
         train_references(textbook, study, trainer, budget, config["seed"], done)
     result = search(
         parse_space(config["space"]["toml"], config["space"]["name"], "the study's space"),
-        evaluate=guarded(trainer),
+        evaluate=guarded(trainer, lambda: trainer.evaluation),
         input_shape=shape,
         classes=config["classes"],
         budget=budget,
@@ -258,44 +259,35 @@ def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
     return predict
 
 
-class guarded:
-    """An evaluation whose every error is a failed training: one broken network must not end a search."""
+def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] = lambda: TrainingFailed.evaluation) -> Evaluate:
+    """An evaluation whose every error is a failed training: one broken network must not end a search.
 
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
+    It raises TrainingFailed with the error's type and first line; errors of `report` go through.
 
-    @property
-    def usage(self) -> dict[str, float]:
-        """What the evaluation measured of itself."""
-        return dict(getattr(self._evaluate, "usage", {}))
+    Args:
+        measured: of the evaluation that such an error has ended.
+    """
 
-    @property
-    def before(self) -> float:
-        """Seconds that an earlier process has spent on it."""
-        return float(getattr(self._evaluate, "before", 0.0))
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What the evaluation knows of its last epoch beside the accuracy."""
-        return dict(getattr(self._evaluate, "metrics", {}))
-
-    def __call__(self, arch: Arch, report: Report) -> float:
-        """Raises TrainingFailed with the error's type and first line; errors of `report` go through."""
+    def run(arch: Arch, report: Report) -> float | Evaluation:
         ours: list[BaseException] = []
 
-        def note(epoch: int, accuracy: float) -> None:
+        def note(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
             try:
-                report(epoch, accuracy)
+                report(epoch, accuracy, metrics)
             except BaseException as error:
                 ours.append(error)
                 raise
 
         try:
-            return self._evaluate(arch, note)
+            return evaluate(arch, note)
         except ArchsearchError:
             raise
         except Exception as error:
             if ours:
                 raise
             first = (str(error).splitlines() or [""])[0]
-            raise TrainingFailed(f"{type(error).__name__}: {first}") from error
+            failure = TrainingFailed(f"{type(error).__name__}: {first}")
+            failure.evaluation = measured()
+            raise failure from error
+
+    return run

@@ -54,7 +54,7 @@ def parted(dataset: Dataset, pool: int) -> Dataset:
 def train(arch: Arch, seed: int, data: TrainingData, recipe: Recipe, path: Path) -> None:
     """One training; keeps which images of the pool it got right."""
     trainer = Trainer(TrainingSetup(data, recipe, seed))
-    accuracy = trainer(arch, lambda epoch, value: None)
+    accuracy = trainer(arch, lambda *_: None).score
     assert trainer.module is not None
     dtype = autocast_dtype(data.device)
     with torch.inference_mode(), torch.autocast(data.device.type, dtype=dtype, enabled=dtype is not None):

@@ -49,7 +49,7 @@ def run(
     seen: list[tuple[int, float]] = []
     watch = Epochs(CPU)
 
-    def report(epoch: int, accuracy: float) -> None:
+    def report(epoch: int, accuracy: float, metrics: object) -> None:
         seen.append((epoch, accuracy if accuracy == accuracy else -1.0))
         if epoch == stop:
             raise Cut
@@ -57,10 +57,10 @@ def run(
     arch = DROPS if data.dataset.name == "toy" else SMALL
     checkpoint = Checkpoint(path, key, every=0.0) if path else None
     try:
-        module = fit(arch, TrainingSetup(data, recipe, 0, threads=1), report, checkpoint=checkpoint, watch=watch)
+        trained = fit(arch, TrainingSetup(data, recipe, 0, threads=1), report, checkpoint=checkpoint, watch=watch)
     except Cut:
         return None, seen, watch.count
-    return module, seen, watch.count
+    return trained.module, seen, watch.count
 
 
 @pytest.mark.parametrize("validation", [True, False])

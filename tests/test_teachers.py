@@ -57,7 +57,7 @@ def test_a_student_learns_the_answers_and_not_the_labels(tmp_path: Path) -> None
     """All labels are wrong; unsmoothed means that the recipe's smoothing changes nothing."""
     data = TrainingData.of(load_dataset("digits"), 0, CPU)
     recipe = Recipe(epochs=6)
-    teacher = fit(SMALL, TrainingSetup(data, recipe, 0), lambda epoch, accuracy: None)
+    teacher = fit(SMALL, TrainingSetup(data, recipe, 0), lambda *_: None).module
     mean, std = data.dataset.normalisation
     info = {"normalisation": {"mean": list(mean), "std": list(std)}}
     path = weights.save(tmp_path / "t.safetensors", teacher, SMALL, info)
@@ -65,12 +65,13 @@ def test_a_student_learns_the_answers_and_not_the_labels(tmp_path: Path) -> None
     wrong = replace(data, train=DeviceData(data.train.pixels, labels, data.dataset.normalisation, CPU))
     teach = Teachers([str(path)], data.dataset)
     curve: list[float] = []
-    student = fit(SMALL, TrainingSetup(wrong, recipe, 1, teach=teach), lambda epoch, accuracy: curve.append(accuracy))
+    setup = TrainingSetup(wrong, recipe, 1, teach=teach)
+    student = fit(SMALL, setup, lambda epoch, accuracy, metrics: curve.append(accuracy)).module
     assert curve[-1] > 0.7
     smoothed = recipe.with_values({"label_smoothing": 0.7})
-    assert same(student, fit(SMALL, TrainingSetup(wrong, smoothed, 1, teach=teach), lambda epoch, accuracy: None))
+    assert same(student, fit(SMALL, replace(setup, recipe=smoothed), lambda *_: None).module)
     misled: list[float] = []
-    fit(SMALL, TrainingSetup(wrong, recipe, 1), lambda epoch, accuracy: misled.append(accuracy))
+    fit(SMALL, TrainingSetup(wrong, recipe, 1), lambda epoch, accuracy, metrics: misled.append(accuracy))
     assert misled[-1] < 0.1
 
 
@@ -86,7 +87,7 @@ def test_a_teacher_sees_whole_images_where_the_student_sees_small_ones() -> None
     fit(
         arch,
         TrainingSetup(data, Recipe(epochs=3, batch_size=20, initial_scale=0.5), 0, teach=teach),
-        lambda epoch, accuracy: None,
+        lambda *_: None,
     )
     assert shapes == [(3, 32, 32)] * 6
 

@@ -268,7 +268,8 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     data = TrainingData.of(load_dataset("digits"), config["seed"], torch.device("cpu"))
     whole: list[tuple[str, int, float]] = []
     trainer = Trainer(TrainingSetup(data, Recipe(**config["recipe"]), config["seed"], threads=1))
-    trainer(Arch.load(folder / "archs" / f"{arch}.toml"), lambda epoch, value: whole.append((arch, epoch, value)))
+    found = Arch.load(folder / "archs" / f"{arch}.toml")
+    trainer(found, lambda epoch, value, metrics: whole.append((arch, epoch, value)))
     assert whole == resumed.reports
     (folder / "checkpoints" / kept.name).touch()
     join(3)

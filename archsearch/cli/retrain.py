@@ -352,7 +352,7 @@ class _Retraining:
         label = f"{arch.id} seed {seed}"
         clock = last = time.monotonic()
 
-        def report(epoch: int, accuracy: float) -> None:
+        def report(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None) -> None:
             nonlocal last
             epochs, now = self.plan.epochs, time.monotonic()
             if epoch < epochs and now - last > _QUIET:
