@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import ArchsearchError, Infeasible, InputError, SpaceExhausted, StopTraining
+from archsearch.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from archsearch.arch import Arch, count
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Arch", "ArchsearchError", "Budget", "Infeasible", "InputError", "SearchSpace", "SpaceExhausted",
+    "Arch", "ArchsearchError", "Budget", "Evaluation", "Infeasible", "InputError", "SearchSpace", "SpaceExhausted",
     "StopTraining", "build", "count", "load", "search",
 ]  # fmt: skip
 _HOMES = {

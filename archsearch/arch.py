@@ -17,6 +17,7 @@ from archsearch.blocks import Dims, Value, expand, lookup, unknown
 from archsearch.blocks.registry import cached, is_a
 from archsearch.cost import Cost
 from archsearch.errors import SpecError
+from archsearch.file_size import METADATA_BYTES
 from archsearch.files import write_text
 from archsearch.layers import Aux, Expr, Pool, Seq, Shape, canonical, seq
 from archsearch.tomlfile import parse_toml, read_text
@@ -127,14 +128,15 @@ class Arch:
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
         found = cost.joined([(name, found) for name, _, found in self.unroll()], self.input_shape)
-        return found._replace(chars=found.chars + self.spill) if self.spill else found
+        contents = found.contents
+        return found._replace(contents=contents._replace(chars=contents.chars + self.spill)) if self.spill else found
 
     @cached_property
     def spill(self) -> int:
         """Bytes of a weights file's metadata beyond the room kept in its size: a description of dozens of stages."""
         if len(self.stages) <= FEW_STAGES:
             return 0
-        return max(0, len(json.dumps(self.to_toml())) - cost.METADATA_BYTES // 2)
+        return max(0, len(json.dumps(self.to_toml())) - METADATA_BYTES // 2)
 
     @cached_property
     def id(self) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from archsearch.cost import Cost, element_bytes
+from archsearch.cost import Cost
 from archsearch.errors import InputError
+from archsearch.file_size import element_bytes
 from archsearch.limits import LIMITS, Limit
 from archsearch.units import BYTES
 

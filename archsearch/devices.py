@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +47,12 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
         flags = torch.backends.cpu.get_cpu_capability(), _cpu_flags()
         return torch.bfloat16 if flags[0].startswith("AVX512") and flags[1] & {"avx512_bf16", "amx_bf16"} else None
     return None
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """The precision of a device's forward passes, where no step is captured."""
+    dtype = autocast_dtype(device)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
 def _cpu_flags() -> set[str]:
@@ -113,9 +119,15 @@ def full_float32() -> Iterator[None]:
 
 
 class Stopwatch:
-    """Seconds by the name of what they went into. On CUDA taken from events: nothing waits for the device."""
+    """Seconds by the name of what they went into. On CUDA taken from events: nothing waits for the device.
+
+    Attributes:
+        laps: their number by name.
+    """
 
     def __init__(self, device: torch.device) -> None:
+        self.laps: Counter[str] = Counter()
+        self._made = time.perf_counter()
         self._cuda = device.type == "cuda"
         self._seconds: dict[str, float] = defaultdict(float)
         self._events: list[tuple[str, torch.cuda.Event]] = []
@@ -128,6 +140,7 @@ class Stopwatch:
 
     def lap(self, name: str) -> None:
         """The time since the last lap went into `name`."""
+        self.laps[name] += 1
         if self._cuda:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
@@ -136,6 +149,11 @@ class Stopwatch:
         now = time.perf_counter()
         self._seconds[name] += now - self._last
         self._last = now
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the watch was made."""
+        return time.perf_counter() - self._made
 
     def seconds(self) -> dict[str, float]:
         """Everything so far, by name; on CUDA waits for the device."""

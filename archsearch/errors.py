@@ -17,7 +17,10 @@ The command line turns an InputError into one line and exit status 2; nothing el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+from archsearch.evaluation import Evaluation
 
 SHOWN, LONG = 20, 400
 """Of many problems a message has the first, and of a long one the beginning."""
@@ -76,7 +79,9 @@ class NothingFeasible(ArchsearchError):
 
 
 class TrainingFailed(ArchsearchError):
-    """One candidate could not be trained; the message is its reason."""
+    """One candidate could not be trained; the message is its reason. `evaluation`: what was measured until then."""
+
+    evaluation = Evaluation(math.nan)
 
 
 class ExportFailed(ArchsearchError):
@@ -84,7 +89,9 @@ class ExportFailed(ArchsearchError):
 
 
 class StopTraining(ArchsearchError):
-    """Stop this evaluation now and keep the last reported accuracy."""
+    """Stop this evaluation now and keep the last reported accuracy. `evaluation`: what was measured until then."""
+
+    evaluation = Evaluation(math.nan)
 
 
 def one_line(error: BaseException) -> str:

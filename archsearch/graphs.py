@@ -48,6 +48,30 @@ def graphed(
     return replay
 
 
+class CapturedStep:
+    """A step that is captured anew for images of another size; on CUDA only, elsewhere it is the step itself."""
+
+    def __init__(
+        self, step: Stepper, module: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device
+    ) -> None:
+        self._plain, self._module, self._optimiser = step, module, optimiser
+        self._on_cuda = device.type == "cuda"
+        self._size: torch.Size | None = None
+        self._step = step
+
+    def prepare(self, images: Tensor, labels: Tensor) -> bool:
+        """Capture the step if it was not yet for images of this size; whether it did."""
+        if not self._on_cuda or images.shape[1:] == self._size:
+            return False
+        self._step = graphed(self._plain, self._module, self._optimiser, images, labels)
+        self._size = images.shape[1:]
+        return True
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The batch's mean loss, on the device."""
+        return self._step(images, labels)
+
+
 def _capture(
     step: Stepper, before: _State, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor
 ) -> Stepper:

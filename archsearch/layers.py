@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from torch import nn
 
-    from archsearch.cost import LeafCost
+    from archsearch.layer_cost import LeafCost
 
 Shape = tuple[int, ...]
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid", "relu6")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from archsearch.cost import Cost, element_bytes
+from archsearch.cost import Cost
+from archsearch.file_size import element_bytes
 from archsearch.units import BYTES, COUNT, format_bytes, format_count, format_short
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import optuna
 
@@ -29,7 +30,7 @@ from archsearch.errors import NothingFeasible, SpaceExhausted, StopTraining
 from archsearch.events import Candidate, Counts, Observer, up_to_date
 from archsearch.feasible import check_feasible, nothing_at_once
 from archsearch.ledger import Ledger
-from archsearch.measure import Evaluate, measure, proposal
+from archsearch.measure import Curve, Evaluate, measure, proposal
 from archsearch.records import Draw, Record
 from archsearch.rungs import Rungs, goes_on, peers_at
 
@@ -203,18 +204,10 @@ class Loop:
 
     def _train(self, candidate: Candidate, claim: Claim, evaluate: Evaluate) -> None:
         self._tell(lambda observer: observer.training(candidate))
-        curve: list[list[float]] = []
-
-        def report(epoch: int, accuracy: float) -> None:
-            curve.append([epoch, accuracy])
-            metrics = dict(getattr(evaluate, "metrics", {}))
-            self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy, metrics))
-            if self.rungs and not self._goes_on(self.rungs, claim, curve, candidate.arch.cost.params):
-                raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
-
+        follow = partial(self._follow, candidate, claim)
         try:
             with beating(self.study, claim):
-                record = measure(candidate.arch, evaluate, report, self.budget, self.seed)
+                record = measure(candidate.arch, evaluate, follow, self.budget, self.seed)
                 self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
             done = finish(self.study, claim, record)
         except Exception:
@@ -226,7 +219,14 @@ class Loop:
             raise
         self._commit(candidate, done)
 
-    def _goes_on(self, rungs: Rungs, claim: Claim, curve: list[list[float]], size: int) -> bool:
+    def _follow(self, candidate: Candidate, claim: Claim, curve: Curve, metrics: Mapping[str, float]) -> None:
+        """Tell of an epoch. Raises StopTraining at a rung."""
+        epoch, accuracy = int(curve[-1][0]), curve[-1][1]
+        self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy, metrics))
+        if self.rungs and not self._goes_on(self.rungs, claim, curve, candidate.arch.cost.params):
+            raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
+
+    def _goes_on(self, rungs: Rungs, claim: Claim, curve: Curve, size: int) -> bool:
         """Whether it is good enough for its size beside all that were measured at this rung, by any worker."""
         epoch, accuracy = int(curve[-1][0]), curve[-1][1]
         if epoch not in rungs.at:

@@ -11,43 +11,49 @@ import optuna
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.evaluation import Evaluation, Report
 from archsearch.limits import measures
 from archsearch.records import BASE_MEASURES, Record
 from archsearch.storage import add_reference, stored_references
 
-Report = Callable[[int, float], None]
-Evaluate = Callable[[Arch, Report], float]
+Curve = list[list[float]]
+Evaluate = Callable[[Arch, Report], float | Evaluation]
+Follow = Callable[[Curve, Mapping[str, float]], None]
 
 
-def measure(arch: Arch, evaluate: Evaluate, report: Report, budget: Budget, seed: int) -> Record:
+def measure(arch: Arch, evaluate: Evaluate, follow: Follow, budget: Budget, seed: int) -> Record:
     """Evaluate one architecture and put down what came of it; its trial number is still open.
 
-    `report` is called with every (epoch, accuracy) and may raise StopTraining. An evaluation may have attributes
-    `usage`, `metrics` and `before`, as those of a `Trainer`.
+    Args:
+        follow: gets the [epoch, accuracy] pairs so far and the last epoch's metrics; may raise StopTraining.
     """
-    curve: list[list[float]] = []
+    curve: Curve = []
     clock = time.monotonic()
 
-    def note(epoch: int, accuracy: float) -> None:
+    def report(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
         curve.append([epoch, accuracy])
-        report(epoch, accuracy)
+        follow(curve, dict(metrics or {}))
 
     accuracy: float | None
     try:
-        accuracy, state, reason = evaluate(arch, note), "complete", ""
+        found = evaluate(arch, report)
+        evaluation = found if isinstance(found, Evaluation) else Evaluation(found)
+        accuracy, state, reason = evaluation.score, "complete", ""
     except StopTraining as stop:
         accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
+        evaluation = stop.evaluation
     except TrainingFailed as failure:
         accuracy, state, reason = None, "failed", str(failure)
+        evaluation = failure.evaluation
     return replace(
         proposal(arch, budget, seed),
         val_accuracy=accuracy,
         epochs=int(curve[-1][0]) if curve else 0,
-        train_seconds=round(time.monotonic() - clock + getattr(evaluate, "before", 0.0), 3),
+        train_seconds=round(time.monotonic() - clock + evaluation.before, 3),
         state=state,
         reason=reason,
         curve=curve,
-        usage=dict(getattr(evaluate, "usage", {})),
+        usage=dict(evaluation.usage),
     )
 
 
@@ -89,7 +95,7 @@ def train_references(
     for name, arch in references.items():
         known = {record.reason for record in stored_references(study)}
         if name not in known and budget.check(arch.cost).ok:
-            record = measure(arch, evaluate, lambda epoch, accuracy: None, budget, seed)
+            record = measure(arch, evaluate, lambda curve, metrics: None, budget, seed)
             if record.state == "complete":
                 record = replace(record, state="reference", reason=name)
                 add_reference(study, record)

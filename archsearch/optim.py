@@ -73,6 +73,37 @@ def one_cycle(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
+class Schedule:
+    """Gives an optimiser its learning rate, step by step.
+
+    Args:
+        peak: the highest learning rate.
+        factor: of it at a step, counted from 0.
+
+    Attributes:
+        done: how many steps had theirs.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, peak: float, factor: Callable[[int], float]) -> None:
+        self.optimiser, self.done = optimiser, 0
+        self._peak, self._factor = peak, factor
+
+    def advance(self) -> float:
+        """Set the next step's learning rate; returns it."""
+        rate = self._peak * self._factor(self.done)
+        set_lr(self.optimiser, rate)
+        self.done += 1
+        return rate
+
+    def restore(self, done: int, state: dict[str, Any]) -> None:
+        """Go back to a number of steps and the optimiser's state then."""
+        rates = [group["lr"] for group in self.optimiser.param_groups]  # on CUDA tensors, which must stay there
+        self.optimiser.load_state_dict(state)
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.done = done
+
+
 class Average:
     """An exponential moving average of a module's weights and statistics, over about `horizon` steps.
 

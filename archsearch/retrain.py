@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
@@ -17,15 +17,16 @@ from torch import Tensor, nn
 
 from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.blocks.registry import Value
 from archsearch.checkpoint import Checkpoint
 from archsearch.data import Dataset, DeviceData
 from archsearch.devices import full_float32
 from archsearch.errors import InputError
+from archsearch.evaluation import Report
 from archsearch.modules import build
 from archsearch.recipe import Recipe
 from archsearch.records import Retrained
 from archsearch.runtime.pixels import DTYPES
+from archsearch.setup import TrainingSetup
 from archsearch.teachers import Teachers
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -48,39 +49,52 @@ class Plan:
     """What all trainings of a retraining have in common.
 
     Args:
-        data: everything to train on, without validation images.
-        recipe: for all networks; a network's own recipe goes before it, `overrides` before both.
+        setup: its data are everything to train on, without validation images. Each training has a seed of its own,
+            starts from `encoder` and learns from `teachers`.
         folder: gets `weights/<arch>-seed<k>.safetensors`.
         split_seed: of the search, which divided train and validation images; for the files' metadata.
         encoder: what the networks start from, None for nothing.
         teachers: whose answers take the labels' place, on the data's device; None for the labels.
         mirrored: measure too what adding the logits of mirrored images gives.
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
-        deterministic, compiled: as for `Trainer`.
         until: monotonic time at which trainings are stopped, to be gone on with.
     """
 
-    data: TrainingData
-    recipe: Recipe
-    overrides: Mapping[str, Value]
+    setup: TrainingSetup
     folder: Path
     split_seed: int = 0
     encoder: Encoder | None = None
     teachers: Teachers | None = None
     mirrored: bool = False
     dtype: str = "fp32"
-    deterministic: bool = False
-    compiled: bool = False
     until: float = math.inf
 
     def path(self, arch: Arch, seed: int) -> Path:
         """Where a training's weights are."""
         return self.folder / "weights" / f"{arch.id}-seed{seed}.safetensors"
 
+    @property
+    def data(self) -> TrainingData:
+        """Everything that is trained on."""
+        return self.setup.data
+
+    def setup_of(self, seed: int) -> TrainingSetup:
+        """That of the trainings with a seed. Early stopping is off: there is nothing to stop by."""
+        overrides = {**self.setup.overrides, "patience": 0}
+        return replace(self.setup, seed=seed, overrides=overrides, start=self.encoder, teach=self.teachers)
+
     def recipe_of(self, arch: Arch) -> Recipe:
-        """What a network is trained with. Early stopping is off: there is nothing to stop by. Raises SpecError."""
-        values = {**arch.recipe, **self.overrides, "patience": 0}
-        return self.data.settle(self.recipe.with_values(values))
+        """What a network is trained with. Raises SpecError."""
+        return self.setup_of(0).recipe_of(arch)
+
+    @property
+    def epochs(self) -> int:
+        """Of every training."""
+        return int(self.setup.overrides.get("epochs", self.setup.recipe.epochs))
+
+    def with_epochs(self, epochs: int) -> Plan:
+        """The same trainings with other numbers of epochs."""
+        return replace(self, setup=replace(self.setup, overrides={**self.setup.overrides, "epochs": epochs}))
 
     def checkpoint(self, arch: Arch, seed: int) -> Checkpoint:
         """Where a training's state is kept: that of another recipe, start, dataset or device is none of its own."""
@@ -137,19 +151,10 @@ def _short(plan: Plan, arch: Arch, steps: int) -> tuple[Pace, float]:
     count = min(len(whole), steps * recipe.batch_size)
     some = DeviceData(whole.pixels[:count], whole.labels[:count], data.dataset.normalisation, data.device)
     short = recipe.with_values({"epochs": _TIMED_EPOCHS, "lr": _TIMED_LR})
-    trainer = Trainer(
-        replace(data, train=some),
-        short,
-        0,
-        deterministic=plan.deterministic,
-        overrides=short.to_dict(),
-        start=plan.encoder,
-        teach=plan.teachers,
-        compiled=plan.compiled,
-    )
+    trainer = Trainer(replace(plan.setup_of(0), data=replace(data, train=some), overrides=short.to_dict()))
     clock = time.perf_counter()
-    trainer(arch, lambda epoch, accuracy: None)
-    busy = trainer.usage["data_seconds"] + trainer.usage["step_seconds"]
+    usage = trainer(arch, lambda epoch, accuracy, metrics=None: None).usage
+    busy = usage["data_seconds"] + usage["step_seconds"]
     epoch, start = busy / _TIMED_EPOCHS * len(whole) / count, time.perf_counter() - clock - busy
     return Pace(epoch, max(0.0, start)), max(busy, 1e-3)
 
@@ -176,11 +181,12 @@ def epochs_begun(plan: Plan, archs: Sequence[Arch], seeds: Iterable[int]) -> int
     return None
 
 
-def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], None]) -> Retrained:
+def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
     """Train one network with one seed, read the test split, write the weights; goes on where it was interrupted.
 
     Args:
-        report: called after every epoch with its number and nan; what it raises ends the training, to be gone on with.
+        report: called after every epoch with nan as the accuracy; what it raises ends the training, to be gone on
+            with.
 
     Raises:
         TrainingFailed: as `fit`.
@@ -188,17 +194,7 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Callable[[int, float], No
         OSError: the files cannot be written.
     """
     recipe, checkpoint, device = plan.recipe_of(arch), plan.checkpoint(arch, seed), plan.data.device
-    trainer = Trainer(
-        plan.data,
-        recipe,
-        seed,
-        deterministic=plan.deterministic,
-        overrides=recipe.to_dict(),
-        start=plan.encoder,
-        teach=plan.teachers,
-        checkpoint=lambda arch: checkpoint,
-        compiled=plan.compiled,
-    )
+    trainer = Trainer(plan.setup_of(seed), lambda arch: checkpoint)
     trainer(arch, report)
     module = trainer.trained.to(DTYPES[plan.dtype])
     accuracy, mirrored = on_test(deepcopy(module).float(), plan.data.dataset, device, plan.mirrored)

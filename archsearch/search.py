@@ -67,8 +67,9 @@ def search(
     """Search a space for networks that are accurate for their size inside a budget.
 
     Args:
-        evaluate: `fn(arch, report) -> accuracy` as a fraction; it calls `report(epoch, accuracy)` after every
-            epoch, which may raise StopTraining. It raises TrainingFailed for a candidate that cannot be trained.
+        evaluate: `fn(arch, report) -> accuracy` as a fraction, or an `Evaluation` with what else was measured; it
+            calls `report(epoch, accuracy)` after every epoch, which may raise StopTraining, with a third argument for
+            metrics by name. It raises TrainingFailed for a candidate that cannot be trained.
         input_shape: (channels, height, width) of the images.
         trials: how many candidates are to be trained in all, those of the study's history included; a function is
             asked before each.

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.arch import Arch
 from archsearch.blocks import unknown
-from archsearch.cost import SCALE_SUFFIX, Layer, layers
+from archsearch.cost import Layer, layers
 from archsearch.errors import InputError, one_line
+from archsearch.file_size import SCALE_SUFFIX
 from archsearch.layers import Shape
 from archsearch.limits import LIMITS, measures
 

@@ -20,8 +20,9 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from archsearch.cost import Cost, Layer, Tensor, of_tensors
+from archsearch.cost import Cost, Layer, of_tensors
 from archsearch.errors import InputError, one_line
+from archsearch.layer_cost import Tensor
 from archsearch.layers import Shape
 
 _PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,125 +13,79 @@ from torch import nn
 
 from archsearch import weights
 from archsearch.arch import Arch
-from archsearch.blocks.registry import Value
 from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch, peak_memory, reset_peak
-from archsearch.errors import InputError, SpecError, TrainingFailed, one_line
-from archsearch.recipe import Recipe
-from archsearch.train import Report, Start, Teach, fit
-from archsearch.training_data import TrainingData
+from archsearch.errors import InputError, StopTraining, TrainingFailed, one_line
+from archsearch.evaluation import Evaluation, Report
+from archsearch.setup import TrainingSetup
+from archsearch.train import Trained, fit
 
 
 class Trainer:
     """Evaluates candidates for a search, and keeps the last trained module so that it can be saved.
 
-    The seed of a candidate's training comes from the search's seed and the candidate's id alone, so that it
+    The seed of a candidate's training comes from the setup's seed and the candidate's id alone, so that it
     does not depend on what was trained before.
 
     Args:
-        overrides: values of the recipe that hold for every network, whatever its own recipe says.
         checkpoint: gives each network's, of a training that an earlier process may have begun; None: none is kept.
-        start, teach, compiled: as for `fit`.
 
     Attributes:
-        usage: of the last training's part in this process, also if it was stopped or failed: images_per_second
-            (training, with data), data_seconds, step_seconds, eval_seconds, overhead_seconds (the rest),
-            peak_memory_bytes.
-        before: seconds of the last training that an earlier process has spent.
-        metrics: of the last epoch that was reported, as `fit` gives them.
+        evaluation: of the last training, also if it was stopped or failed. Its usage is that of the part in this
+            process: images_per_second (training, with data), data_seconds, step_seconds, eval_seconds,
+            overhead_seconds (the rest), peak_memory_bytes.
     """
 
-    def __init__(
-        self,
-        data: TrainingData,
-        recipe: Recipe,
-        seed: int,
-        threads: int | None = None,
-        deterministic: bool = False,
-        overrides: Mapping[str, Value] | None = None,
-        start: Start | None = None,
-        teach: Teach | None = None,
-        checkpoint: Callable[[Arch], Checkpoint] | None = None,
-        compiled: bool = False,
-    ) -> None:
-        self.data = data
-        self.recipe = recipe
-        self.seed = seed
-        self.threads = threads
-        self.deterministic = deterministic
-        self.overrides = dict(overrides or {})
-        self.start = start
-        self.teach = teach
+    def __init__(self, setup: TrainingSetup, checkpoint: Callable[[Arch], Checkpoint] | None = None) -> None:
+        self.setup = setup
         self.checkpoint = checkpoint
-        self.compiled = compiled
         self.module: nn.Module | None = None
-        self.usage: dict[str, float] = {}
-        self.metrics: dict[str, float] = {}
-        self.before = 0.0
+        self.evaluation = Evaluation(math.nan)
 
-    def __call__(self, arch: Arch, report: Report) -> float:
-        """Train `arch`; returns its validation accuracy after the last epoch. Raises TrainingFailed."""
-        curve: list[float] = []
-        clock, watch = time.perf_counter(), Stopwatch(self.data.device)
-        reset_peak(self.data.device)
-        self.module, self.usage, self.metrics, self.before = None, {}, {}, 0.0
-
-        def note(number: int, value: float) -> None:
-            curve.append(value)
-            report(number, value)
-
+    def __call__(self, arch: Arch, report: Report) -> Evaluation:
+        """Train `arch`; its score is the validation accuracy after the last epoch. Raises TrainingFailed."""
+        device = self.setup.data.device
+        watch = Stopwatch(device)
+        reset_peak(device)
+        self.module = None
         checkpoint = self.checkpoint(arch) if self.checkpoint else None
         try:
-            self.module = self._fit(arch, note, watch, checkpoint)
-        finally:
-            self.before = checkpoint.before if checkpoint else 0.0
-            epochs = len(curve) - (checkpoint.epochs if checkpoint else 0)
-            self.usage = self._used(watch, time.perf_counter() - clock, max(0, epochs))
-        return curve[-1] if curve else math.nan
+            trained = self._fit(arch, report, watch, checkpoint)
+        except Exception as error:
+            self.evaluation = self._measured(watch, checkpoint)
+            if isinstance(error, StopTraining | TrainingFailed):
+                error.evaluation = self.evaluation
+            raise
+        self.module = trained.module
+        measured = self._measured(watch, checkpoint)
+        self.evaluation = replace(measured, score=trained.accuracy, metrics=trained.metrics)
+        return self.evaluation
 
-    def recipe_of(self, arch: Arch) -> Recipe:
-        """What a network is trained with, settled for the data. Raises SpecError."""
-        return self.data.settle(self.recipe.with_values(arch.recipe).with_values(self.overrides))
-
-    def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> nn.Module:
+    def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:
         try:
-            recipe = self.recipe_of(arch)
-        except SpecError as error:
-            raise TrainingFailed(str(error)) from None
-        try:
-            return fit(
-                arch,
-                self.data,
-                recipe,
-                self._seed(arch),
-                report,
-                threads=self.threads,
-                deterministic=self.deterministic,
-                watch=watch,
-                start=self.start,
-                teach=self.teach,
-                checkpoint=checkpoint,
-                compiled=self.compiled,
-                metrics=self.metrics,
-            )
-        except InputError as error:  # a searched crop or cutout larger than the images
+            return fit(arch, replace(self.setup, seed=self._seed(arch)), report, watch=watch, checkpoint=checkpoint)
+        except InputError as error:  # a recipe that is none, or a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None
         except RuntimeError as error:
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
             raise TrainingFailed(one_line(error)) from error
 
-    def _used(self, watch: Stopwatch, wall: float, epochs: int) -> dict[str, float]:
+    def _measured(self, watch: Stopwatch, checkpoint: Checkpoint | None) -> Evaluation:
+        """What is known of a training without its end."""
+        wall, data = watch.elapsed, self.setup.data
         seconds = {"data": 0.0, "step": 0.0, "eval": 0.0, **watch.seconds()}
         training = seconds["data"] + seconds["step"]
-        return {
-            "images_per_second": round(epochs * len(self.data.train) / training, 1) if epochs and training else 0.0,
+        images = watch.laps["eval"] * len(data.train)
+        usage = {
+            "images_per_second": round(images / training, 1) if images and training else 0.0,
             **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
             "overhead_seconds": round(wall - sum(seconds.values()), 3),
-            "peak_memory_bytes": peak_memory(self.data.device),
+            "peak_memory_bytes": peak_memory(data.device),
         }
+        return Evaluation(math.nan, usage, before=checkpoint.before if checkpoint else 0.0)
 
     def _seed(self, arch: Arch) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.seed}/{arch.id}".encode()).digest()[:4], "big")
+        return int.from_bytes(hashlib.sha256(f"{self.setup.seed}/{arch.id}".encode()).digest()[:4], "big")
 
     @property
     def trained(self) -> nn.Module:
@@ -142,18 +96,19 @@ class Trainer:
 
     def save(self, path: Path, arch: Arch, **info: Any) -> None:
         """Write the last trained module as a weights file. Raises OSError."""
-        mean, std = self.data.dataset.normalisation
+        dataset = self.setup.data.dataset
+        mean, std = dataset.normalisation
         weights.save(
             path,
             self.trained,
             arch,
             {
-                "dataset": self.data.dataset.name,
-                "seed": self.seed,
-                "validation": self.data.dataset.share,
-                "recipe": self.recipe_of(arch).to_dict(),
+                "dataset": dataset.name,
+                "seed": self.setup.seed,
+                "validation": dataset.share,
+                "recipe": self.setup.recipe_of(arch).to_dict(),
                 "normalisation": {"mean": list(mean), "std": list(std)},
-                "classes": list(self.data.dataset.classes),
+                "classes": list(dataset.classes),
                 **info,
             },
         )

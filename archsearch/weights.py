@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from archsearch.arch import Arch
-from archsearch.cost import METADATA_BYTES
 from archsearch.errors import InputError, SpecError
+from archsearch.file_size import METADATA_BYTES
 from archsearch.files import write_with
 from archsearch.modules import AuxHead, build
 

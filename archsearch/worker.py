@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -28,15 +28,17 @@ from archsearch.config import StudyConfig
 from archsearch.data import Dataset, load_dataset
 from archsearch.devices import resolve_device
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
+from archsearch.evaluation import Evaluation, Report
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.forks import keep_interrupts
 from archsearch.jobs import Job
-from archsearch.measure import Evaluate, Report, train_references
+from archsearch.measure import Evaluate, train_references
 from archsearch.memory import SHARE, predictor
 from archsearch.patience import hide_password, waiter_of
 from archsearch.records import Record, Reject
 from archsearch.report import CandidateFiles
 from archsearch.search import search
+from archsearch.setup import TrainingSetup
 from archsearch.storage import load_study, open_storage, terms_of
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -155,14 +157,14 @@ def _search(messages: Messages, job: Job) -> str:
     check_dataset(dataset, job.dataset, study.study_name, config)
     data = TrainingData.of(dataset, config.seed, resolve_device(job.device))
     key = json.dumps([config.to_json(), data.device.type])
-    trainer = Trainer(
+    setup = TrainingSetup(
         data,
         config.recipe,
         config.seed,
         threads=job.threads,
         deterministic=config.deterministic,
-        checkpoint=lambda arch: files.checkpoint(arch, key),
     )
+    trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
 
     def save(path: Path, arch: Arch, record: Record) -> None:
         trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
@@ -178,7 +180,7 @@ def _search(messages: Messages, job: Job) -> str:
         train_references(textbook, study, trainer, config.budget, config.seed, done)
     result = search(
         config.space,
-        evaluate=guarded(trainer),
+        evaluate=guarded(trainer, lambda: trainer.evaluation),
         input_shape=config.input_shape,
         classes=config.classes,
         budget=config.budget,
@@ -221,44 +223,35 @@ def seat(job: Job, device: torch.device) -> Seat:
     return Seat(job.index, device=str(getattr(about, "uuid", device)), room=room, before=job.before)
 
 
-class guarded:
-    """An evaluation whose every error is a failed training: one broken network must not end a search."""
+def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] = lambda: TrainingFailed.evaluation) -> Evaluate:
+    """An evaluation whose every error is a failed training: one broken network must not end a search.
 
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
+    It raises TrainingFailed with the error's type and first line; errors of `report` go through.
 
-    @property
-    def usage(self) -> dict[str, float]:
-        """What the evaluation measured of itself."""
-        return dict(getattr(self._evaluate, "usage", {}))
+    Args:
+        measured: of the evaluation that such an error has ended.
+    """
 
-    @property
-    def before(self) -> float:
-        """Seconds that an earlier process has spent on it."""
-        return float(getattr(self._evaluate, "before", 0.0))
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What the evaluation knows of its last epoch beside the accuracy."""
-        return dict(getattr(self._evaluate, "metrics", {}))
-
-    def __call__(self, arch: Arch, report: Report) -> float:
-        """Raises TrainingFailed with the error's type and first line; errors of `report` go through."""
+    def run(arch: Arch, report: Report) -> float | Evaluation:
         ours: list[BaseException] = []
 
-        def note(epoch: int, accuracy: float) -> None:
+        def note(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
             try:
-                report(epoch, accuracy)
+                report(epoch, accuracy, metrics)
             except BaseException as error:
                 ours.append(error)
                 raise
 
         try:
-            return self._evaluate(arch, note)
+            return evaluate(arch, note)
         except ArchsearchError:
             raise
         except Exception as error:
             if ours:
                 raise
             first = (str(error).splitlines() or [""])[0]
-            raise TrainingFailed(f"{type(error).__name__}: {first}") from error
+            failure = TrainingFailed(f"{type(error).__name__}: {first}")
+            failure.evaluation = measured()
+            raise failure from error
+
+    return run

@@ -18,6 +18,7 @@ from archsearch.data import load_dataset
 from archsearch.data.dataset import resized
 from archsearch.devices import resolve_device
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 
@@ -51,7 +52,7 @@ def main() -> None:
         data = TrainingData.of(dataset, seed, resolve_device(options.device))
         for name, recipe in recipes.items():
             clock = time.perf_counter()
-            found[name].append(100 * Trainer(data, recipe, seed)(arch, lambda epoch, accuracy: None))
+            found[name].append(100 * Trainer(TrainingSetup(data, recipe, seed))(arch, lambda *_: None))
             print(f"seed {seed}  {name}: {found[name][-1]:.2f}, {time.perf_counter() - clock:.0f} s", flush=True)
     first, *_ = (fmean(accuracies) for accuracies in found.values())
     for name, accuracies in found.items():

@@ -23,6 +23,7 @@ from archsearch.devices import resolve_device
 from archsearch.draft import SAMPLERS
 from archsearch.recipe import Recipe
 from archsearch.search import Result, search
+from archsearch.setup import TrainingSetup
 from archsearch.space import load_space
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -47,7 +48,7 @@ def searched(sampler: str, seed: int, options: argparse.Namespace) -> Result:
     space = load_space(options.space)
     return search(
         space,
-        evaluate=Trainer(data, space.recipe(Recipe()).with_values({"epochs": options.epochs}), seed),
+        evaluate=Trainer(TrainingSetup(data, space.recipe(Recipe()).with_values({"epochs": options.epochs}), seed)),
         input_shape=data.dataset.input_shape,
         classes=len(data.dataset.classes),
         budget=Budget(max_params=int(options.budget)),

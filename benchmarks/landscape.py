@@ -27,7 +27,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from archsearch import Arch, Budget, search
-from archsearch.measure import Report
+from archsearch.evaluation import Report
 from archsearch.rungs import CURVE, Rungs
 from archsearch.space import parse_space
 from archsearch.storage import open_existing, status

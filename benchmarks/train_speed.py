@@ -27,6 +27,7 @@ from archsearch.data import Dataset
 from archsearch.devices import autocast_dtype, resolve_device
 from archsearch.modules import build
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 
@@ -97,11 +98,10 @@ def usual(arch: Arch, pictures: Pictures, batch: int, device: torch.device) -> C
 
 def ours(arch: Arch, data: TrainingData, batch: int) -> Callable[[], float]:
     """Two epochs of ours on whole images, in images a second over data and step; evaluation is timed apart."""
-    trainer = Trainer(data, Recipe(epochs=2, batch_size=batch, initial_scale=1.0), 0)
+    trainer = Trainer(TrainingSetup(data, Recipe(epochs=2, batch_size=batch, initial_scale=1.0), 0))
 
     def epoch() -> float:
-        trainer(arch, lambda number, accuracy: None)
-        return trainer.usage["images_per_second"]
+        return trainer(arch, lambda *_: None).usage["images_per_second"]
 
     return epoch
 

@@ -28,6 +28,7 @@ from archsearch.data import Dataset, load_dataset
 from archsearch.devices import autocast_dtype, resolve_device
 from archsearch.files import write_with
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 
@@ -52,8 +53,8 @@ def parted(dataset: Dataset, pool: int) -> Dataset:
 
 def train(arch: Arch, seed: int, data: TrainingData, recipe: Recipe, path: Path) -> None:
     """One training; keeps which images of the pool it got right."""
-    trainer = Trainer(data, recipe, seed)
-    accuracy = trainer(arch, lambda epoch, value: None)
+    trainer = Trainer(TrainingSetup(data, recipe, seed))
+    accuracy = trainer(arch, lambda *_: None).score
     assert trainer.module is not None
     dtype = autocast_dtype(data.device)
     with torch.inference_mode(), torch.autocast(data.device.type, dtype=dtype, enabled=dtype is not None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import optuna
 from archsearch import Arch, Budget, search
 from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.evaluation import Evaluation, Report
 from archsearch.events import Counts
 from archsearch.measure import proposal
 from archsearch.recipe import Recipe
@@ -37,18 +39,22 @@ USAGE = {"data_seconds": 0.5, "step_seconds": 2.0, "eval_seconds": 0.25, "overhe
 class Formula:
     """Accuracies that grow with size; every fourth training is stopped, every ninth fails."""
 
-    usage = USAGE
-
     def __init__(self) -> None:
         self.calls = 0
-        self.metrics: dict[str, float] = {}
 
-    def __call__(self, arch: Arch, report: Any) -> float:
+    def __call__(self, arch: Arch, report: Report) -> Evaluation:
+        try:
+            return Evaluation(self._score(arch, report), USAGE)
+        except (StopTraining, TrainingFailed) as end:
+            end.evaluation = Evaluation(math.nan, USAGE)
+            raise
+
+    def _score(self, arch: Arch, report: Report) -> float:
         self.calls += 1
         best = 1 - 20 / arch.cost.params
         for epoch in (1, 2, 3, 4):
-            self.metrics = {"train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "learning_rate": 0.1 / epoch}
-            report(epoch, best * (1 - 0.5**epoch))
+            metrics = {"train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "learning_rate": 0.1 / epoch}
+            report(epoch, best * (1 - 0.5**epoch), metrics)
             if epoch == 2 and self.calls % 4 == 0:
                 raise StopTraining("stopped after 2 epochs: others are better for their size")
             if self.calls % 9 == 0:

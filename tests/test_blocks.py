@@ -15,8 +15,9 @@ from archsearch.arch import Arch, Part, Stage
 from archsearch.blocks import block, expand, head, lookup, names, registry, stem
 from archsearch.blocks.common import conv, scaled, shortcut, squeeze_excite
 from archsearch.blocks.registry import is_a
-from archsearch.cost import LeafCost, Tensor, measure
+from archsearch.cost import measure
 from archsearch.errors import SpecError
+from archsearch.layer_cost import LeafCost, Tensor
 from archsearch.layers import Conv, Custom, Expr, Linear, Shape, add, seq
 from archsearch.modules import build
 

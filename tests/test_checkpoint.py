@@ -15,6 +15,7 @@ from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch
 from archsearch.recipe import Recipe
 from archsearch.retrain import Plan
+from archsearch.setup import TrainingSetup
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
 
@@ -48,7 +49,7 @@ def run(
     seen: list[tuple[int, float]] = []
     watch = Epochs(CPU)
 
-    def report(epoch: int, accuracy: float) -> None:
+    def report(epoch: int, accuracy: float, metrics: object) -> None:
         seen.append((epoch, accuracy if accuracy == accuracy else -1.0))
         if epoch == stop:
             raise Cut
@@ -56,10 +57,10 @@ def run(
     arch = DROPS if data.dataset.name == "toy" else SMALL
     checkpoint = Checkpoint(path, key, every=0.0) if path else None
     try:
-        module = fit(arch, data, recipe, 0, report, threads=1, checkpoint=checkpoint, watch=watch)
+        trained = fit(arch, TrainingSetup(data, recipe, 0, threads=1), report, checkpoint=checkpoint, watch=watch)
     except Cut:
         return None, seen, watch.count
-    return module, seen, watch.count
+    return trained.module, seen, watch.count
 
 
 @pytest.mark.parametrize("validation", [True, False])
@@ -110,7 +111,8 @@ def test_a_retraining_does_not_go_on_on_another_kind_of_device(tmp_path: Path) -
     """The states of their random generators have nothing in common."""
     data = TrainingData.whole(toy(), CPU)
     plans = [
-        Plan(replace(data, device=torch.device(name)), Recipe(), {}, tmp_path) for name in ("cpu", "cuda", "cuda:1")
+        Plan(TrainingSetup(replace(data, device=torch.device(name)), Recipe()), tmp_path)
+        for name in ("cpu", "cuda", "cuda:1")
     ]
     cpu, *cuda = (plan.checkpoint(SMALL, 0).key for plan in plans)
     assert cpu not in cuda

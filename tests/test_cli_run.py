@@ -29,8 +29,8 @@ from archsearch import Arch, build, load
 from archsearch.data import load_dataset
 from archsearch.storage import sqlite_url
 from archsearch.tables import REJECT_COLUMNS
-from archsearch.train import accuracy_and_loss
 from archsearch.training_data import TrainingData
+from archsearch.validation import accuracy_and_loss
 from archsearch.weights import read
 
 PARETO = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",

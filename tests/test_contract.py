@@ -13,8 +13,9 @@ import torch
 
 from archsearch.blocks import expand, lookup, names
 from archsearch.blocks.common import conv
-from archsearch.cost import LeafCost, Tensor, measure
+from archsearch.cost import measure
 from archsearch.errors import SpecError
+from archsearch.layer_cost import LeafCost, Tensor
 from archsearch.layers import (
     ACTIVATIONS,
     Act,

@@ -16,8 +16,10 @@ from torchinfo import summary
 
 from archsearch import count
 from archsearch.arch import Arch, Part, Stage
-from archsearch.cost import DTYPE_BYTES, Cost, chain, element_bytes, leaf_cost, measure
+from archsearch.cost import Cost, chain, measure
 from archsearch.errors import InputError, SpecError
+from archsearch.file_size import DTYPE_BYTES, element_bytes
+from archsearch.layer_cost import leaf_cost
 from archsearch.layers import (
     Act,
     AdaptivePool,
@@ -142,8 +144,8 @@ def test_any_expression_costs_what_its_module_has(network: tuple[Expr, Shape]) -
     state = build_expr(expr, shape).state_dict()
     assert cost.params == sum(p.numel() for p in module.parameters())
     assert cost.buffers == sum(b.numel() for b in module.buffers())
-    assert cost.tensors == len(state)
-    assert cost.chars == sum(len(name) + len(",".join(map(str, t.shape))) for name, t in state.items())
+    assert cost.contents.tensors == len(state)
+    assert cost.contents.chars == sum(len(name) + len(",".join(map(str, t.shape))) for name, t in state.items())
     assert cost.macs == macs_by_hooks(module, shape)
     assert cost.peak == live_peak(module, shape)
     with torch.no_grad():
@@ -196,8 +198,9 @@ def test_auxiliary_classifiers_are_counted_apart() -> None:
     without, with_aux = measure(plain, (3, 8, 8)), measure(extended, (3, 8, 8))
     assert with_aux.aux_params == 8 * 10 + 10
     assert without.aux_params == 0
-    names = ("out", "params", "buffers", "macs", "peak", "tensors")
+    names = ("out", "params", "buffers", "macs", "peak")
     assert all(getattr(with_aux, name) == getattr(without, name) for name in names)
+    assert with_aux.contents.tensors == without.contents.tensors
     assert with_aux.peak == live_peak(bare(extended, (3, 8, 8)), (3, 8, 8))
 
 
@@ -270,7 +273,7 @@ def test_an_unknown_dtype_is_bad_input() -> None:
 @given(networks())
 def test_smaller_dtypes_never_make_larger_files(network: tuple[Expr, Shape]) -> None:
     cost = measure(*network)
-    assert cost.size_bytes("fp32") + cost.tensors >= cost.size_bytes("bf16") >= cost.size_bytes("fp16")
+    assert cost.size_bytes("fp32") + cost.contents.tensors >= cost.size_bytes("bf16") >= cost.size_bytes("fp16")
 
 
 # layers that cannot take their input

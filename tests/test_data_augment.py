@@ -22,6 +22,7 @@ from archsearch.data import augment as module
 from archsearch.data.augment import rotation, warp
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.train import fit
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -266,7 +267,8 @@ def test_a_recipe_chooses_what_a_training_sees(values: dict[str, Any]) -> None:
 
     def run(recipe: Recipe) -> tuple[float, torch.Tensor]:
         curve: list[float] = []
-        network = fit(arch, data, recipe, 0, lambda epoch, accuracy: curve.append(accuracy))
+        setup = TrainingSetup(data, recipe, 0)
+        network = fit(arch, setup, lambda epoch, accuracy, metrics: curve.append(accuracy)).module
         return curve[-1], torch.cat([weights.flatten() for weights in network.parameters()])
 
     accuracy, weights = run(Recipe(epochs=3, **values))
@@ -278,7 +280,7 @@ def test_a_crop_that_does_not_fit_fails_the_candidate() -> None:
     data = TrainingData.of(load_dataset("digits"), 0, CPU)
     arch = Arch((1, 8, 8), 10, Part("none"), (), Part("linear"), {"crop": 8})
     with pytest.raises(TrainingFailed, match="crop 8: must be from 0 to 7 pixels"):
-        Trainer(data, Recipe(), 0)(arch, lambda epoch, accuracy: None)
+        Trainer(TrainingSetup(data, Recipe(), 0))(arch, lambda *_: None)
 
 
 def test_alternating_flips_alternate_over_the_epochs_of_one_generator() -> None:

@@ -135,7 +135,7 @@ def test_pareto_knows_the_work_of_what_fits_and_of_what_does_not() -> None:
     fits = []
     for seed in range(40):
         params = space.draw(np.random.default_rng(seed))
-        cost = sizes.arch(params).cost
+        cost = sizes.domain.arch(params).cost
         fits.append(budget.check(cost).ok)
         if fits[-1]:
             assert sizes.cost(params) == cost.params

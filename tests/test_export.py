@@ -17,11 +17,11 @@ from torch import nn
 from archsearch import references, weights
 from archsearch.arch import Arch, Part, Stage
 from archsearch.blocks import head, names, registry
-from archsearch.cost import LeafCost, Tensor
 from archsearch.errors import ExportFailed, InputError, SpecError
 from archsearch.export import ACCURACY_DROP, DTYPES_OF, TOLERANCE, Images, Source, export, write
 from archsearch.export.quantize import evenly, quantized
 from archsearch.export.verify import compare
+from archsearch.layer_cost import LeafCost, Tensor
 from archsearch.layers import Custom, Expr, Linear, Shape, seq
 from archsearch.modules import build
 from archsearch.runtime import open_runner

@@ -19,7 +19,8 @@ from archsearch import references
 from archsearch.arch import Arch
 from archsearch.budget import Budget
 from archsearch.errors import SpecError, TrainingFailed
-from archsearch.measure import Report, train_references
+from archsearch.evaluation import Report
+from archsearch.measure import train_references
 from archsearch.modules import AuxHead, build
 from archsearch.records import Record
 from archsearch.report import write_tables

@@ -12,6 +12,7 @@ from archsearch import references, retrain
 from archsearch.data import load_dataset
 from archsearch.recipe import Recipe
 from archsearch.retrain import Pace, Plan, epochs_within, pace
+from archsearch.setup import TrainingSetup
 from archsearch.training_data import TrainingData
 
 
@@ -38,9 +39,8 @@ def test_an_epoch_is_all_images_at_the_pace_of_some(
     small_npz(tmp_path / "x.npz")
     monkeypatch.chdir(tmp_path)
     dataset = load_dataset("npz:x.npz")
-    plan = Plan(
-        TrainingData.whole(dataset, torch.device("cpu")), Recipe(batch_size=4), {"epochs": 9, "lr": 8.0}, tmp_path
-    )
+    data = TrainingData.whole(dataset, torch.device("cpu"))
+    plan = Plan(TrainingSetup(data, Recipe(batch_size=4), overrides={"epochs": 9, "lr": 8.0}), tmp_path)
     arch = references.load("mlp").arch.adapted(dataset.input_shape, len(dataset.classes))
     asked, short = [], retrain._short
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
 from archsearch.claims import Seat
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
+from archsearch.evaluation import Evaluation, Report
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.records import Record, Reject
 from archsearch.search import Result
@@ -432,6 +433,35 @@ def test_a_stopped_training_keeps_its_last_accuracy(sampler: str) -> None:
         assert (record.val_accuracy, record.epochs) == (0.25, 3)
         assert record.curve == [[1, 0.9], [3, 0.25]]
     assert found.front.empty
+
+
+def test_what_an_evaluation_says_is_recorded_however_it_ends() -> None:
+    ends = iter([TrainingFailed("no"), StopTraining("rung"), None])
+    seen: list[Mapping[str, float]] = []
+
+    class Metrics(Observer):
+        def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
+            seen.append(metrics)
+
+    def evaluate(arch: Arch, report: Report) -> Evaluation:
+        report(1, 0.5, {"train_loss": 2.0})
+        report(2, 0.6)
+        found, end = Evaluation(0.75, {"step_seconds": 1.5}, before=100.0), next(ends)
+        if end is None:
+            return found
+        end.evaluation = found
+        raise end
+
+    found = run(evaluate=evaluate, trials=2, observers=[Metrics()])
+    assert [(r.state, r.val_accuracy) for r in found.records] == [
+        ("failed", None),
+        ("stopped", 0.6),
+        ("complete", 0.75),
+    ]
+    assert [r.usage for r in found.records] == [{"step_seconds": 1.5}] * 3
+    assert all(100 <= r.train_seconds < 160 for r in found.records)
+    assert [r.curve for r in found.records] == [[[1, 0.5], [2, 0.6]]] * 3
+    assert seen == [{"train_loss": 2.0}, {}] * 3
 
 
 def test_only_complete_candidates_are_on_the_front() -> None:

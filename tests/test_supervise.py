@@ -11,6 +11,7 @@ import torch
 from archsearch import Arch, Budget, jobs
 from archsearch.data import load_dataset
 from archsearch.errors import StopTraining, StudyError, TrainingFailed
+from archsearch.evaluation import Evaluation
 from archsearch.events import Counts
 from archsearch.memory import PROCESS_BYTES, training_bytes, workers_that_fit
 from archsearch.records import Reject
@@ -71,7 +72,7 @@ def test_every_error_of_a_training_is_a_failed_one(error: Exception, reason: str
         raise error
 
     with pytest.raises(TrainingFailed) as caught:
-        guarded(evaluate)(ARCH, lambda epoch, accuracy: None)
+        guarded(evaluate)(ARCH, lambda *_: None)
     assert str(caught.value) == reason
 
 
@@ -81,7 +82,7 @@ def test_errors_of_the_search_itself_go_through(error: Exception) -> None:
         report(1, 0.5)
         return 1.0
 
-    def report(epoch: int, accuracy: float) -> None:
+    def report(epoch: int, accuracy: float, metrics: object = None) -> None:
         raise error
 
     with pytest.raises(type(error)) as caught:
@@ -90,16 +91,23 @@ def test_errors_of_the_search_itself_go_through(error: Exception) -> None:
 
 
 def test_a_guarded_evaluation_hands_on_what_was_measured() -> None:
-    class Evaluate:
-        def __init__(self) -> None:
-            self.usage = {"step_seconds": 1.5}
+    found = Evaluation(0.75, {"step_seconds": 1.5})
+    assert guarded(lambda arch, report: found)(ARCH, lambda *_: None) is found
+    assert guarded(lambda arch, report: 0.5)(ARCH, lambda *_: None) == 0.5
 
-        def __call__(self, arch: Arch, report: Any) -> float:
-            return 0.75
 
-    assert guarded(Evaluate())(ARCH, lambda epoch, accuracy: None) == 0.75
-    assert guarded(Evaluate()).usage == {"step_seconds": 1.5}
-    assert guarded(lambda arch, report: 0.5).usage == {}
+def test_a_training_that_breaks_keeps_what_was_measured() -> None:
+    def evaluate(arch: Arch, report: Any) -> float:
+        raise ValueError("no")
+
+    found = Evaluation(float("nan"), {"step_seconds": 1.5}, before=2.0)
+    with pytest.raises(TrainingFailed) as caught:
+        guarded(evaluate, lambda: found)(ARCH, lambda *_: None)
+    assert caught.value.evaluation is found
+    assert pickle.loads(pickle.dumps(caught.value)).evaluation.usage == found.usage
+    with pytest.raises(TrainingFailed) as caught:
+        guarded(evaluate)(ARCH, lambda *_: None)
+    assert caught.value.evaluation.usage == {}
 
 
 def test_errors_on_purpose_survive_the_way_to_the_parent() -> None:

@@ -14,6 +14,7 @@ from archsearch.data import DeviceData, load_dataset
 from archsearch.errors import InputError
 from archsearch.optim import initialise
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.teachers import Teachers
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
@@ -56,7 +57,7 @@ def test_a_student_learns_the_answers_and_not_the_labels(tmp_path: Path) -> None
     """All labels are wrong; unsmoothed means that the recipe's smoothing changes nothing."""
     data = TrainingData.of(load_dataset("digits"), 0, CPU)
     recipe = Recipe(epochs=6)
-    teacher = fit(SMALL, data, recipe, 0, lambda epoch, accuracy: None)
+    teacher = fit(SMALL, TrainingSetup(data, recipe, 0), lambda *_: None).module
     mean, std = data.dataset.normalisation
     info = {"normalisation": {"mean": list(mean), "std": list(std)}}
     path = weights.save(tmp_path / "t.safetensors", teacher, SMALL, info)
@@ -64,12 +65,13 @@ def test_a_student_learns_the_answers_and_not_the_labels(tmp_path: Path) -> None
     wrong = replace(data, train=DeviceData(data.train.pixels, labels, data.dataset.normalisation, CPU))
     teach = Teachers([str(path)], data.dataset)
     curve: list[float] = []
-    student = fit(SMALL, wrong, recipe, 1, lambda epoch, accuracy: curve.append(accuracy), teach=teach)
+    setup = TrainingSetup(wrong, recipe, 1, teach=teach)
+    student = fit(SMALL, setup, lambda epoch, accuracy, metrics: curve.append(accuracy)).module
     assert curve[-1] > 0.7
     smoothed = recipe.with_values({"label_smoothing": 0.7})
-    assert same(student, fit(SMALL, wrong, smoothed, 1, lambda epoch, accuracy: None, teach=teach))
+    assert same(student, fit(SMALL, replace(setup, recipe=smoothed), lambda *_: None).module)
     misled: list[float] = []
-    fit(SMALL, wrong, recipe, 1, lambda epoch, accuracy: misled.append(accuracy))
+    fit(SMALL, TrainingSetup(wrong, recipe, 1), lambda epoch, accuracy, metrics: misled.append(accuracy))
     assert misled[-1] < 0.1
 
 
@@ -82,7 +84,11 @@ def test_a_teacher_sees_whole_images_where_the_student_sees_small_ones() -> None
 
     data = TrainingData.whole(toy(40, 32, 3), CPU)
     arch = SMALL.adapted((3, 32, 32), 2)
-    fit(arch, data, Recipe(epochs=3, batch_size=20, initial_scale=0.5), 0, lambda epoch, accuracy: None, teach=teach)
+    fit(
+        arch,
+        TrainingSetup(data, Recipe(epochs=3, batch_size=20, initial_scale=0.5), 0, teach=teach),
+        lambda *_: None,
+    )
     assert shapes == [(3, 32, 32)] * 6
 
 

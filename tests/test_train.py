@@ -12,15 +12,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch import Arch, build, load, train, trainer
+from archsearch import Arch, build, load, train, trainer, validation
 from archsearch.arch import Part, Stage
 from archsearch.blocks import registry
-from archsearch.cost import LeafCost
 from archsearch.data import Dataset, load_dataset
-from archsearch.errors import TrainingFailed
+from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.layer_cost import LeafCost
 from archsearch.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
 from archsearch.modules import AuxHead
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.train import fit
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -64,8 +65,8 @@ def toy(count: int = 40, side: int = 8, channels: int = 1, *, flip: bool = False
 
 def trained(data: TrainingData, seed: int = 0, arch: Arch = SMALL, **recipe: object) -> tuple[nn.Module, list[float]]:
     curve: list[float] = []
-    module = fit(arch, data, Recipe(**{"epochs": 2, **recipe}), seed, lambda epoch, value: curve.append(value))
-    return module, curve
+    setup = TrainingSetup(data, Recipe(**{"epochs": 2, **recipe}), seed)
+    return fit(arch, setup, lambda epoch, value, metrics: curve.append(value)).module, curve
 
 
 def same(one: nn.Module, two: nn.Module) -> bool:
@@ -131,10 +132,10 @@ def test_a_loss_far_above_guessing_fails(digits: TrainingData) -> None:
 
 
 def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tmp_path: Path) -> None:
-    trainer = Trainer(digits, Recipe(epochs=2, ema=1.0), 0)
-    value = trainer(SMALL, lambda epoch, value: None)
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=2, ema=1.0), 0))
+    value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL)
-    assert train.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
     plain, _ = trained(digits, trainer._seed(SMALL))
     assert trainer.module is not None
     assert not same(trainer.module, plain)
@@ -142,29 +143,28 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
 
 def test_a_training_without_progress_ends_early(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
+    monkeypatch.setattr(validation, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     assert trained(digits, epochs=5, patience=2)[1] == [0.5, 0.6, 0.6, 0.55]
 
 
 def test_patience_counts_epochs_of_whole_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
+    monkeypatch.setattr(validation, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     data = TrainingData.of(toy(side=32), 0, CPU)
     assert len(trained(data, arch=SMALL.adapted((1, 32, 32), 2), epochs=9, patience=1)[1]) == 8
 
 
 def test_without_patience_every_epoch_is_trained(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.4, 0.3, 0.2])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
+    monkeypatch.setattr(validation, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     assert len(trained(digits, epochs=4)[1]) == 4
 
 
 def test_where_the_time_went(digits: TrainingData) -> None:
-    trainer = Trainer(digits, Recipe(epochs=2), 0)
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=2), 0))
     start = time.perf_counter()
-    trainer(SMALL, lambda epoch, value: None)
+    usage = trainer(SMALL, lambda *_: None).usage
     wall = time.perf_counter() - start
-    usage = trainer.usage
     parts = [usage[f"{name}_seconds"] for name in ("data", "step", "eval", "overhead")]
     assert all(part > 0 for part in parts)
     assert sum(parts) == pytest.approx(wall, rel=0.05, abs=0.01)
@@ -174,11 +174,26 @@ def test_where_the_time_went(digits: TrainingData) -> None:
 
 
 def test_a_failed_training_says_where_its_time_went(digits: TrainingData) -> None:
-    trainer = Trainer(digits, Recipe(epochs=2, lr=1e38), 0)
-    with pytest.raises(TrainingFailed):
-        trainer(SMALL, lambda epoch, value: None)
-    assert trainer.usage["step_seconds"] > 0
-    assert trainer.usage["images_per_second"] == 0
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=2, lr=1e38), 0))
+    with pytest.raises(TrainingFailed) as caught:
+        trainer(SMALL, lambda *_: None)
+    assert caught.value.evaluation == trainer.evaluation
+    assert trainer.evaluation.usage["step_seconds"] > 0
+    assert trainer.evaluation.usage["images_per_second"] == 0
+
+
+def test_a_stopped_training_says_where_its_time_went(digits: TrainingData) -> None:
+    def stop(epoch: int, *_: object) -> None:
+        if epoch == 2:
+            raise StopTraining("rung")
+
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=3), 0))
+    with pytest.raises(StopTraining) as caught:
+        trainer(SMALL, stop)
+    assert StopTraining("another").evaluation.usage == {}
+    usage = caught.value.evaluation.usage
+    speed, seconds = usage["images_per_second"], usage["data_seconds"] + usage["step_seconds"]
+    assert speed * seconds == pytest.approx(2 * len(digits.train), abs=0.0015 * speed)
 
 
 @dataclass(frozen=True)
@@ -222,7 +237,7 @@ def test_memory_that_never_suffices_is_a_failure(digits: TrainingData, hungry_bl
 
 def test_a_block_that_breaks_is_a_failed_candidate(digits: TrainingData, hungry_block: Callable[[int], Arch]) -> None:
     with pytest.raises(TrainingFailed, match="no such thing as -1 images"):
-        Trainer(digits, Recipe(epochs=1), 0)(hungry_block(-1), lambda epoch, value: None)
+        Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))(hungry_block(-1), lambda *_: None)
 
 
 def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +246,7 @@ def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monk
 
     monkeypatch.setattr(trainer, "fit", silent)
     with pytest.raises(TrainingFailed, match=r"^RuntimeError$"):
-        Trainer(digits, Recipe(epochs=1), 0)(SMALL, lambda epoch, value: None)
+        Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))(SMALL, lambda *_: None)
 
 
 def test_deterministic_algorithms_are_asked_for_and_given_back(digits: TrainingData) -> None:
@@ -239,11 +254,8 @@ def test_deterministic_algorithms_are_asked_for_and_given_back(digits: TrainingD
     recipe = Recipe(epochs=1)
     fit(
         SMALL,
-        digits,
-        recipe,
-        0,
+        TrainingSetup(digits, recipe, 0, deterministic=True),
         lambda *_: seen.append(torch.are_deterministic_algorithms_enabled()),
-        deterministic=True,
     )
     assert seen == [True]
     assert not torch.are_deterministic_algorithms_enabled()
@@ -289,10 +301,10 @@ def test_auxiliary_classifiers_train_but_do_not_answer(
     with_it.eval()
     answer = with_it(digits.validation.images[:5])
     assert found[0].logits is None  # not even computed
-    trainer = Trainer(digits, Recipe(epochs=1), 0)
-    value = trainer(strong, lambda epoch, value: None)
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))
+    value = trainer(strong, lambda *_: None).score
     trainer.save(tmp_path / "a.safetensors", strong)
-    assert train.accuracy_and_loss(load(tmp_path / "a.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load(tmp_path / "a.safetensors"), digits.validation)[0] == value
     assert answer.shape == (5, 10)
 
 
@@ -364,29 +376,29 @@ def test_a_validation_split_of_the_datasets_own_is_kept() -> None:
 
 def test_the_accuracy_is_that_of_the_last_epoch(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.9, 0.3])
-    monkeypatch.setattr(train, "accuracy_and_loss", lambda *_: (next(values), 0.0))
+    monkeypatch.setattr(validation, "accuracy_and_loss", lambda *_: (next(values), 0.0))
     seen: list[tuple[int, float]] = []
-    value = Trainer(digits, Recipe(epochs=3), 0)(SMALL, lambda epoch, value: seen.append((epoch, value)))
-    assert value == 0.3
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=3), 0))
+    assert trainer(SMALL, lambda epoch, value, metrics: seen.append((epoch, value))).score == 0.3
     assert seen == [(1, 0.5), (2, 0.9), (3, 0.3)]
 
 
 def test_a_training_depends_on_seed_and_candidate_alone(digits: TrainingData) -> None:
     other = Arch((1, 8, 8), 10, Part("none"), (Stage("nin", 8, stride=2),), Part("linear"))
 
-    def quiet(epoch: int, value: float) -> None:
+    def quiet(epoch: int, value: float, metrics: object = None) -> None:
         """Listens to nothing."""
 
     recipe = Recipe(epochs=1)
-    first = Trainer(digits, recipe, 5)
-    alone = first(SMALL, quiet)
-    second = Trainer(digits, recipe, 5)
+    first = Trainer(TrainingSetup(digits, recipe, 5))
+    alone = first(SMALL, quiet).score
+    second = Trainer(TrainingSetup(digits, recipe, 5))
     second(other, quiet)
-    assert second(SMALL, quiet) == alone
+    assert second(SMALL, quiet).score == alone
     assert first.module is not None
     assert second.module is not None
     assert same(first.module, second.module)
-    third = Trainer(digits, recipe, 6)
+    third = Trainer(TrainingSetup(digits, recipe, 6))
     third(SMALL, quiet)
     assert third.module is not None
     assert not same(first.module, third.module)
@@ -395,47 +407,44 @@ def test_a_training_depends_on_seed_and_candidate_alone(digits: TrainingData) ->
 def test_searched_recipe_values_win(digits: TrainingData) -> None:
     seen: list[int] = []
     arch = replace(SMALL, recipe={"epochs": 1})
-    Trainer(digits, Recipe(epochs=3), 0)(arch, lambda epoch, value: seen.append(epoch))
+    Trainer(TrainingSetup(digits, Recipe(epochs=3), 0))(arch, lambda epoch, value, metrics: seen.append(epoch))
     assert seen == [1]
 
 
 def test_a_recipe_that_is_none_fails_the_candidate(digits: TrainingData) -> None:
     with pytest.raises(TrainingFailed, match="epochs = 0"):
-        Trainer(digits, Recipe(), 0)(replace(SMALL, recipe={"epochs": 0}), lambda epoch, value: None)
+        Trainer(TrainingSetup(digits, Recipe(), 0))(replace(SMALL, recipe={"epochs": 0}), lambda *_: None)
 
 
 def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Path) -> None:
-    trainer = Trainer(digits, Recipe(epochs=1), 0)
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))
     with pytest.raises(RuntimeError):
         trainer.save(tmp_path / "early.safetensors", SMALL)
-    value = trainer(SMALL, lambda epoch, value: None)
+    value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL, val_accuracy=value)
-    assert train.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
 
 
 @pytest.mark.slow
 def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32: fused operations of bfloat16 round less often."""
-    for place in ("step", "train"):
+    for place in ("step", "devices"):
         monkeypatch.setattr(f"archsearch.{place}.autocast_dtype", lambda device: None)
     data = TrainingData.of(toy(64), 0, CPU)
     arch, teach = SMALL.adapted((1, 8, 8), 2), nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Softmax(1))
     plain, compiled = (
-        fit(arch, data, Recipe(epochs=1), 0, lambda epoch, value: None, teach=teach, compiled=choice)
+        fit(arch, TrainingSetup(data, Recipe(epochs=1), 0, teach=teach, compiled=choice), lambda *_: None).module
         for choice in (False, True)
     )
     for one, two in zip(plain.state_dict().values(), compiled.state_dict().values(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
 
 
-def test_metrics_are_there_before_each_report_and_are_those_of_that_epoch(digits: TrainingData) -> None:
-    trainer = Trainer(digits, Recipe(epochs=3, label_smoothing=0.0), 0)
+def test_metrics_come_with_each_report_and_are_those_of_that_epoch(digits: TrainingData) -> None:
+    trainer = Trainer(TrainingSetup(digits, Recipe(epochs=3, label_smoothing=0.0), 0))
     seen = []
 
-    def report(epoch: int, value: float) -> None:
-        seen.append(dict(trainer.metrics))
-
-    trainer(SMALL, report)
+    evaluation = trainer(SMALL, lambda epoch, value, metrics: seen.append(metrics))
     assert [set(metrics) for metrics in seen] == [{"train_loss", "val_loss", "learning_rate"}] * 3
     losses, rates = ([metrics[name] for metrics in seen] for name in ("train_loss", "learning_rate"))
     assert losses[0] > losses[1] > losses[2] > 0
@@ -444,6 +453,5 @@ def test_metrics_are_there_before_each_report_and_are_those_of_that_epoch(digits
     with torch.no_grad():
         logits = trainer.module(digits.validation.images).float()
     expected = float(functional.cross_entropy(logits, digits.validation.labels))
-    assert trainer.metrics["val_loss"] == pytest.approx(expected, rel=0.02)  # bf16 there, where the CPU has it
-    trainer(SMALL, lambda epoch, value: None)
-    assert trainer.metrics == seen[-1]
+    assert seen[-1]["val_loss"] == pytest.approx(expected, rel=0.02)  # bf16 there, where the CPU has it
+    assert evaluation.metrics == trainer(SMALL, lambda *_: None).metrics == seen[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.optim import initialise
 from archsearch.recipe import Recipe
+from archsearch.setup import TrainingSetup
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
 from archsearch.transfer import Encoder, encoder, in_our_order
@@ -63,7 +65,8 @@ def test_a_frozen_encoder_stays_and_the_head_learns(tmp_path: Path) -> None:
         start(module)
         seen.append(copy.deepcopy(module))
 
-    module = fit(arch, data, Recipe(epochs=2, batch_size=16), 0, lambda epoch, accuracy: None, start=watch)
+    setup = TrainingSetup(data, Recipe(epochs=2, batch_size=16), start=watch)
+    module = fit(arch, setup, lambda *_: None).module
     before, after = seen[0].state_dict(), dict(module.state_dict())
     for name, parameter in module.named_parameters():
         assert parameter.requires_grad == name.startswith("head.")
@@ -71,7 +74,7 @@ def test_a_frozen_encoder_stays_and_the_head_learns(tmp_path: Path) -> None:
     statistics = [name for name in after if name.endswith("running_mean")]
     assert statistics
     assert not any(torch.equal(before[name], after[name]) for name in statistics)  # taken anew on the new images
-    again = fit(arch, data, Recipe(epochs=1, batch_size=16), 0, lambda epoch, accuracy: None, start=watch)
+    again = fit(arch, replace(setup, recipe=Recipe(epochs=1, batch_size=16)), lambda *_: None).module
     assert all(torch.equal(after[name], again.state_dict()[name]) for name in statistics)  # and then left alone
 
 

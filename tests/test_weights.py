@@ -19,8 +19,8 @@ from torch import nn
 
 from archsearch import load
 from archsearch.arch import Arch, Part, Stage
-from archsearch.cost import METADATA_BYTES
 from archsearch.errors import InputError
+from archsearch.file_size import METADATA_BYTES
 from archsearch.modules import build
 from archsearch.weights import deployed_state, read, save
 

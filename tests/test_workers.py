@@ -25,6 +25,7 @@ from archsearch.data import load_dataset
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.jobs import Job
 from archsearch.records import Record, Terms
+from archsearch.setup import TrainingSetup
 from archsearch.storage import load_study, open_storage, set_terms, sqlite_url, status
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
@@ -267,8 +268,9 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(
     config = load_study(open_storage(job.url), "s")[1]
     data = TrainingData.of(load_dataset("digits"), config.seed, torch.device("cpu"))
     whole: list[tuple[str, int, float]] = []
-    trainer = Trainer(data, config.recipe, config.seed, threads=1)
-    trainer(Arch.load(folder / "archs" / f"{arch}.toml"), lambda epoch, value: whole.append((arch, epoch, value)))
+    trainer = Trainer(TrainingSetup(data, config.recipe, config.seed, threads=1))
+    found = Arch.load(folder / "archs" / f"{arch}.toml")
+    trainer(found, lambda epoch, value, metrics: whole.append((arch, epoch, value)))
     assert whole == resumed.reports
     (folder / "checkpoints" / kept.name).touch()
     join(3)

@@ -12,7 +12,7 @@ from typing import Any
 
 from archsearch.blocks import block
 from archsearch.blocks.common import conv
-from archsearch.cost import LeafCost
+from archsearch.layer_cost import LeafCost
 from archsearch.layers import Custom, Expr, Shape, seq
 
 SPACE = """

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from archsearch.budget import Budget
-from archsearch.cost import DTYPE_BYTES
 from archsearch.errors import InputError, StudyError
+from archsearch.file_size import DTYPE_BYTES
 from archsearch.layers import Shape
 from archsearch.limits import LIMITS, Limit
 from archsearch.units import parse_bytes, parse_count, parse_seconds

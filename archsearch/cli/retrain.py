@@ -154,7 +154,7 @@ def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Pl
             )
         epochs = min(epochs, options["epochs"] or _MOST_EPOCHS)
         click.echo(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
-    return replace(plan, overrides={**plan.overrides, "epochs": epochs})
+    return plan.with_epochs(epochs)
 
 
 def _seeds(options: Mapping[str, Any]) -> range:
@@ -250,6 +250,7 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
     from archsearch.retrain import Plan
+    from archsearch.setup import TrainingSetup
     from archsearch.teachers import Teachers
     from archsearch.training_data import TrainingData
     from archsearch.transfer import encoder
@@ -262,18 +263,21 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
         found.recipe.with_values(overrides)
     except SpecError as error:
         raise InputError(f"--recipe {error}") from None
-    return Plan(
+    setup = TrainingSetup(
         TrainingData.whole(dataset, device),
         found.recipe,
-        overrides,
+        overrides=overrides,
+        deterministic=options["deterministic"],
+        compiled=options["compiled"],
+    )
+    return Plan(
+        setup,
         found.folder,
         found.split_seed,
         encoder(options["init_from"], options["freeze_encoder"]) if options["init_from"] else None,
         Teachers(options["teachers"], dataset).to(device) if options["teachers"] else None,
         options["tta"],
         options["dtype"],
-        deterministic=options["deterministic"],
-        compiled=options["compiled"],
     )
 
 
@@ -310,11 +314,10 @@ class _Retraining:
 
     def _open(self, done: int, left: int) -> None:
         data, folder = self.plan.data, self.target.folder
-        epochs = self.plan.overrides["epochs"]
         more = f", {done} are finished" if done else ""
         click.echo(
             f"{len(self.archs)} network{'s' if len(self.archs) > 1 else ''} on {format_count(len(data.train))} images"
-            f" of {data.dataset.name}, {data.device}: {left} trainings of {epochs} epochs{more}"
+            f" of {data.dataset.name}, {data.device}: {left} trainings of {self.plan.epochs} epochs{more}"
         )
         if not self.target.study:
             for arch in self.archs:
@@ -347,9 +350,9 @@ class _Retraining:
         label = f"{arch.id} seed {seed}"
         clock = last = time.monotonic()
 
-        def report(epoch: int, accuracy: float) -> None:
+        def report(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None) -> None:
             nonlocal last
-            epochs, now = int(self.plan.overrides["epochs"]), time.monotonic()
+            epochs, now = self.plan.epochs, time.monotonic()
             if epoch < epochs and now - last > _QUIET:
                 last = now
                 click.echo(f"{label}: epoch {epoch} of {epochs} after {format_seconds(now - clock)}")

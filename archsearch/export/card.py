@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.blocks.registry import is_a
-from archsearch.cost import DTYPE_BYTES
 from archsearch.export.job import Exported, Source
 from archsearch.export.verify import Parity
+from archsearch.file_size import DTYPE_BYTES
 from archsearch.files import write_text
 from archsearch.runtime import format_of
 from archsearch.runtime.pixels import normalisation_of

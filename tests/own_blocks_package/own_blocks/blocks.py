@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from archsearch.blocks import block
 from archsearch.blocks.common import conv, depthwise, scaled, shortcut
-from archsearch.cost import LeafCost, Tensor
+from archsearch.layer_cost import LeafCost, Tensor
 from archsearch.layers import Custom, Expr, Shape, add, seq
 
 if TYPE_CHECKING:
