@@ -13,13 +13,14 @@ from typing import Any
 import tomli_w
 
 from archsearch import cost
-from archsearch.blocks import Dims, Value, expand, lookup, unknown
-from archsearch.blocks.registry import cached, is_a
+from archsearch.arch_file import read_fields
+from archsearch.blocks import Value
 from archsearch.cost import Cost
 from archsearch.errors import SpecError
 from archsearch.file_size import METADATA_BYTES
 from archsearch.files import write_text
-from archsearch.layers import Aux, Expr, Pool, Seq, Shape, canonical, seq
+from archsearch.layers import Expr, Seq, Shape, canonical, seq
+from archsearch.stage import Part, Stage, part_summary, stage_dict, stage_summary, unrolled
 from archsearch.tomlfile import parse_toml, read_text
 
 MAX_BLOCKS = 1000
@@ -27,53 +28,6 @@ MAX_BLOCKS = 1000
 MAX_COST = 2**53
 """Figures from here on are refused: floats cannot tell them apart, and no machine could hold the network."""
 FEW_STAGES = 16
-DOWNS = ("stride", "max", "avg")
-_STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
-_TOP_KEYS = ("input", "classes", "stem", "stage", "head", "recipe")
-ABOUT = "about"
-"""Whatever stands under this key says where a network comes from; it is no part of the network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stem or a head: a registered type and its dims."""
-
-    type: str
-    dims: Dims = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """`depth` blocks of `width` output channels; the first one has the stride.
-
-    `down`: "stride" strides the block's first layer; "max" and "avg" pool before a block of stride 1.
-    `aux`: the head of an auxiliary classifier behind the last block, with its default dims, "" for none; it is
-    trained along with `aux_weight` of the loss and never deployed (Szegedy et al. 2014, arXiv 1409.4842).
-    """
-
-    block: str
-    width: int
-    depth: int = 1
-    stride: int = 1
-    down: str = "stride"
-    dims: Dims = ()
-    aux: str = ""
-    aux_weight: float = 0.3
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} = {value!r}: must be a whole number of at least 1"
-            for name, value in (("width", self.width), ("depth", self.depth), ("stride", self.stride))
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1
-        ]
-        if self.down not in DOWNS:
-            problems.append(f"down = {self.down!r}: must be one of {', '.join(DOWNS)}")
-        if not isinstance(self.aux, str):
-            problems.append(f"aux = {self.aux!r}: must be the name of a head")
-        if not is_a(self.aux_weight, float) or not 0 <= self.aux_weight < float("inf"):
-            problems.append(f"aux_weight = {self.aux_weight!r}: must be a number of at least 0")
-        if problems:
-            raise SpecError(problems)
 
 
 @dataclass(frozen=True)
@@ -100,7 +54,7 @@ class Arch:
         shape = self.input_shape
         for name, kind, spec in self._specs():
             try:
-                expr, found = _unrolled(kind, spec, shape, self.classes)
+                expr, found = unrolled(kind, spec, shape, self.classes)
             except SpecError as error:
                 raise SpecError([f"{name}: {problem}" for problem in error.problems]) from None
             except ArithmeticError as error:
@@ -150,8 +104,8 @@ class Arch:
     @property
     def summary(self) -> str:
         """One line for tables: `conv16 | nin 32x2 k5 | resnin 64x1/2 | nin`."""
-        stages = (_stage_summary(stage) for stage in self.stages)
-        return " | ".join([_part_summary(self.stem), *stages, _part_summary(self.head)])
+        stages = (stage_summary(stage) for stage in self.stages)
+        return " | ".join([part_summary(self.stem), *stages, part_summary(self.head)])
 
     def adapted(self, input_shape: Shape, classes: int) -> Arch:
         """The same network for other images or another number of classes."""
@@ -159,7 +113,7 @@ class Arch:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in an architecture file."""
-        stages = [_stage_dict(stage) for stage in self.stages]
+        stages = [stage_dict(stage) for stage in self.stages]
         ends = {
             name: {"type": part.type, **dict(part.dims)} for name, part in (("stem", self.stem), ("head", self.head))
         }
@@ -176,7 +130,12 @@ class Arch:
         Raises:
             SpecError: unknown or missing keys, wrong types, unknown blocks or dims, or no network.
         """
-        return _Reader(where).arch(data)
+        arch = cls(**read_fields(data, where))
+        try:
+            arch.parts()
+        except SpecError as error:
+            raise SpecError(error.problems, where) from None
+        return arch
 
     def to_toml(self) -> str:
         """The architecture file's text."""
@@ -208,160 +167,3 @@ def count(network: Arch | Expr, input_shape: Shape | None = None) -> Cost:
     if input_shape is None:
         raise SpecError("an expression is counted at an input shape: count(expr, (3, 32, 32))")
     return cost.measure(network, tuple(input_shape))
-
-
-def _blocks(stage: Stage, shape: Shape) -> Seq:
-    pooled = stage.stride > 1 and stage.down != "stride"
-    first = expand("block", stage.block, (shape[0], stage.width, 1 if pooled else stage.stride), stage.dims)
-    if pooled:
-        first = seq(Pool(stage.down, stage.stride), first)
-    if stage.depth == 1:
-        return Seq((first,))
-    again = expand("block", stage.block, (stage.width, stage.width, 1), stage.dims)
-    return Seq((first, *[again] * (stage.depth - 1)))
-
-
-def _stage(stage: Stage, shape: Shape, classes: int) -> Expr:
-    """A stage's blocks, followed by its auxiliary classifier where it has one."""
-    blocks = _blocks(stage, shape)
-    if not stage.aux:
-        return blocks
-    features = cost.measure(blocks, shape).out
-    classifier = expand("head", stage.aux, (features, classes), ())
-    if (out := cost.measure(classifier, features).out) != (classes,):
-        raise SpecError(f"aux: {stage.aux!r} gives {out}, not ({classes},)")
-    return Seq((*blocks.parts, Aux(classifier, stage.aux_weight)))
-
-
-@cached(1 << 14)
-def _unrolled(kind: str, spec: Part | Stage, shape: Shape, classes: int) -> tuple[Expr, Cost]:
-    """One part and its cost; a search meets the same parts over and over."""
-    expr = _stage(spec, shape, classes) if isinstance(spec, Stage) else _end(kind, spec, shape, classes)
-    return expr, cost.measure(expr, shape)
-
-
-def _end(kind: str, part: Part, shape: Shape, classes: int) -> Expr:
-    args = (shape[0],) if kind == "stem" else (shape, classes)
-    return expand(kind, part.type, args, part.dims)
-
-
-def _part_summary(part: Part) -> str:
-    dims = dict(part.dims)
-    width = dims.pop("width", "")
-    return " ".join([f"{part.type}{width}", *_dims_summary(dims)])
-
-
-def _stage_summary(stage: Stage) -> str:
-    stride = f"/{stage.stride}" if stage.stride > 1 else ""
-    down = [stage.down] if stage.stride > 1 and stage.down != "stride" else []
-    aux = [f"aux={stage.aux}"] if stage.aux else []
-    dims = _dims_summary(dict(stage.dims))
-    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *dims, *aux])
-
-
-def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
-    short = {"kernel": "k", "points": "p", "ratio": "r"}
-    return [f"{short.get(name, name + '=')}{value}" for name, value in dims.items()]
-
-
-def _stage_dict(stage: Stage) -> dict[str, Any]:
-    down = {"down": stage.down} if stage.down != "stride" else {}
-    has_aux = stage.aux or stage.aux_weight != Stage.__dataclass_fields__["aux_weight"].default
-    aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if has_aux else {}
-    return {
-        "block": stage.block, "width": stage.width, "depth": stage.depth, "stride": stage.stride,
-        **down, **dict(stage.dims), **aux,
-    }  # fmt: skip
-
-
-class _Reader:
-    """Reads plain values into an `Arch` and gathers every fault on the way."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.problems: list[str] = []
-
-    def arch(self, data: Mapping[str, Any]) -> Arch:
-        self.problems += [f"no key {unknown(key, _TOP_KEYS)}" for key in data if key not in (*_TOP_KEYS, ABOUT)]
-        missing = [key for key in _TOP_KEYS[:-1] if key not in data]
-        self.problems += [f"{key!r} is missing" for key in missing]
-        shape = self.shape(data.get("input", [1, 8, 8]))
-        classes = data.get("classes", 1)
-        if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-            self.problems.append(f"classes = {classes!r}: must be a whole number of at least 1")
-        stem, head = (self.part(kind, data.get(kind, {})) for kind in ("stem", "head"))
-        stages = self.stages(data.get("stage", []))
-        recipe = self.recipe(data.get("recipe", {}))
-        if self.problems:
-            raise SpecError(self.problems, self.where)
-        arch = Arch(shape, classes, stem, stages, head, recipe)
-        try:
-            arch.parts()
-        except SpecError as error:
-            raise SpecError(error.problems, self.where) from None
-        return arch
-
-    def shape(self, value: object) -> Shape:
-        fine = isinstance(value, list) and len(value) == 3 and all(type(v) is int and v >= 1 for v in value)
-        if not fine:
-            self.problems.append(f"input = {value!r}: must be [channels, height, width], whole numbers")
-            return (1, 1, 1)
-        return tuple(value)  # type: ignore[arg-type]
-
-    def part(self, kind: str, value: object) -> Part:
-        if not isinstance(value, Mapping):
-            self.problems.append(f"{kind}: must be a table")
-            return Part("")
-        dims = dict(value)
-        name = dims.pop("type", None)
-        if value and not isinstance(name, str):
-            self.problems.append(f"{kind}: 'type' is missing")
-        if isinstance(name, str):
-            self.check(kind, kind, name, dims)
-        return Part(str(name), tuple(dims.items()))
-
-    def stages(self, value: object) -> tuple[Stage, ...]:
-        if not isinstance(value, list) or not all(isinstance(stage, Mapping) for stage in value):
-            self.problems.append("stage: must be an array of tables, [[stage]]")
-            return ()
-        found = (self.stage(f"stage{i}", dict(stage)) for i, stage in enumerate(value, 1))
-        return tuple(stage for stage in found if stage)
-
-    def stage(self, label: str, dims: dict[str, Any]) -> Stage | None:
-        own = {key: dims.pop(key) for key in _STAGE_KEYS if key in dims}
-        missing = [key for key in ("block", "width") if key not in own]
-        self.problems += [f"{label}: {key!r} is missing" for key in missing]
-        if missing:
-            return None
-        self.check(label, "block", own["block"], dims, extra=_STAGE_KEYS)
-        try:
-            return Stage(**own, dims=tuple(dims.items()))
-        except SpecError as error:
-            self.problems += [f"{label}: {problem}" for problem in error.problems]
-            return None
-
-    def check(
-        self,
-        label: str,
-        kind: str,
-        name: object,
-        dims: dict[str, Any],
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
-        try:
-            entry = lookup(kind, str(name))
-        except SpecError as error:
-            self.problems += [f"{label}: {problem}" for problem in error.problems]
-            return
-        known = {**entry.dims, **dict.fromkeys(extra or ["type"])}
-        for dim, value in dims.items():
-            if dim not in entry.dims:
-                self.problems.append(f"{label}: {kind} {name!r} has no {unknown(dim, known)}")
-            else:
-                self.problems += [f"{label}: {problem}" for problem in entry.check([(dim, value)])]
-
-    def recipe(self, value: object) -> dict[str, Value]:
-        if not isinstance(value, Mapping) or not all(isinstance(v, int | float | str) for v in value.values()):
-            self.problems.append("recipe: must be a table of numbers, strings and booleans")
-            return {}
-        return dict(value)

@@ -11,8 +11,9 @@ from archsearch.budget import Budget
 from archsearch.domain import Domain
 from archsearch.errors import StudyError
 from archsearch.layers import Shape
+from archsearch.reader import parse_space
 from archsearch.recipe import Recipe
-from archsearch.space import SearchSpace, parse_space
+from archsearch.space import SearchSpace
 
 FORMAT = 3
 """Of what a study carries: 1 had no terms, 2 no share of validation images."""

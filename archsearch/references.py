@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archsearch.arch import ABOUT, Arch
+from archsearch.arch import Arch
+from archsearch.arch_file import ABOUT
 from archsearch.blocks import unknown
 from archsearch.errors import SpecError
 from archsearch.files import shipped_folder

@@ -22,12 +22,12 @@ from archsearch.events import Counts, Observer
 from archsearch.feasible import check_feasible
 from archsearch.jobs import Job, jobs_of, workers_of
 from archsearch.page import StudyPage
+from archsearch.reader import load_space, space_text
 from archsearch.recipe import Recipe
 from archsearch.records import Reject, Terms
 from archsearch.report import ArchFiles, RunFolder, environment, read_counts, read_rejects
 from archsearch.rungs import Rungs
 from archsearch.search import Result
-from archsearch.space import load_space, space_text
 from archsearch.storage import (
     create_study,
     is_empty,

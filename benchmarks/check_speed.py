@@ -30,12 +30,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 import torchinfo
 
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.blocks import registry
 from archsearch.budget import Budget
 from archsearch.cost import Cost, measure
 from archsearch.modules import build
-from archsearch.space import DEFAULT_SPACE, load_space
+from archsearch.reader import DEFAULT_SPACE, load_space
+from archsearch.stage import Part, Stage
 
 LARGE = Arch(
     (3, 32, 32),

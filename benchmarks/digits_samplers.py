@@ -21,10 +21,10 @@ from archsearch.budget import Budget
 from archsearch.data import load_dataset
 from archsearch.devices import resolve_device
 from archsearch.draft import SAMPLERS
+from archsearch.reader import load_space
 from archsearch.recipe import Recipe
 from archsearch.search import Result, search
 from archsearch.setup import TrainingSetup
-from archsearch.space import load_space
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData
 

@@ -28,8 +28,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from archsearch import Arch, Budget, search
 from archsearch.evaluation import Report
+from archsearch.reader import parse_space
 from archsearch.rungs import CURVE, Rungs
-from archsearch.space import parse_space
 from archsearch.storage import open_existing, status
 
 REDUCTION = 2.0

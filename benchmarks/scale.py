@@ -33,10 +33,10 @@ from archsearch.claims import Seat
 from archsearch.config import StudyConfig, StudyData
 from archsearch.events import Candidate, Counts, Observer
 from archsearch.patience import Waiter, waiter_of
+from archsearch.reader import load_space, space_text
 from archsearch.recipe import Recipe
 from archsearch.records import Record
 from archsearch.search import search
-from archsearch.space import load_space, space_text
 from archsearch.storage import create_study, load_study, open_storage, records
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

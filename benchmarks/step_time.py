@@ -23,11 +23,11 @@ from multiprocessing.synchronize import Barrier
 import torch
 
 from archsearch import Arch, build
-from archsearch.arch import Part, Stage
 from archsearch.devices import resolve_device
 from archsearch.graphs import graphed
 from archsearch.optim import initialise, make_optimiser, set_lr
 from archsearch.recipe import Recipe
+from archsearch.stage import Part, Stage
 from archsearch.step import Step
 
 NETWORKS = {

@@ -38,7 +38,7 @@ from archsearch.layers import (
     seq,
 )
 from archsearch.modules import AuxHead, Cat, Product, Sum, build, build_expr
-from archsearch.space import load_space, shipped
+from archsearch.reader import load_space, shipped
 
 SPACES = tuple(shipped())
 SMALL = ((3, 16, 16), (1, 8, 8))

@@ -16,10 +16,10 @@ from archsearch.errors import StopTraining, TrainingFailed
 from archsearch.evaluation import Evaluation, Report
 from archsearch.events import Counts
 from archsearch.measure import proposal
+from archsearch.reader import parse_space
 from archsearch.recipe import Recipe
 from archsearch.records import Record, Retrained
 from archsearch.report import CandidateFiles, RunFolder, drop_weights
-from archsearch.space import parse_space
 from archsearch.storage import add_reference, add_retrained, create_study, open_storage, sqlite_url
 
 NAME = "made-up <script>alert(1)</script> & 'more'"

@@ -11,7 +11,7 @@ import torch
 from strategies import bare, macs_by_hooks
 from torch import nn
 
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.blocks import block, expand, head, lookup, names, registry, stem
 from archsearch.blocks.common import conv, scaled, shortcut, squeeze_excite
 from archsearch.blocks.registry import is_a
@@ -20,6 +20,7 @@ from archsearch.errors import SpecError
 from archsearch.layer_cost import LeafCost, Tensor
 from archsearch.layers import Conv, Custom, Expr, Linear, Shape, add, seq
 from archsearch.modules import build
+from archsearch.stage import Part, Stage
 
 SHAPE = (6, 8, 8)
 

@@ -10,12 +10,13 @@ import torch
 from test_train import SMALL, same, toy
 from torch import nn
 
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.checkpoint import Checkpoint
 from archsearch.devices import Stopwatch
 from archsearch.recipe import Recipe
 from archsearch.retrain import Plan
 from archsearch.setup import TrainingSetup
+from archsearch.stage import Part, Stage
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
 

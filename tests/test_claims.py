@@ -32,8 +32,8 @@ from archsearch.claims import (
     worker_name,
 )
 from archsearch.events import Counts, Observer
+from archsearch.reader import parse_space
 from archsearch.records import Record
-from archsearch.space import parse_space
 from archsearch.storage import create_study, load_study, open_storage, records, sqlite_url, status
 
 FITS = Verdict((LimitCheck("params", 1000.0, 900),))

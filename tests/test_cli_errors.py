@@ -17,8 +17,9 @@ from conftest import STUDY, TINY, Answer, small_npz, snapshot
 from PIL import Image
 
 from archsearch import weights
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.modules import build
+from archsearch.stage import Part, Stage
 
 Command = Callable[..., Answer]
 

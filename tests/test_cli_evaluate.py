@@ -12,10 +12,11 @@ from exports import info_of, settled
 from PIL import Image
 
 from archsearch import weights
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.data import load_dataset
 from archsearch.evaluate import part_of, tally
 from archsearch.runtime import open_runner
+from archsearch.stage import Part, Stage
 
 Command = Callable[..., Answer]
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from archsearch import Budget
 from archsearch.cli.live import Lines, Live
 from archsearch.events import Candidate, Counts
+from archsearch.reader import parse_space
 from archsearch.records import Draw, Record
-from archsearch.space import parse_space
 
 
 @pytest.fixture

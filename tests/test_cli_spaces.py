@@ -13,7 +13,8 @@ from archsearch import survey
 from archsearch.budget import Budget
 from archsearch.cli import _run
 from archsearch.errors import SpecError
-from archsearch.space import SearchSpace, load_space, parse_space, shipped
+from archsearch.reader import load_space, parse_space, shipped
+from archsearch.space import SearchSpace
 
 PLAIN = """
 [stem]

@@ -15,7 +15,7 @@ from torch import nn
 from torchinfo import summary
 
 from archsearch import count
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.cost import Cost, chain, measure
 from archsearch.errors import InputError, SpecError
 from archsearch.file_size import DTYPE_BYTES, element_bytes
@@ -38,6 +38,7 @@ from archsearch.layers import (
     seq,
 )
 from archsearch.modules import AuxHead, build, build_expr
+from archsearch.stage import Part, Stage
 from archsearch.weights import deployed_state, save
 
 # draws of every shipped space

@@ -15,9 +15,9 @@ from archsearch.draft import SAMPLERS, Draft, _Sizes
 from archsearch.errors import InputError
 from archsearch.events import Counts
 from archsearch.ledger import Ledger
+from archsearch.reader import parse_space
 from archsearch.records import Record, distribution
 from archsearch.sampler.space import Space
-from archsearch.space import parse_space
 
 SPACE = parse_space(
     """

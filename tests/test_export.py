@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from archsearch import references, weights
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.blocks import head, names, registry
 from archsearch.errors import ExportFailed, InputError, SpecError
 from archsearch.export import ACCURACY_DROP, DTYPES_OF, TOLERANCE, Images, Source, export, write
@@ -25,6 +25,7 @@ from archsearch.layer_cost import LeafCost, Tensor
 from archsearch.layers import Custom, Expr, Linear, Shape, seq
 from archsearch.modules import build
 from archsearch.runtime import open_runner
+from archsearch.stage import Part, Stage
 
 EVERY = [(kind, dtype) for kind, dtypes in DTYPES_OF.items() for dtype in dtypes]
 

@@ -24,7 +24,8 @@ from archsearch import references
 from archsearch.arch import Arch
 from archsearch.blocks import expand, lookup, names
 from archsearch.errors import SpecError
-from archsearch.space import SearchSpace, parse_space, shipped
+from archsearch.reader import parse_space, shipped
+from archsearch.space import SearchSpace
 
 SECONDS, MEGABYTES = 1.0, 200
 WHERE = "the/file.toml"

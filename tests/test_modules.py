@@ -14,7 +14,7 @@ from strategies import SPACES, draws
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.errors import SpecError
 from archsearch.layers import (
     ACTIVATIONS,
@@ -36,6 +36,7 @@ from archsearch.layers import (
 )
 from archsearch.modules import AuxHead, ThinConv2d, WideConv2d, build, build_expr
 from archsearch.norms import BatchNorm2d
+from archsearch.stage import Part, Stage
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from archsearch import Arch, build, references
-from archsearch.arch import Part, Stage
 from archsearch.muon import Muon, kernels, orthogonal
 from archsearch.optim import make_optimiser, set_lr
 from archsearch.recipe import Recipe
+from archsearch.stage import Part, Stage
 
 STAGES = (Stage("basic", 16, stride=2), Stage("separable", 16), Stage("resnin", 16))
 SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), STAGES, Part("linear"))

@@ -18,7 +18,7 @@ USE = """
 import json, random, sys
 import archsearch
 from archsearch.blocks import names
-from archsearch.space import load_space
+from archsearch.reader import load_space
 from own_blocks import SPACE
 
 assert "convnext" in names("block"), names("block")

@@ -22,9 +22,9 @@ from archsearch.errors import SpecError, TrainingFailed
 from archsearch.evaluation import Report
 from archsearch.measure import train_references
 from archsearch.modules import AuxHead, build
+from archsearch.reader import load_space
 from archsearch.records import Record
 from archsearch.report import write_tables
-from archsearch.space import load_space
 
 ROOT = Path(__file__).parent.parent
 PARAMS = {

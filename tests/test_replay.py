@@ -14,10 +14,10 @@ from archsearch.budget import Budget
 from archsearch.cli import main
 from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import DataError, InputError
+from archsearch.reader import load_space, space_text
 from archsearch.recipe import Recipe
 from archsearch.replay import SAMPLERS, Columns, Table, loop, replay
 from archsearch.search import search
-from archsearch.space import load_space, space_text
 from archsearch.storage import create_study, open_storage, sqlite_url
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

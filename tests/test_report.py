@@ -12,9 +12,9 @@ import pytest
 
 from archsearch import Arch, Budget, search
 from archsearch.events import Counts, Observer
+from archsearch.reader import parse_space
 from archsearch.records import Record, Reject
 from archsearch.report import CandidateFiles, RunFolder, environment, read_counts, read_rejects
-from archsearch.space import parse_space
 
 SPACE = parse_space(
     '[stem]\ntype = "conv"\nwidth = { int = [2, 9] }\n[[stage]]\nblock = "nin"\n'

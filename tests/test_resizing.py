@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from strategies import SPACES, draws, few
 
 from archsearch import build, references
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.resizing import scaled, shapes
+from archsearch.stage import Part, Stage
 
 NETWORK = Arch((3, 32, 32), 10, Part("conv", (("width", 8),)), (Stage("basic", 8, stride=2),), Part("linear"))
 

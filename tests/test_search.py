@@ -19,9 +19,9 @@ from archsearch.claims import Seat
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.evaluation import Evaluation, Report
 from archsearch.events import Candidate, Counts, Observer
+from archsearch.reader import load_space, parse_space
 from archsearch.records import Record, Reject
 from archsearch.search import Result
-from archsearch.space import load_space, parse_space
 from archsearch.storage import records, status
 from archsearch.tables import USAGE_COLUMNS
 

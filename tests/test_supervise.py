@@ -14,9 +14,9 @@ from archsearch.errors import StopTraining, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation
 from archsearch.events import Counts
 from archsearch.memory import PROCESS_BYTES, training_bytes, workers_that_fit
+from archsearch.reader import load_space
 from archsearch.records import Reject
 from archsearch.run import configure
-from archsearch.space import load_space
 from archsearch.supervise import Tally
 from archsearch.training_data import TrainingData
 from archsearch.worker import difference, guarded

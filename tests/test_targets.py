@@ -20,7 +20,7 @@ from archsearch.arch import Arch
 from archsearch.cost import layers
 from archsearch.errors import InputError, SpecError
 from archsearch.modules import build
-from archsearch.space import load_space, shipped
+from archsearch.reader import load_space, shipped
 from archsearch.targets import measure_target
 from archsearch.trace import measure_module
 from archsearch.weights import save

@@ -19,8 +19,8 @@ from studies import BUDGET, SPACE, Formula
 from archsearch import search
 from archsearch.errors import InputError
 from archsearch.events import Observer
+from archsearch.reader import parse_space
 from archsearch.search import Result
-from archsearch.space import parse_space
 from archsearch.tables import BASE_COLUMNS
 from archsearch.tracking import NAMES, Tracking, make_tracker, require, tracker
 from archsearch.tracking.tracker import flat

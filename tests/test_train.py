@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch import Arch, build, load, train, trainer, validation
-from archsearch.arch import Part, Stage
 from archsearch.blocks import registry
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import StopTraining, TrainingFailed
@@ -22,6 +21,7 @@ from archsearch.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatte
 from archsearch.modules import AuxHead
 from archsearch.recipe import Recipe
 from archsearch.setup import TrainingSetup
+from archsearch.stage import Part, Stage
 from archsearch.train import fit
 from archsearch.trainer import Trainer
 from archsearch.training_data import TrainingData

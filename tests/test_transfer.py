@@ -13,12 +13,13 @@ from torch import nn
 from torchvision import models
 
 from archsearch import references, weights
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.errors import InputError
 from archsearch.modules import build
 from archsearch.optim import initialise
 from archsearch.recipe import Recipe
 from archsearch.setup import TrainingSetup
+from archsearch.stage import Part, Stage
 from archsearch.train import fit
 from archsearch.training_data import TrainingData
 from archsearch.transfer import Encoder, encoder, in_our_order

@@ -18,10 +18,11 @@ from strategies import SPACES, bare, draws, few
 from torch import nn
 
 from archsearch import load
-from archsearch.arch import Arch, Part, Stage
+from archsearch.arch import Arch
 from archsearch.errors import InputError
 from archsearch.file_size import METADATA_BYTES
 from archsearch.modules import build
+from archsearch.stage import Part, Stage
 from archsearch.weights import deployed_state, read, save
 
 ARCH = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("basic", 8, 2), Stage("nin", 12, 1, 2)), Part("linear"))

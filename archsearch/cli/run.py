@@ -11,7 +11,7 @@ import click
 from archsearch.cli.options import SECONDS, budget_of, data_dir_option, limits, lower_limits, out_option, storage_option
 from archsearch.cli.settings import Workers, default_name, recipe_of, run_options
 from archsearch.config import DIGITS_EPOCHS, EPOCHS
-from archsearch.space import DEFAULT_SPACE, load_space
+from archsearch.reader import DEFAULT_SPACE, load_space
 from archsearch.units import format_count
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from archsearch.cli.options import SHAPE, budget_of, columns, limits, lower_limi
 from archsearch.dims import Choice, Dim, Int
 from archsearch.layers import Shape
 from archsearch.limits import measures
-from archsearch.space import SearchSpace, load_space, shipped
+from archsearch.reader import load_space, shipped
+from archsearch.space import SearchSpace
 from archsearch.units import format_bytes, format_count, format_short
 
 
