@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import optuna
 
@@ -45,6 +45,32 @@ class Result:
         return tables.trials_table(self.records)
 
 
+class SearchOptions(TypedDict, total=False):
+    """What a search may be told beside its problem.
+
+    `seed` (0) fixes proposals and trainings. `sampler`: pareto (the default), tpe, nsga2 or random. `rungs`: who goes
+    on after which epoch; None: every training runs to its end. `timeout`: seconds after which no further candidate is
+    started. `study`: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
+    `observers` are told of everything.
+
+    For several workers: `counts` of the history, to go on from; `rejected`: ids that an earlier run rejected, so that
+    they are counted once; `seat`: this worker's, where others work at the same study (None: one that is alone on this
+    machine, and takes up what dead processes of it have left); `memory`: predicted bytes of a training, of which the
+    seat's device has room for so many.
+    """
+
+    seed: int
+    sampler: str
+    rungs: Rungs | None
+    timeout: float | None
+    study: optuna.Study | None
+    observers: Sequence[Observer]
+    counts: Counts | None
+    rejected: Iterable[str]
+    seat: Seat | None
+    memory: Callable[[Arch], float]
+
+
 def search(
     space: SearchSpace,
     *,
@@ -53,16 +79,7 @@ def search(
     classes: int,
     budget: Budget | None = None,
     trials: int | Callable[[], int] = 24,
-    seed: int = 0,
-    sampler: str = "pareto",
-    rungs: Rungs | None = None,
-    timeout: float | None = None,
-    study: optuna.Study | None = None,
-    counts: Counts | None = None,
-    rejected: Iterable[str] = (),
-    observers: Sequence[Observer] = (),
-    seat: Seat | None = None,
-    memory: Callable[[Arch], float] = lambda arch: 0.0,
+    **options: Unpack[SearchOptions],
 ) -> Result:
     """Search a space for networks that are accurate for their size inside a budget.
 
@@ -73,15 +90,7 @@ def search(
         input_shape: (channels, height, width) of the images.
         trials: how many candidates are to be trained in all, those of the study's history included; a function is
             asked before each.
-        sampler: pareto, tpe, nsga2 or random.
-        rungs: who goes on after which epoch; None: every training runs to its end.
-        timeout: seconds after which no further candidate is started.
-        study: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
-        counts: counts of the history, to go on from.
-        rejected: ids of candidates that an earlier run rejected, so that they are counted once.
-        seat: this worker's, where others work at the same study; None: one that is alone on this machine, and
-            takes up what dead processes of it have left.
-        memory: predicted bytes of a training, of which the seat's device has room for so many.
+        options: seed, sampler, rungs and others, see `SearchOptions`.
 
     Returns:
         All finished candidates, counts, and why the search ended: trials, timeout, exhausted or failures.
@@ -89,14 +98,24 @@ def search(
     Raises:
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
+        TypeError: an unknown option.
     """
-    study = study or _memory_study()
-    domain = Domain(space, tuple(input_shape), classes)
-    loop = Loop(domain, budget or Budget(), seed, study, rungs, observers, seat or Seat(), memory)
-    if seat is None:
+    if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
+        raise TypeError(f"search has no option {unknown[0]!r}: use {', '.join(SearchOptions.__annotations__)}")
+    loop = Loop(
+        Domain(space, tuple(input_shape), classes),
+        budget or Budget(),
+        options.get("seed", 0),
+        options.get("study") or _memory_study(),
+        options.get("rungs"),
+        options.get("observers", ()),
+        options.get("seat") or Seat(),
+        options.get("memory", lambda arch: 0.0),
+    )
+    if options.get("seat") is None:
         take_from_the_dead(loop.board)
-    loop.start(sampler, counts, rejected)
-    reason = loop(evaluate, trials if callable(trials) else lambda: trials, timeout)
+    loop.start(options.get("sampler", "pareto"), options.get("counts"), options.get("rejected", ()))
+    reason = loop(evaluate, trials if callable(trials) else lambda: trials, options.get("timeout"))
     return Result(loop.history, loop.counts, reason)
 
 

@@ -47,7 +47,7 @@ class Trainer:
         device = self.setup.data.device
         watch = Stopwatch(device)
         reset_peak(device)
-        self.module = None
+        self.module, self.evaluation = None, Evaluation(math.nan)
         checkpoint = self.checkpoint(arch) if self.checkpoint else None
         try:
             trained = self._fit(arch, report, watch, checkpoint)

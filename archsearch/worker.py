@@ -223,13 +223,13 @@ def seat(job: Job, device: torch.device) -> Seat:
     return Seat(job.index, device=str(getattr(about, "uuid", device)), room=room, before=job.before)
 
 
-def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] = lambda: TrainingFailed.evaluation) -> Evaluate:
+def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] | None = None) -> Evaluate:
     """An evaluation whose every error is a failed training: one broken network must not end a search.
 
     It raises TrainingFailed with the error's type and first line; errors of `report` go through.
 
     Args:
-        measured: of the evaluation that such an error has ended.
+        measured: gives what is known of the evaluation that such an error has ended.
     """
 
     def run(arch: Arch, report: Report) -> float | Evaluation:
@@ -251,7 +251,8 @@ def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] = lambda: Tra
                 raise
             first = (str(error).splitlines() or [""])[0]
             failure = TrainingFailed(f"{type(error).__name__}: {first}")
-            failure.evaluation = measured()
+            if measured:
+                failure.evaluation = measured()
             raise failure from error
 
     return run

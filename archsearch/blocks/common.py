@@ -15,20 +15,18 @@ def conv(
     stride: int = 1,
     *,
     act: str = "relu",
-    norm: bool = True,
+    norm: bool | Norm = True,
     groups: int = 1,
     dilation: int = 1,
-    padding: int = -1,
-    bias: bool = False,
-    eps: float = 1e-5,
 ) -> Seq:
     """Convolution, normalisation, activation. Without norm it has a bias; with act "" it stays linear."""
-    parts: list[Expr] = [Conv(out, kernel, stride, padding, dilation, groups, bias or not norm)]
-    if norm:
-        parts.append(Norm(eps))
-    if act:
-        parts.append(Act(act))
-    return seq(*parts)
+    return normalised(Conv(out, kernel, stride, dilation=dilation, groups=groups, bias=not norm), act, norm)
+
+
+def normalised(layer: Conv, act: str, norm: bool | Norm) -> Seq:
+    """A convolution, its normalisation and its activation; "" for none."""
+    norms = [norm if isinstance(norm, Norm) else Norm()] if norm else []
+    return seq(layer, *norms, *([Act(act)] if act else []))
 
 
 def depthwise(

@@ -78,7 +78,7 @@ def googlenet(
     """
     return seq(
         AdaptivePool(size),
-        conv(width, 1, act=act, norm=norm, eps=eps),
+        conv(width, 1, act=act, norm=norm and Norm(eps)),
         Flatten(),
         *(_hidden(hidden, dropped(dropout), False, act, False) if hidden else dropped(dropout)),
         Linear(classes),

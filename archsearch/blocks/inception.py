@@ -5,7 +5,7 @@ from __future__ import annotations
 from archsearch.blocks.common import conv, scaled
 from archsearch.blocks.registry import block
 from archsearch.errors import SpecError
-from archsearch.layers import Expr, Pool, Seq, concat, seq
+from archsearch.layers import Expr, Norm, Pool, Seq, concat, seq
 
 
 @block("inception")
@@ -45,7 +45,7 @@ def inception(
         raise SpecError(f"width = {width}: no room for branches of {one}, {three} and {five} channels and a fourth")
 
     def layer(out: int, size: int = 1, step: int = 1) -> Seq:
-        return conv(out, size, step, act=act, norm=norm, eps=eps)
+        return conv(out, size, step, act=act, norm=norm and Norm(eps))
 
     return concat(
         layer(one, 1, stride),

@@ -6,10 +6,10 @@ LeCun et al. 1998 (Gradient-based learning applied to document recognition); Kri
 
 from __future__ import annotations
 
-from archsearch.blocks.common import conv, dropped, gated
+from archsearch.blocks.common import dropped, gated, normalised
 from archsearch.blocks.registry import block
 from archsearch.errors import SpecError
-from archsearch.layers import Expr, Pool, seq
+from archsearch.layers import Conv, Expr, Norm, Pool, seq
 
 
 @block("plain")
@@ -33,10 +33,8 @@ def plain(
     `padding`: pixels on each side, -1 to keep the map's size. `se`: hidden width of a squeeze-and-excitation
     over `width`, 0 for none. `bias`: also in front of a norm, where it changes nothing but the count.
     """
-    layers = conv(
-        width, kernel, stride, act=act, norm=norm, dilation=dilation, padding=padding, bias=bias, eps=eps
-    )  # fmt: skip
-    return seq(layers, *gated(width, se, act), *dropped(dropout))
+    layer = Conv(width, kernel, stride, padding, dilation, bias=bias or not norm)
+    return seq(normalised(layer, act, norm and Norm(eps)), *gated(width, se, act), *dropped(dropout))
 
 
 @block("pooling")

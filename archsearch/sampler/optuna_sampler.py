@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from optuna import Study
@@ -21,6 +21,17 @@ from archsearch.sampler.pool import Pool
 from archsearch.sampler.space import Params, Space
 
 RACES = 20
+START = 8
+
+
+class SamplerOptions(TypedDict, total=False):
+    """What a `ParetoSampler` may be told beside the problem; its docstring says what each is."""
+
+    active: Callable[[Params], Collection[str]] | None
+    start: int
+    use_stopped: bool
+    candidates: Iterable[Params] | None
+    features: Features | None
 
 
 class ParetoSampler(BaseSampler):
@@ -38,13 +49,14 @@ class ParetoSampler(BaseSampler):
         key: equal keys are one network; by default the parameters themselves.
         active: names the dims that matter for given parameters; the others are held at a fixed value.
             Optional: without it an inactive dim only blurs the surrogate a little.
-        start: trials spread over log size before the surrogate takes over.
+        start: trials spread over log size before the surrogate takes over; 8 by default.
         use_stopped: whether stopped trials (state PRUNED, user attribute `curve`) teach the surrogate.
         candidates: complete parameters; only these are proposed. By default whatever `distributions` allow.
         features: figures of complete parameters that are known beforehand and that accuracy may follow beside
             size, such as multiply-accumulates; none below zero. The surrogate sees their logs.
 
     Raises:
+        TypeError: an unknown option.
         ValueError: no distributions, one of an unknown class, a limit that nothing can meet, or, once it is asked for
             proposals, a feature below zero.
     """
@@ -56,25 +68,31 @@ class ParetoSampler(BaseSampler):
         max_cost: float = math.inf,
         seed: int | None = 0,
         key: Callable[[Params], Hashable] | None = None,
-        *,
-        active: Callable[[Params], Collection[str]] | None = None,
-        start: int = 8,
-        use_stopped: bool = True,
-        candidates: Iterable[Params] | None = None,
-        features: Features | None = None,
+        **options: Unpack[SamplerOptions],
     ) -> None:
         if not distributions:
             raise ValueError("distributions is empty: name at least one dim to search over")
         if not max_cost > 0:
             raise ValueError(f"max_cost={max_cost} lets nothing through: give a positive limit")
+        start, candidates = options.get("start", START), options.get("candidates")
+        if unknown := sorted(options.keys() - SamplerOptions.__annotations__.keys()):
+            raise TypeError(
+                f"ParetoSampler has no option {unknown[0]!r}: use {', '.join(SamplerOptions.__annotations__)}"
+            )
         if start < 2:
             raise ValueError(f"start={start} is too few to learn from: give at least 2")
         self._distributions = dict(distributions)
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         key = key or _values
-        self._space = Space(self._distributions, active)
+        self._space = Space(self._distributions, options.get("active"))
         only = None if candidates is None else [self._space.settled(one) for one in candidates]
-        self._engine = Engine(Pool(self._space, cost, max_cost, only), key, start, use_stopped, features)
+        self._engine = Engine(
+            Pool(self._space, cost, max_cost, only),
+            key,
+            start,
+            options.get("use_stopped", True),
+            options.get("features"),
+        )
         self._lock = threading.Lock()
         self._history = History(self._distributions, self._space, cost, key)
 
