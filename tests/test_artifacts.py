@@ -12,9 +12,9 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from studies import config, make_study, retrained
 
-from archsearch.artifacts import FOLDER, merged, show_front
-from archsearch.records import front
-from archsearch.storage import create_study, open_existing, open_storage, records, sqlite_url
+from archsearch.report.dashboard import FOLDER, merged, show_front
+from archsearch.study.records import front
+from archsearch.study.storage import create_study, open_existing, open_storage, records, sqlite_url
 
 
 @pytest.fixture(scope="module")

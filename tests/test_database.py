@@ -16,8 +16,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from postgres import Postgres
 
-from archsearch.database import Database, StudyCache
-from archsearch.storage import sqlite_url
+from archsearch.study.rdb import Database, StudyCache
+from archsearch.study.storage import sqlite_url
 
 DIMS = {
     "width": IntDistribution(4, 64, step=4),

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from archsearch.graphs import CapturedStep, GraphWarning, _differs, _State, graphed
-from archsearch.optim import make_optimiser, set_lr
-from archsearch.recipe import OPTIMISERS, Recipe
-from archsearch.step import Step
+from archsearch.network.recipe import OPTIMISERS, Recipe
+from archsearch.training.cuda_graph import CapturedStep, GraphWarning, _differs, _State, graphed
+from archsearch.training.optim import make_optimiser, set_lr
+from archsearch.training.step import Step
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -97,7 +97,7 @@ def test_a_step_is_captured_once_for_images_of_a_size(monkeypatch: pytest.Monkey
         sizes.append(images.shape[-1])
         return lambda images, labels: torch.tensor(float(images.shape[-1]))
 
-    monkeypatch.setattr("archsearch.graphs.graphed", capture)
+    monkeypatch.setattr("archsearch.training.cuda_graph.graphed", capture)
     captured = CapturedStep(step, module, optimiser, torch.device("cuda"))
     small = images[..., :4, :4]
     assert [captured.prepare(some, labels) for some in (small, small, images, images)] == [True, False, True, False]

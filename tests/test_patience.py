@@ -18,12 +18,13 @@ from postgres import Postgres, query
 from studies import config
 from test_claims import SPACE, claim, last, record
 
-from archsearch import patience, search
-from archsearch.budget import Budget
-from archsearch.claims import BEAT, STALE, Board, beating, finish, lose, withdraw
+from archsearch import search
 from archsearch.errors import StudyError
-from archsearch.patience import PatientStorage, Waiter, is_passing, waiter_of
-from archsearch.storage import connect, create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.network.budget import Budget
+from archsearch.study import retrying
+from archsearch.study.leases import BEAT, STALE, Board, beating, finish, lose, withdraw
+from archsearch.study.retrying import PatientStorage, Waiter, is_passing, waiter_of
+from archsearch.study.storage import connect, create_study, load_study, open_storage, records, sqlite_url, status
 
 AWAY = "postgresql+psycopg://me:secret@127.0.0.1:1/db"
 URL = "postgresql+psycopg://me:***@127.0.0.1:1/db"
@@ -43,8 +44,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.pauses = 1000.0, []
-        monkeypatch.setattr(patience.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(patience.time, "sleep", self.sleep)
+        monkeypatch.setattr(retrying.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(retrying.time, "sleep", self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -201,7 +202,7 @@ def test_a_claim_whose_answer_was_lost_is_one_claim() -> None:
 
 
 def board_seat() -> Any:
-    from archsearch.claims import Seat
+    from archsearch.study.leases import Seat
 
     return Seat()
 
@@ -249,7 +250,7 @@ def test_after_an_outage_everybody_has_time_to_show_that_he_lives(monkeypatch: p
     study, _ = forgetful()
     waiter, now = waiter_of(study._storage), 1000.0
     claim(study)
-    monkeypatch.setattr("archsearch.claims.time.monotonic", lambda: now)
+    monkeypatch.setattr("archsearch.study.leases.time.monotonic", lambda: now)
     board = Board(study)
     assert board.stale() == []
     now += 300

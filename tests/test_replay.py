@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from by_path import benchmark_module
 
-from archsearch.budget import Budget
 from archsearch.cli import main
-from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import DataError, InputError
-from archsearch.reader import load_space, space_text
-from archsearch.recipe import Recipe
+from archsearch.network.budget import Budget
+from archsearch.network.recipe import Recipe
 from archsearch.replay import SAMPLERS, Columns, Table, loop, replay
-from archsearch.search import search
-from archsearch.storage import create_study, open_storage, sqlite_url
+from archsearch.space.reader import load_space, space_text
+from archsearch.study.config import StudyConfig, StudyData
+from archsearch.study.storage import create_study, open_storage, sqlite_url
+from archsearch.workers.local import search
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 COLUMNS = Columns(dims=("arch",), accuracy=("a1", "a2"), key="canon", early="early", early_epochs=2, epochs=10)

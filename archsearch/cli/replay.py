@@ -83,7 +83,7 @@ def _table(target: str, options: Mapping[str, Any]) -> tuple[Table, float]:
 
 def _of_study(target: str, options: Mapping[str, Any]) -> tuple[Table, float | None]:
     from archsearch.replay import Table
-    from archsearch.storage import open_existing
+    from archsearch.study.storage import open_existing
 
     study, config = open_existing(study_folder(target, options["out"]))
     early = options["early_epochs"] or max(1, round(config.recipe.epochs / 4))

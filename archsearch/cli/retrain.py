@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.arch import Arch
+from archsearch._utils.units import format_seconds
 from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, storage_option
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.settings import recipe_values
-from archsearch.config import DIGITS_EPOCHS, EPOCHS
 from archsearch.errors import InputError, SpecError, TrainingFailed
-from archsearch.recipe import Recipe
-from archsearch.references import PREFIX
-from archsearch.units import format_seconds
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
+from archsearch.network.zoo import PREFIX
+from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
-    from archsearch.config import StudyConfig
     from archsearch.data import Dataset
-    from archsearch.retrain import Plan
+    from archsearch.retrain.plan import Plan
+    from archsearch.study.config import StudyConfig
 
 _LONGER = 5
 """A full training has so many times the epochs of a search."""
@@ -85,7 +85,7 @@ def retrain(target: str, **options: Any) -> int:
     their mean and deviation to the study and its pareto.csv. What is finished is not trained again.
     """
     from archsearch.data import load_dataset
-    from archsearch.devices import resolve_device
+    from archsearch.nn.devices import resolve_device
 
     if options["freeze_encoder"] and not options["init_from"]:
         raise InputError("--freeze-encoder goes with --init-from: say which encoder")
@@ -111,7 +111,7 @@ def retrain(target: str, **options: Any) -> int:
 
 def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Plan:
     """The plan with as many epochs as fit, or with those of trainings that are begun."""
-    from archsearch.retrain import epochs_begun, epochs_within, pace
+    from archsearch.retrain.plan import epochs_begun, epochs_within, pace
 
     seconds, seeds = options["within"], seeds_of(options)
     epochs = None if options["overwrite"] else epochs_begun(plan, archs, range(seeds.stop))
@@ -161,12 +161,12 @@ def _target(target: str, options: Mapping[str, Any]) -> Target:
 def _network(target: str, path: Path) -> tuple[Arch, str | None]:
     """The architecture of a file or reference, and the dataset that a weights file names."""
     if target.startswith(PREFIX):
-        from archsearch import references
+        from archsearch.network import zoo
 
-        return references.load(target).arch, None
+        return zoo.load(target).arch, None
     if path.suffix == ".toml":
         return Arch.load(path), None
-    from archsearch import weights
+    from archsearch.nn import weights
 
     read = weights.read(path)
     named = read.info.get("dataset")
@@ -174,9 +174,9 @@ def _network(target: str, path: Path) -> tuple[Arch, str | None]:
 
 
 def _of_study(opened: tuple[Path, Any, StudyConfig], options: Mapping[str, Any]) -> Target:
-    from archsearch.records import front
-    from archsearch.report import ArchFiles
-    from archsearch.storage import records
+    from archsearch.report.files import ArchFiles
+    from archsearch.study.records import front
+    from archsearch.study.storage import records
 
     if options["whole_front"] and options["arch"]:
         raise InputError(f"--front and --arch {options['arch']} exclude each other: give one")
@@ -215,11 +215,11 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
 
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
-    from archsearch.retrain import Plan
-    from archsearch.setup import TrainingSetup
-    from archsearch.teachers import Teachers
-    from archsearch.training_data import TrainingData
-    from archsearch.transfer import encoder
+    from archsearch.retrain.distillation import Teachers
+    from archsearch.retrain.plan import Plan
+    from archsearch.retrain.pretrained import encoder
+    from archsearch.training.data import TrainingData
+    from archsearch.training.setup import TrainingSetup
 
     epochs = options["epochs"] or _LONGER * found.recipe.epochs
     overrides = {**recipe_values(options["recipe"]), "epochs": epochs}

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.arch import Arch
+from archsearch._utils.units import format_count, format_seconds
 from archsearch.cli.options import columns
 from archsearch.cli.settings import command_line
 from archsearch.errors import InputError, StopTraining, TrainingFailed
-from archsearch.recipe import Recipe
-from archsearch.units import format_count, format_seconds
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
 
 if TYPE_CHECKING:
-    from archsearch.config import StudyConfig
-    from archsearch.records import Retrained
-    from archsearch.retrain import Plan
+    from archsearch.retrain.plan import Plan
+    from archsearch.study.config import StudyConfig
+    from archsearch.study.records import Retrained
 
 _QUIET = 60.0
 
@@ -70,7 +70,7 @@ class Retraining:
 
     def run(self) -> int:
         """Exit status: 0, or 1 if a training failed."""
-        from archsearch.retrain import finished, forget
+        from archsearch.retrain.plan import finished, forget
 
         _notes(self.target.folder)  # before anything is forgotten
         if self.overwrite:
@@ -106,8 +106,8 @@ class Retraining:
 
     def _note(self) -> None:
         """What was asked for, in `retrain.json`, after what was asked for before."""
-        from archsearch.files import write_text
-        from archsearch.report import environment
+        from archsearch._utils.files import write_text
+        from archsearch.report.files import environment
 
         dataset = self.plan.data.dataset
         about = {
@@ -123,7 +123,7 @@ class Retraining:
 
     def _train(self, arch: Arch, seed: int) -> bool:
         """One training; False if the time is up."""
-        from archsearch.retrain import retrain as train
+        from archsearch.retrain.plan import retrain as train
 
         label = f"{arch.id} seed {seed}"
         clock = last = time.monotonic()
@@ -156,17 +156,17 @@ class Retraining:
         return time.monotonic() >= self.plan.until
 
     def _forget(self, arch: Arch) -> None:
-        from archsearch.storage import drop_retrained
+        from archsearch.study.storage import drop_retrained
 
         if self.target.study:
             drop_retrained(self.target.study, arch.id)
 
     def _tables(self, echo: bool = False) -> None:
         """`retrain.csv`, the study and its tables, from the weights that are there."""
-        from archsearch.report import write_csv, write_tables
-        from archsearch.retrain import rows_of
-        from archsearch.storage import add_retrained, records, stored_references, stored_retrained
-        from archsearch.tables import retrained_table
+        from archsearch.report.files import write_csv, write_tables
+        from archsearch.report.tables import retrained_table
+        from archsearch.retrain.plan import rows_of
+        from archsearch.study.storage import add_retrained, records, stored_references, stored_retrained
 
         rows, study, config = rows_of(self.target.folder), self.target.study, self.target.config
         write_csv(self.target.folder / "retrain.csv", retrained_table(rows))
@@ -183,12 +183,12 @@ class Retraining:
     def _page(self) -> None:
         study, config = self.target.study, self.target.config
         if study and config:
-            from archsearch.page import write_page
+            from archsearch.report.html import write_page
 
             write_page(self.target.folder, study, config)
 
     def _print(self, rows: Sequence[Retrained]) -> None:
-        from archsearch.tables import tested
+        from archsearch.report.tables import tested
 
         found = tested([row for row in rows if row.arch in {arch.id for arch in self.archs}])
         table: list[tuple[str, ...]] = [("network", "params", "test accuracy", "seeds", "")]

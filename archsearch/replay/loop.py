@@ -14,8 +14,8 @@ from optuna.trial import Trial, TrialState
 
 from archsearch.errors import DataError, SpaceExhausted
 from archsearch.replay.table import Table
-from archsearch.rungs import CURVE, SIZE, Rungs
 from archsearch.sampler import ParetoSampler
+from archsearch.sampler.asha import CURVE, SIZE, Rungs
 
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")
 PATIENCE = 10
