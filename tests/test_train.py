@@ -21,6 +21,7 @@ from archsearch.layer_cost import LeafCost
 from archsearch.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
 from archsearch.modules import AuxHead
 from archsearch.recipe import Recipe
+from archsearch.seeds import seed_of
 from archsearch.setup import TrainingSetup
 from archsearch.train import fit
 from archsearch.trainer import Trainer
@@ -136,7 +137,7 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL)
     assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
-    plain, _ = trained(digits, trainer._seed(SMALL))
+    plain, _ = trained(digits, seed_of(trainer.setup.seed, SMALL.id))
     assert trainer.module is not None
     assert not same(trainer.module, plain)
 

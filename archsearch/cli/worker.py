@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ import click
 
 from archsearch.cli.options import SECONDS, data_dir_option, out_option, storage_option
 from archsearch.cli.settings import Workers
+from archsearch.seeds import seed_of
 
 if TYPE_CHECKING:
     import optuna
@@ -74,7 +74,7 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
     from archsearch.jobs import Job
 
     # Workers of one seed and one index would draw the same: each machine and process has numbers of its own.
-    mine = int.from_bytes(hashlib.sha256(worker_name(os.getpid()).encode()).digest()[:4], "big")
+    mine = seed_of(worker_name(os.getpid()))
     return Job(
         url=options["storage"],
         study=study,
