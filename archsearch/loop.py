@@ -32,7 +32,7 @@ from archsearch.feasible import check_feasible, nothing_at_once
 from archsearch.ledger import Ledger
 from archsearch.measure import Curve, Evaluate, measure, proposal
 from archsearch.records import Draw, Record
-from archsearch.rungs import Rungs, goes_on, peers_at
+from archsearch.rungs import Rungs
 
 MAX_FAILURES = 10
 _SAMPLER_DRAWS = 200
@@ -233,8 +233,8 @@ class Loop:
             return True
         note_curve(self.study, claim, curve)
         self.board.read()
-        peers = [trial for trial in [*self.board.running, *self.board.finished] if trial.number != claim.number]
-        return goes_on(accuracy, size, peers_at(peers, epoch), rungs.reduction)
+        trials = [*self.board.running, *self.board.finished]
+        return rungs.goes_on(trials, claim.number, epoch, accuracy, size)
 
     def _commit(self, candidate: Candidate, record: Record | None) -> None:
         """Tell everybody of a record; None if the claim was declared lost: who takes it up will measure it again."""
