@@ -13,9 +13,9 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import Trial, TrialState
 
 from archsearch.errors import DataError, SpaceExhausted
-from archsearch.replay.table import Table
 from archsearch.rungs import CURVE, SIZE, Rungs
 from archsearch.sampler import ParetoSampler
+from replays.table import Table
 
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")
 PATIENCE = 10
