@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(BENCHMARKS))  # as it is for a script that is run
+
 
 def benchmark_module(name: str) -> ModuleType:
     """`benchmarks/<name>.py` as a module."""
-    file = Path(__file__).parent.parent / "benchmarks" / f"{name}.py"
+    file = BENCHMARKS / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
     assert spec is not None
     assert spec.loader is not None

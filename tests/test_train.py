@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch import Arch, build, load
+from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import StopTraining, TrainingFailed
 from archsearch.network.blocks import registry
@@ -138,7 +139,7 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL)
     assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
-    plain, _ = trained(digits, trainer._seed(SMALL))
+    plain, _ = trained(digits, seed_of(trainer.setup.seed, SMALL.id))
     assert trainer.module is not None
     assert not same(trainer.module, plain)
 
