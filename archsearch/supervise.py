@@ -26,6 +26,7 @@ from archsearch.patience import waiter_of
 from archsearch.records import Record, Reject
 from archsearch.search import Result, take_from_the_dead
 from archsearch.storage import stored_references
+from archsearch.store import store_of
 from archsearch.worker import work
 
 _IDLE_DEATHS = 3
@@ -106,7 +107,7 @@ class Supervisor:
     ) -> None:
         self.jobs, self.observers, self.others = jobs, observers, others
         self.board = Board(study)
-        self.waiter = waiter_of(study._storage)
+        self.waiter = waiter_of(store_of(study).storage)
         self.waiter.told = self._outage
         self.looked, self.complained = time.monotonic(), float("-inf")
         take_from_the_dead(self.board)
@@ -289,7 +290,7 @@ class Supervisor:
             self._drain(worker)
         self.board.read()
         for trial in [trial for worker in self.workers for trial in self._held(worker)]:
-            interrupt(self.board.study, trial._trial_id)
+            interrupt(self.board.study, store_of(self.board.study).trial_id(trial.number))
         self.workers = []
         take_from_the_dead(self.board)
         self._read()

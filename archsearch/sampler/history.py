@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,6 +16,8 @@ from archsearch.sampler.pool import log_size
 from archsearch.sampler.space import Params, Space
 
 PROPOSAL = "archsearch:proposal"
+SLOTS = 64
+"""Proposals that a study keeps for its other workers: more than run at once."""
 CURVE = "curve"
 
 
@@ -50,6 +53,19 @@ class History:
         self._cost = cost
         self._key = key
         self._finished: dict[int, Record | None] = {}
+        self._proposed: dict[int, dict[str, float]] = {}
+        self._shared: dict[int, Mapping[str, float]] = {}
+
+    def propose(self, study: Study, number: int, params: Params) -> None:
+        """Keep the proposal for a trial, and let the study's other workers see it at once."""
+        self._proposed[number] = encode(params, self._distributions)
+        slot = {"number": number, "params": self._proposed[number]}
+        study.set_user_attr(f"{PROPOSAL}:{number % SLOTS}", slot)
+
+    def look(self, attributes: Mapping[str, Any]) -> None:
+        """Take in what other workers have proposed, from the study's user attributes."""
+        slots = [value for name, value in attributes.items() if name.startswith(f"{PROPOSAL}:")]
+        self._shared = {slot["number"]: slot["params"] for slot in slots}
 
     def read(self, trials: Sequence[FrozenTrial], sign: float) -> list[Record]:
         """Records of all trials whose parameters are known, by trial number.
@@ -64,9 +80,9 @@ class History:
     def _remembered(self, trial: FrozenTrial, sign: float) -> Record | None:
         if not trial.state.is_finished():
             return self._record(trial, sign)
-        if trial._trial_id not in self._finished:
-            self._finished[trial._trial_id] = self._record(trial, sign)
-        return self._finished[trial._trial_id]
+        if trial.number not in self._finished:
+            self._finished[trial.number] = self._record(trial, sign)
+        return self._finished[trial.number]
 
     def _record(self, trial: FrozenTrial, sign: float) -> Record | None:
         known = self.params_of(trial)
@@ -87,7 +103,9 @@ class History:
 
     def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """The trial's proposal, overruled by what was enqueued, overruled by what was suggested."""
-        stored = trial.system_attrs.get(PROPOSAL, {})
+        number = trial.number
+        before = trial.system_attrs.get(PROPOSAL, {})  # of archsearch before the slots
+        stored = self._proposed.get(number) or self._shared.get(number) or before
         fixed = trial.system_attrs.get("fixed_params", {})
         known = {**decode(stored, self._distributions), **fixed, **trial.params}
         return {name: value for name, value in known.items() if name in self._distributions}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import NothingFeasible, SpaceExhausted
 from archsearch.sampler.engine import Engine, Features
-from archsearch.sampler.history import PROPOSAL, History, Record, decode, encode
+from archsearch.sampler.history import PROPOSAL, History, Record
 from archsearch.sampler.pool import Pool
 from archsearch.sampler.space import Params, Space
 
@@ -38,7 +39,7 @@ class ParetoSampler(BaseSampler):
     """Proposes, each time, the untried network inside the budget with the largest expected gain of the front.
 
     The study's first objective is accuracy (either direction), a second one, if there is any, is ignored:
-    `cost` knows it. The whole proposal is written into the trial when it is asked for, so that workers that
+    `cost` knows it. The whole proposal is written into the study when it is asked for, so that workers that
     share a storage see it before its parameters are suggested; a dim that is never suggested is inactive.
 
     Args:
@@ -94,7 +95,8 @@ class ParetoSampler(BaseSampler):
             options.get("features"),
         )
         self._lock = threading.Lock()
-        self._history = History(self._distributions, self._space, cost, key)
+        self._histories: dict[str, History] = {}
+        self._make = partial(History, self._distributions, self._space, cost, key)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Propose, claim and write down the trial's whole assignment.
@@ -121,8 +123,7 @@ class ParetoSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The proposal that `before_trial` wrote."""
-        attributes = study._storage.get_trial_system_attrs(trial._trial_id)
-        return decode(attributes.get(PROPOSAL, {}), search_space)
+        return {name: value for name, value in self._history(study).params_of(trial).items() if name in search_space}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -151,8 +152,7 @@ class ParetoSampler(BaseSampler):
             taken = {record.key for record in others}
             params = self._propose(others, taken, fixed, rng)
             free = {name: value for name, value in params.items() if name not in fixed}
-            stored = encode(free, self._distributions)
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, stored)
+            self._history(study).propose(study, trial.number, free)
             others = self._others(study, trial)
             if fixed or self._engine.key(dict(params)) not in {record.key for record in others}:
                 return
@@ -169,7 +169,12 @@ class ParetoSampler(BaseSampler):
     def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        return self._history.read(trials, sign)
+        history = self._history(study)
+        history.look(study.user_attrs)  # after the trials: whoever is not among them yet sees ours
+        return history.read(trials, sign)
+
+    def _history(self, study: Study) -> History:
+        return self._histories.setdefault(study.study_name, self._make())
 
 
 def _values(params: Params) -> Hashable:

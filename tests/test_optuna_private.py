@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from postgres import Postgres
 
-from archsearch.database import Database, StudyCache
+from archsearch.optuna_private import Database, StudyCache
 from archsearch.storage import sqlite_url
 
 DIMS = {
