@@ -35,6 +35,7 @@ from archsearch.events import Counts, Observer
 from archsearch.reader import parse_space
 from archsearch.records import Record
 from archsearch.storage import create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.store import store_of
 
 FITS = Verdict((LimitCheck("params", 1000.0, 900),))
 WIDTH = {"stem.width": IntDistribution(4, 16)}
@@ -163,9 +164,9 @@ def test_stale_leases_by_the_observers_own_clock(study: optuna.Study, monkeypatc
     assert board.stale() == []
     for lease in range(1, 8):
         now += 15
-        study._storage.set_trial_user_attr(made[2].trial_id, "lease", lease)
+        store_of(study).storage.set_trial_user_attr(made[2].trial_id, "lease", lease)
         if lease == 1:
-            study._storage.set_trial_user_attr(made[1].trial_id, "lease", 1)
+            store_of(study).storage.set_trial_user_attr(made[1].trial_id, "lease", 1)
         board.read()
         numbers = [trial.number for trial in board.stale()]
         assert numbers == {7: [0]}.get(lease, [])
