@@ -21,6 +21,8 @@ from optuna.trial import FrozenTrial
 from archsearch import pareto
 
 ENDS = 2
+LEASE = "lease"
+"""User attribute of a claim: counted up while its worker lives."""
 CURVE = "curve"
 """User attribute of a trial: its measurements so far, a list of [epoch, accuracy]."""
 SIZE = "size"

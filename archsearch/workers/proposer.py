@@ -69,7 +69,9 @@ class Draft:
         start = seed_of(seed, len(history))
         self._random = random.Random(start)
         made = _Sizes(domain, ledger).sampler(seed) if self.judges else STOCK[sampler](start)
-        self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
+        self._memory = optuna.storages.InMemoryStorage()
+        self._study = optuna.create_study(storage=self._memory, directions=["maximize", "minimize"], sampler=made)
+        self._id = self._memory.get_study_id_from_name(self._study.study_name)
         self._study.add_trials(history)
         self._settled = {trial.number for trial in history}
         self._pending: dict[int, int] = {}
@@ -100,11 +102,11 @@ class Draft:
                 self._study.add_trial(trial)
             return
         if trial.state != TrialState.FAIL:
-            self._study._storage.set_trial_user_attr(pending, CURVE, trial.user_attrs[CURVE])
-        self._study._storage.set_trial_state_values(pending, trial.state, trial.values)
+            self._memory.set_trial_user_attr(pending, CURVE, trial.user_attrs[CURVE])
+        self._memory.set_trial_state_values(pending, trial.state, trial.values)
 
     def _add(self, trial: FrozenTrial) -> int:
-        return self._study._storage.create_new_trial(self._study._study_id, template_trial=trial)
+        return self._memory.create_new_trial(self._id, template_trial=trial)
 
     def ask(self) -> tuple[Draw, Ask]:
         """A new draw and the function that answers its dims with the sampler's proposals."""
