@@ -431,7 +431,7 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
 @pytest.mark.slow
 def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32: fused operations of bfloat16 round less often."""
-    for place in ("step", "devices"):
+    for place in ("training.step", "nn.devices"):
         monkeypatch.setattr(f"archsearch.{place}.autocast_dtype", lambda device: None)
     data = TrainingData.of(toy(64), 0, CPU)
     arch, teach = SMALL.adapted((1, 8, 8), 2), nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Softmax(1))
