@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from archsearch import weights
 from archsearch.blocks.registry import unknown
 from archsearch.errors import InputError, one_line
-from archsearch.modules import AuxHead
+from archsearch.modules import aux_prefixes
 from archsearch.units import format_count
 
 TORCHVISION = "torchvision:"
@@ -66,8 +66,8 @@ class Encoder:
 
 
 def _encoder_names(module: nn.Module) -> set[str]:
-    heads = ["head."] + [f"{name}.head." for name, part in module.named_modules() if isinstance(part, AuxHead)]
-    return {name for name in module.state_dict() if not name.startswith(tuple(heads))}
+    heads = ("head.", *aux_prefixes(module))
+    return {name for name in module.state_dict() if not name.startswith(heads)}
 
 
 def _why(name: str, mine: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SPACES, draws, few, mutated, within
+from strategies import SPACES, draws, few, leaves, mutated, within
 
 from archsearch.arch import MAX_BLOCKS, Arch, Part, Stage, count, parse_toml, read_text
 from archsearch.errors import SpecError
-from archsearch.layers import canonical, leaves
+from archsearch.layers import canonical
 
 ARCH = Arch(
     (3, 32, 32),
