@@ -11,7 +11,7 @@ import click
 from archsearch import survey
 from archsearch.arch import Arch
 from archsearch.budget import Budget
-from archsearch.cli.options import SHAPE, budget_of, columns, limits, lower_limits
+from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits, lower_limits
 from archsearch.dims import Choice, Dim, Int
 from archsearch.layers import Shape
 from archsearch.limits import measures
@@ -34,7 +34,7 @@ from archsearch.units import format_bytes, format_count, format_short
     show_default=True,
     help="Uniform draws behind the share inside the limits.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@json_option
 def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any) -> None:
     """List the shipped search spaces, or describe one: dims, number of networks, smallest, largest.
 
