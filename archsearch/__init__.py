@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import ArchsearchError, Infeasible, InputError, SpaceExhausted, StopTraining
 from archsearch.evaluation import Evaluation
 
 if TYPE_CHECKING:
-    from archsearch.arch import Arch, count
-    from archsearch.budget import Budget
-    from archsearch.modules import build
-    from archsearch.search import search
-    from archsearch.space import SearchSpace
-    from archsearch.weights import load
+    from archsearch.network.arch import Arch, count
+    from archsearch.network.budget import Budget
+    from archsearch.nn.build import build
+    from archsearch.nn.weights import load
+    from archsearch.space.space import SearchSpace
+    from archsearch.workers.local import search
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,8 +24,8 @@ __all__ = [
     "StopTraining", "build", "count", "load", "search",
 ]  # fmt: skip
 _HOMES = {
-    "Arch": "arch", "Budget": "budget", "SearchSpace": "space", "build": "modules", "count": "arch",
-    "load": "weights", "search": "search",
+    "Arch": "network.arch", "Budget": "network.budget", "SearchSpace": "space.space", "build": "nn.build",
+    "count": "network.arch", "load": "nn.weights", "search": "workers.local",
 }  # fmt: skip
 
 
@@ -37,14 +35,3 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"archsearch.{_HOMES[name]}"), name)
-
-
-class _Package(ModuleType):
-    """`archsearch.search` is the function, also once the import system wants to put its submodule there."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "search" or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

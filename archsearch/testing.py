@@ -20,11 +20,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from archsearch.blocks import Value, expand
-from archsearch.cost import Cost, measure
 from archsearch.errors import SpecError
-from archsearch.layers import Combinator, Custom, Expr, Shape, canonical
-from archsearch.modules import AuxHead, build_expr
+from archsearch.network.blocks import Value, expand
+from archsearch.network.cost import Cost, measure
+from archsearch.network.layers import Combinator, Custom, Expr, Shape, canonical
+from archsearch.nn.build import AuxHead, build_expr
 
 IMAGES: tuple[Shape, ...] = ((1, 8, 8), (3, 9, 7), (8, 14, 14))
 """Where a block is tried: one channel, an odd map, as many channels as one of the widths."""

@@ -12,15 +12,15 @@ import argparse
 import time
 from statistics import fmean, stdev
 
-from archsearch import references
 from archsearch.cli.settings import recipe_values
 from archsearch.data import load_dataset
 from archsearch.data.dataset import resized
-from archsearch.devices import resolve_device
-from archsearch.recipe import Recipe
-from archsearch.setup import TrainingSetup
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
+from archsearch.network import zoo
+from archsearch.network.recipe import Recipe
+from archsearch.nn.devices import resolve_device
+from archsearch.training.data import TrainingData
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
 
 
 def parse() -> argparse.Namespace:
@@ -41,7 +41,7 @@ def main() -> None:
     """A line a training as it ends, then a line a recipe."""
     options = parse()
     dataset = resized(load_dataset(options.dataset), options.size)
-    arch = references.load(options.network).arch.adapted(dataset.input_shape, len(dataset.classes))
+    arch = zoo.load(options.network).arch.adapted(dataset.input_shape, len(dataset.classes))
     default = Recipe(epochs=options.epochs)
     recipes = {
         text or "default": default.with_values(recipe_values(text.split(",") if text else []))

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from archsearch.files import write_text
+from archsearch._utils.files import write_text
 
 COLUMNS = ["arch", "seed", "val_accuracy", "epochs", "params", "macs", "train_seconds", "summary", "validation"]
 

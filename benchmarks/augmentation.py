@@ -15,9 +15,9 @@ import torch
 from torch.nn import functional
 
 from archsearch.data import Augmentation, DeviceData, epoch
-from archsearch.devices import autocast_dtype
-from archsearch.modules import build
-from archsearch.references import load
+from archsearch.network.zoo import load
+from archsearch.nn.build import build
+from archsearch.nn.devices import autocast_dtype
 
 BATCH = 256
 IMAGES = 32 * BATCH

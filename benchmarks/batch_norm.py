@@ -12,7 +12,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from archsearch.norms import BatchNorm2d, fold
+from archsearch.nn.batchnorm import BatchNorm2d, fold
 
 BATCH, ROUNDS = 256, 12
 DTYPES = (torch.float32, torch.bfloat16)

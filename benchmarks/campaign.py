@@ -30,8 +30,8 @@ from typing import Any
 
 import pandas as pd
 
-from archsearch.files import write_text
-from archsearch.units import format_seconds, parse_seconds
+from archsearch._utils.files import write_text
+from archsearch._utils.units import format_seconds, parse_seconds
 
 SEARCH_SHARE, SEEDS = 0.4, 3
 LEAST, TRIALS = 20.0, "1000000"

@@ -30,12 +30,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 import torchinfo
 
-from archsearch.arch import Arch, Part, Stage
-from archsearch.blocks import registry
-from archsearch.budget import Budget
-from archsearch.cost import Cost, measure
-from archsearch.modules import build
-from archsearch.space import DEFAULT_SPACE, load_space
+from archsearch.network.arch import Arch
+from archsearch.network.blocks import registry
+from archsearch.network.budget import Budget
+from archsearch.network.cost import Cost, measure
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.build import build
+from archsearch.space.reader import DEFAULT_SPACE, load_space
 
 LARGE = Arch(
     (3, 32, 32),

@@ -1,7 +1,7 @@
 """Real training on digits, the same epochs for every sampler: `python benchmarks/digits_samplers.py`.
 
 Each sampler of each seed trains `--trials` networks of a space below `--budget` parameters to the end (no
-rungs), through `archsearch.search.search`. A line a sampler: the hypervolume of (validation accuracy, log
+rungs), through `archsearch.search`. A line a sampler: the hypervolume of (validation accuracy, log
 parameters), in accuracy times nats, reference (accuracy 0, log budget), mean and deviation over seeds; and
 how many trainings were wasted on networks over budget or trained before.
 """
@@ -17,16 +17,16 @@ import numpy as np
 import optuna
 
 from archsearch import pareto
-from archsearch.budget import Budget
 from archsearch.data import load_dataset
-from archsearch.devices import resolve_device
-from archsearch.draft import SAMPLERS
-from archsearch.recipe import Recipe
-from archsearch.search import Result, search
-from archsearch.setup import TrainingSetup
-from archsearch.space import load_space
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
+from archsearch.network.budget import Budget
+from archsearch.network.recipe import Recipe
+from archsearch.nn.devices import resolve_device
+from archsearch.space.reader import load_space
+from archsearch.training.data import TrainingData
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
+from archsearch.workers.local import Result, search
+from archsearch.workers.proposer import SAMPLERS
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

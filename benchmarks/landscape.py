@@ -28,9 +28,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from archsearch import Arch, Budget, search
 from archsearch.evaluation import Report
-from archsearch.rungs import CURVE, Rungs
-from archsearch.space import parse_space
-from archsearch.storage import open_existing, status
+from archsearch.sampler.asha import CURVE, Rungs
+from archsearch.space.reader import parse_space
+from archsearch.study.storage import open_existing, status
 
 REDUCTION = 2.0
 """Of `archsearch run` by default."""

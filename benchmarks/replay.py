@@ -19,9 +19,9 @@ import optuna
 from replays import SAMPLERS, Columns, Table, replay
 from replays.figures import lines, plot, shares
 
+from archsearch._utils.units import parse_count
 from archsearch.errors import InputError
-from archsearch.storage import open_existing
-from archsearch.units import parse_count
+from archsearch.study.storage import open_existing
 
 TRAININGS = (5, 10, 20, 50, 100, 200)
 

@@ -27,17 +27,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from archsearch import Arch, weights
-from archsearch.blocks.registry import Value
-from archsearch.files import write_with
-from archsearch.plot import FRONT, INK, REFERENCE, REJECTED
-from archsearch.recipe import Recipe
-from archsearch.records import Retrained
-from archsearch.retrain import rows_of
-from archsearch.runtime import Runner, format_of, open_runner
-from archsearch.runtime.onnx import content
-from archsearch.tables import tested
-from archsearch.units import format_count
+from archsearch import Arch
+from archsearch._utils.files import write_with
+from archsearch._utils.units import format_count
+from archsearch.inference import Runner, format_of, open_runner
+from archsearch.inference.onnx import content
+from archsearch.network.blocks.registry import Value
+from archsearch.network.recipe import Recipe
+from archsearch.nn import weights
+from archsearch.report.figure import FRONT, INK, REFERENCE, REJECTED
+from archsearch.report.tables import tested
+from archsearch.retrain.plan import rows_of
+from archsearch.study.records import Retrained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,15 +29,15 @@ import optuna
 import sqlalchemy
 
 from archsearch import Arch, Budget
-from archsearch.claims import Seat
-from archsearch.config import StudyConfig, StudyData
-from archsearch.events import Candidate, Counts, Observer
-from archsearch.patience import Waiter, waiter_of
-from archsearch.recipe import Recipe
-from archsearch.records import Record
-from archsearch.search import search
-from archsearch.space import load_space, space_text
-from archsearch.storage import create_study, load_study, open_storage, records
+from archsearch.network.recipe import Recipe
+from archsearch.space.reader import load_space, space_text
+from archsearch.study.config import StudyConfig, StudyData
+from archsearch.study.leases import Seat
+from archsearch.study.observers import Candidate, Counts, Observer
+from archsearch.study.records import Record
+from archsearch.study.retrying import Waiter, waiter_of
+from archsearch.study.storage import create_study, load_study, open_storage, records
+from archsearch.workers.local import search
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from postgres import Postgres
@@ -114,9 +114,7 @@ def work(url: str, index: int, options: argparse.Namespace, rows: Any) -> None:
     storage = open_storage(url, wait=True)
     metered = Metered(url)
     storage.waiter = metered
-    engine = getattr(getattr(storage.inner, "_backend", None), "engine", None)
-    if engine is not None:
-        sqlalchemy.event.listen(engine, "before_cursor_execute", metered.query)
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", metered.query)
     time.sleep(options.seconds * index / options.workers)  # trainings do not begin together
     meter = Meter(metered, options.seconds)
 
@@ -142,7 +140,7 @@ def simulate(url: str, options: argparse.Namespace) -> tuple[list[Row], float]:
     config = StudyConfig(space.name, space_text(options.space), budget, data, SHAPE, CLASSES, Recipe())
     study = create_study(open_storage(url), "s", config)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["archsearch.search", "optuna.storages", "psycopg", __name__])
+    context.set_forkserver_preload(["archsearch.workers.local", "optuna.storages", "psycopg", __name__])
     queue, clock = context.Queue(), time.monotonic()
     workers = [context.Process(target=work, args=(url, i, options, queue)) for i in range(options.workers)]
     for process in workers:

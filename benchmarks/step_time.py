@@ -23,12 +23,12 @@ from multiprocessing.synchronize import Barrier
 import torch
 
 from archsearch import Arch, build
-from archsearch.arch import Part, Stage
-from archsearch.devices import resolve_device
-from archsearch.graphs import graphed
-from archsearch.optim import initialise, make_optimiser, set_lr
-from archsearch.recipe import Recipe
-from archsearch.step import Step
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.devices import resolve_device
+from archsearch.training.cuda_graph import graphed
+from archsearch.training.optim import initialise, make_optimiser, set_lr
+from archsearch.training.step import Step
 
 NETWORKS = {
     "1.6M": (48, ((48, 2), (96, 2), (192, 2))),

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from archsearch.sampler.dims import Array
 from archsearch.sampler.space import Space
 from archsearch.sampler.surrogate import Surrogate, learn
-from archsearch.storage import open_existing, status
+from archsearch.study.storage import open_existing, status
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The usual loop: torchvision's v1 transforms on PIL images (crop, flip, to tensor, normalise), a DataLoader with as
 many workers as cores, float32, contiguous, SGD with momentum, `loss.item()` after every step. Ours is
-`archsearch.train`. Random images of CIFAR-10's shape, equal batches, rounds in turn; one line a figure, ratios first.
+`training.fit`. Random images of CIFAR-10's shape, equal batches, rounds in turn; one line a figure, ratios first.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from archsearch import references
-from archsearch.arch import Arch
 from archsearch.data import Dataset
-from archsearch.devices import autocast_dtype, resolve_device
-from archsearch.modules import build
-from archsearch.recipe import Recipe
-from archsearch.setup import TrainingSetup
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
+from archsearch.nn.build import build
+from archsearch.nn.devices import autocast_dtype, resolve_device
+from archsearch.training.data import TrainingData
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
@@ -183,7 +183,7 @@ def _kind(key: str) -> str:
 
 def compare(name: str, count: int, options: argparse.Namespace, device: torch.device) -> None:
     """All figures of one network."""
-    arch = references.load(name).arch
+    arch = zoo.load(name).arch
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, count)

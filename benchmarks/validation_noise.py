@@ -24,13 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from archsearch import Arch
+from archsearch._utils.files import write_with
 from archsearch.data import Dataset, load_dataset
-from archsearch.devices import autocast_dtype, resolve_device
-from archsearch.files import write_with
-from archsearch.recipe import Recipe
-from archsearch.setup import TrainingSetup
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
+from archsearch.network.recipe import Recipe
+from archsearch.nn.devices import autocast_dtype, resolve_device
+from archsearch.training.data import TrainingData
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
 
 SIZES = (1_000, 2_500, 5_000, 10_000)
 DRAWS = 400

@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from archsearch.modules import WideConv2d
+from archsearch.nn.build import WideConv2d
 
 BATCH, ROUNDS = 64, 15
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import optuna
 
-from archsearch.storage import records, sqlite_url
+from archsearch.study.storage import records, sqlite_url
 
 
 def measure(workers: str, options: argparse.Namespace, folder: Path) -> tuple[float, float]:

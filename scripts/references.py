@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import sys
 
-from archsearch import references
-from archsearch.references import Reference
+from archsearch.network import zoo
+from archsearch.network.zoo import Reference
 
 INTRO = """\
 # The textbook's networks
@@ -54,7 +54,7 @@ def verdict(reference: Reference) -> str:
 
 def main() -> None:
     """Smallest first."""
-    found = sorted(map(references.load, references.names()), key=lambda reference: reference.arch.cost.params)
+    found = sorted(map(zoo.load, zoo.names()), key=lambda reference: reference.arch.cost.params)
     sys.stdout.write(INTRO + "\n".join(map(row, found)) + "\n")
 
 

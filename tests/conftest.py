@@ -42,7 +42,8 @@ RUN = ["run", "--max-params", "20k", "--space", "tiny.toml", "--trials", "5", "-
 STUDY = "digits-tiny-params20k"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "TERM": "xterm-256color"}
 PRELOAD = [
-    "archsearch.cli.run", "archsearch.search", "archsearch.train", "archsearch.report", "archsearch.cli.live",
+    "archsearch.cli.run", "archsearch.workers.local", "archsearch.training.fit", "archsearch.report.files",
+    "archsearch.cli.live",
     "matplotlib.backends.backend_agg", "optuna.storages", "rich.live", "sklearn.datasets", "torch._dynamo",
 ]  # fmt: skip
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archsearch import weights
-from archsearch.arch import Arch, Part, Stage
 from archsearch.export import Images, Source
-from archsearch.modules import build
+from archsearch.network.arch import Arch
+from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
+from archsearch.nn.build import build
 
 ARCH = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("basic", 8), Stage("nin", 12, 1, 2)), Part("linear"))
 CLASSES = ["cat", "größer", 'a"b', "dog"]

@@ -17,10 +17,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import fx, nn
 
-from archsearch.arch import Arch
-from archsearch.cost import measure
 from archsearch.errors import SpecError
-from archsearch.layers import (
+from archsearch.network.arch import Arch
+from archsearch.network.cost import measure
+from archsearch.network.layers import (
     ACTIVATIONS,
     Act,
     AdaptivePool,
@@ -40,8 +40,8 @@ from archsearch.layers import (
     mul,
     seq,
 )
-from archsearch.modules import AuxHead, Cat, Product, Sum, build, build_expr
-from archsearch.space import load_space, shipped
+from archsearch.nn.build import AuxHead, Cat, Product, Sum, build, build_expr
+from archsearch.space.reader import load_space, shipped
 
 SPACES = tuple(shipped())
 SMALL = ((3, 16, 16), (1, 8, 8))

@@ -11,16 +11,16 @@ from typing import Any
 import optuna
 
 from archsearch import Arch, Budget, search
-from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import StopTraining, TrainingFailed
 from archsearch.evaluation import Evaluation, Report
-from archsearch.events import Counts
-from archsearch.measure import proposal
-from archsearch.recipe import Recipe
-from archsearch.records import Record, Retrained
-from archsearch.report import CandidateFiles, RunFolder, drop_weights
-from archsearch.space import parse_space
-from archsearch.storage import add_reference, add_retrained, create_study, open_storage, sqlite_url
+from archsearch.network.recipe import Recipe
+from archsearch.report.files import CandidateFiles, RunFolder, drop_weights
+from archsearch.space.reader import parse_space
+from archsearch.study.config import StudyConfig, StudyData
+from archsearch.study.observers import Counts
+from archsearch.study.records import Record, Retrained
+from archsearch.study.storage import add_reference, add_retrained, create_study, open_storage, sqlite_url
+from archsearch.workers.measure import proposal
 
 NAME = "made-up <script>alert(1)</script> & 'more'"
 SPACE = """[stem]

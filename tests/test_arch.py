@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SPACES, draws, few, leaves, mutated, within
 
-from archsearch.arch import MAX_BLOCKS, Arch, Part, Stage, count, parse_toml, read_text
 from archsearch.errors import SpecError
-from archsearch.layers import canonical
+from archsearch.network.arch import MAX_BLOCKS, Arch, count, parse_toml, read_text
+from archsearch.network.layers import canonical
+from archsearch.network.stage import Part, Stage
 
 ARCH = Arch(
     (3, 32, 32),

@@ -11,15 +11,16 @@ import torch
 from strategies import bare, macs_by_hooks
 from torch import nn
 
-from archsearch.arch import Arch, Part, Stage
-from archsearch.blocks import block, expand, head, lookup, names, registry, stem
-from archsearch.blocks.common import conv, scaled, shortcut, squeeze_excite
-from archsearch.blocks.registry import is_a
-from archsearch.cost import measure
 from archsearch.errors import SpecError
-from archsearch.layer_cost import LeafCost, Tensor
-from archsearch.layers import Conv, Custom, Expr, Linear, Shape, add, seq
-from archsearch.modules import build
+from archsearch.network.arch import Arch
+from archsearch.network.blocks import block, expand, head, lookup, names, registry, stem
+from archsearch.network.blocks.common import conv, scaled, shortcut, squeeze_excite
+from archsearch.network.blocks.registry import is_a
+from archsearch.network.cost import measure
+from archsearch.network.layer_cost import LeafCost, Tensor
+from archsearch.network.layers import Conv, Custom, Expr, Linear, Shape, add, seq
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.build import build
 
 SHAPE = (6, 8, 8)
 
@@ -142,7 +143,7 @@ def test_a_name_that_another_module_has_is_refused(kind: str, register: Any) -> 
     def mine(c_in: int) -> Expr:
         return seq()
 
-    with pytest.raises(ValueError, match=f"{kind} '{name}' is registered by archsearch.blocks"):
+    with pytest.raises(ValueError, match=f"{kind} '{name}' is registered by archsearch.network.blocks"):
         register(name)(mine)
     assert lookup(kind, name) is before
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import few
 
-from archsearch.budget import Budget, plain
-from archsearch.cost import Cost, measure
 from archsearch.errors import InputError
-from archsearch.file_size import Contents
-from archsearch.layers import Conv, Flatten, Linear, seq
+from archsearch.network.budget import Budget, plain
+from archsearch.network.cost import Cost, measure
+from archsearch.network.file_size import Contents
+from archsearch.network.layers import Conv, Flatten, Linear, seq
 
 COST = measure(seq(Conv(8), Flatten(), Linear(10)), (3, 8, 8))
 LIMITS = {

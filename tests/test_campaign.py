@@ -19,7 +19,7 @@ from by_path import benchmark_module
 from archsearch import count
 from archsearch.cli.options import budget_of
 from archsearch.cli.run import run
-from archsearch.space import load_space
+from archsearch.space.reader import load_space
 
 ROOT = Path(__file__).parent.parent
 

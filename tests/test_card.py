@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from exports import ARCH, CLASSES, INFO, images_of, settled
 
-from archsearch import tables, weights
 from archsearch.export import Exported, Images, Source, export
 from archsearch.export.card import write_card
+from archsearch.nn import weights
+from archsearch.report import tables
 
 
 def exported(source: Source, images: Images, path: Path, dtype: str = "fp32") -> Exported:

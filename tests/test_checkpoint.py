@@ -10,14 +10,15 @@ import torch
 from test_train import SMALL, same, toy
 from torch import nn
 
-from archsearch.arch import Arch, Part, Stage
-from archsearch.checkpoint import Checkpoint
-from archsearch.devices import Stopwatch
-from archsearch.recipe import Recipe
-from archsearch.retrain import Plan
-from archsearch.setup import TrainingSetup
-from archsearch.train import fit
-from archsearch.training_data import TrainingData
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.devices import Stopwatch
+from archsearch.retrain.plan import Plan
+from archsearch.training.checkpoint import Checkpoint
+from archsearch.training.data import TrainingData
+from archsearch.training.fit import fit
+from archsearch.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 DROPS = Arch((1, 8, 8), 2, Part("conv", (("width", 8),)), (Stage("basic", 8),), Part("linear", (("dropout", 0.3),)))

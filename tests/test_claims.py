@@ -16,9 +16,11 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from studies import config
 
-from archsearch import Arch, Budget, claims, loop, search
-from archsearch.budget import LimitCheck, Verdict
-from archsearch.claims import (
+from archsearch import Arch, Budget, search
+from archsearch.network.budget import LimitCheck, Verdict
+from archsearch.space.reader import parse_space
+from archsearch.study import leases
+from archsearch.study.leases import (
     Board,
     Claim,
     Seat,
@@ -31,10 +33,11 @@ from archsearch.claims import (
     withdraw,
     worker_name,
 )
-from archsearch.events import Counts, Observer
-from archsearch.records import Record
-from archsearch.space import parse_space
-from archsearch.storage import create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.study.observers import Counts, Observer
+from archsearch.study.records import Record
+from archsearch.study.storage import create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.study.store import store_of
+from archsearch.workers import loop
 
 FITS = Verdict((LimitCheck("params", 1000.0, 900),))
 WIDTH = {"stem.width": IntDistribution(4, 16)}
@@ -157,15 +160,15 @@ def test_a_network_is_claimed_three_times_then_it_has_failed(study: optuna.Study
 def test_stale_leases_by_the_observers_own_clock(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two claims stop counting, a third goes on: only what rested for 90 s on this clock is stale."""
     now = 1000.0
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now)
+    monkeypatch.setattr(leases.time, "monotonic", lambda: now)
     made = [claim(study, name * 12) for name in "abc"]
     board = Board(study)
     assert board.stale() == []
     for lease in range(1, 8):
         now += 15
-        study._storage.set_trial_user_attr(made[2].trial_id, "lease", lease)
+        store_of(study).storage.set_trial_user_attr(made[2].trial_id, "lease", lease)
         if lease == 1:
-            study._storage.set_trial_user_attr(made[1].trial_id, "lease", 1)
+            store_of(study).storage.set_trial_user_attr(made[1].trial_id, "lease", 1)
         board.read()
         numbers = [trial.number for trial in board.stale()]
         assert numbers == {7: [0]}.get(lease, [])

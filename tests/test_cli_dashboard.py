@@ -16,7 +16,7 @@ import pytest
 from conftest import STUDY
 from playwright.sync_api import Browser, Page
 
-from archsearch.storage import sqlite_url
+from archsearch.study.storage import sqlite_url
 
 
 @pytest.fixture(scope="module")

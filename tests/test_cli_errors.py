@@ -16,9 +16,10 @@ import pytest
 from conftest import STUDY, TINY, Answer, small_npz, snapshot
 from PIL import Image
 
-from archsearch import weights
-from archsearch.arch import Arch, Part, Stage
-from archsearch.modules import build
+from archsearch.network.arch import Arch
+from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
+from archsearch.nn.build import build
 
 Command = Callable[..., Answer]
 

@@ -11,11 +11,12 @@ from conftest import STUDY, Answer, small_npz
 from exports import info_of, settled
 from PIL import Image
 
-from archsearch import weights
-from archsearch.arch import Arch, Part, Stage
 from archsearch.data import load_dataset
-from archsearch.evaluate import part_of, tally
-from archsearch.runtime import open_runner
+from archsearch.inference import open_runner
+from archsearch.inference.evaluate import part_of, tally
+from archsearch.network.arch import Arch
+from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
 
 Command = Callable[..., Answer]
 

@@ -12,10 +12,10 @@ from conftest import STUDY, Answer, snapshot
 from exports import ARCH, INFO, settled
 from studies import retrained
 
-from archsearch import weights
 from archsearch.data import Dataset
 from archsearch.export import Source
-from archsearch.storage import open_existing, records
+from archsearch.nn import weights
+from archsearch.study.storage import open_existing, records
 
 Command = Callable[..., Answer]
 

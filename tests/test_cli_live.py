@@ -11,9 +11,9 @@ from rich.console import Console
 
 from archsearch import Budget
 from archsearch.cli.live import Lines, Live
-from archsearch.events import Candidate, Counts
-from archsearch.records import Draw, Record
-from archsearch.space import parse_space
+from archsearch.space.reader import parse_space
+from archsearch.study.observers import Candidate, Counts
+from archsearch.study.records import Draw, Record
 
 
 @pytest.fixture

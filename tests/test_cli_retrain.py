@@ -17,9 +17,9 @@ import torch
 from conftest import STUDY, Answer, Process, small_npz, snapshot
 from sklearn.datasets import load_digits
 
-from archsearch import weights
+from archsearch._utils.files import write_text
 from archsearch.data import Dataset
-from archsearch.files import write_text
+from archsearch.nn import weights
 
 Command = Callable[..., Answer]
 CSV = {"arch": str}

@@ -27,11 +27,11 @@ from PIL import Image
 
 from archsearch import Arch, build, load
 from archsearch.data import load_dataset
-from archsearch.storage import sqlite_url
-from archsearch.tables import REJECT_COLUMNS
-from archsearch.training_data import TrainingData
-from archsearch.validation import accuracy_and_loss
-from archsearch.weights import read
+from archsearch.nn.weights import read
+from archsearch.report.tables import REJECT_COLUMNS
+from archsearch.study.storage import sqlite_url
+from archsearch.training.data import TrainingData
+from archsearch.training.validation import accuracy_and_loss
 
 PARETO = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
           "trial", "seed", "summary"]  # fmt: skip

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import STUDY, Answer
 
-from archsearch.storage import add_reference, open_existing, records
+from archsearch.study.storage import add_reference, open_existing, records
 
 Command = Callable[..., Answer]
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from archsearch import survey
-from archsearch.budget import Budget
 from archsearch.cli import _run
 from archsearch.errors import SpecError
-from archsearch.space import SearchSpace, load_space, parse_space, shipped
+from archsearch.network.budget import Budget
+from archsearch.space import statistics
+from archsearch.space.reader import load_space, parse_space, shipped
+from archsearch.space.space import SearchSpace
 
 PLAIN = """
 [stem]
@@ -99,41 +100,41 @@ def brute_force(space: SearchSpace) -> tuple[int, int, int, int]:
 def test_the_bounds_and_both_ends_against_brute_force(name: str) -> None:
     space = parse_space(SPACES[name], name)
     draws, networks, fewest, most = brute_force(space)
-    assert survey.architectures(space) >= networks
-    smallest, largest = survey.extremes(space, SHAPE, 10)
+    assert statistics.architectures(space) >= networks
+    smallest, largest = statistics.extremes(space, SHAPE, 10)
     assert (smallest.cost.params, largest.cost.params) == (fewest, most)
     if name == "plain":
-        assert (draws, networks, survey.architectures(space)) == (4, 4, 4)
+        assert (draws, networks, statistics.architectures(space)) == (4, 4, 4)
     if name == "idle":
         assert networks < draws
     # Two slots left out look alike in a draw but are two answers.
-    assert survey.descriptions(space) >= draws
+    assert statistics.descriptions(space) >= draws
 
 
 def test_descriptions_are_a_sum_over_types_of_products() -> None:
     stage1 = 1 + 2 * 3 * (2 + 1)  # depth 0, or depth x width x (points of nin, or basic)
     space = parse_space(NESTED, "n")
-    assert survey.architectures(space) == (1 + 2) * stage1 * 3 * 2
-    assert survey.descriptions(space) == (1 + 2) * stage1 * 3 * 2 * 2
+    assert statistics.architectures(space) == (1 + 2) * stage1 * 3 * 2
+    assert statistics.descriptions(space) == (1 + 2) * stage1 * 3 * 2 * 2
 
 
 def test_infinite_and_many() -> None:
     lr = PLAIN + "[train]\nlr = { float = [0.1, 1.0] }\n"
     space = parse_space(lr, "lr")
-    assert survey.descriptions(space) is None
-    assert survey.recipes(space) is None
-    assert survey.architectures(space) == 4
+    assert statistics.descriptions(space) is None
+    assert statistics.recipes(space) is None
+    assert statistics.architectures(space) == 4
     wide = parse_space(PLAIN.replace("{ choice = [8, 16] }", "{ int = [1, 1000000] }"), "wide")
-    assert survey.descriptions(wide) == 2_000_000
-    assert survey.architectures(wide) == 2_000_000
+    assert statistics.descriptions(wide) == 2_000_000
+    assert statistics.architectures(wide) == 2_000_000
     ratio = parse_space(PLAIN.replace('"basic"', '"bottleneck"\nratio = { float = [0.1, 0.5] }'), "ratio")
-    assert survey.descriptions(ratio) is None
-    assert survey.architectures(ratio) is None
+    assert statistics.descriptions(ratio) is None
+    assert statistics.architectures(ratio) is None
 
 
 def test_share_is_what_the_draws_say() -> None:
     space = load_space("resnin")
-    found = survey.share(space, Budget(max_params=1e6), (3, 32, 32), 10, 300)
+    found = statistics.share(space, Budget(max_params=1e6), (3, 32, 32), 10, 300)
     rng = random.Random(0)
     inside = sum(space.random(rng, (3, 32, 32), 10).cost.params < 1e6 for _ in range(300))
     assert (found.draws, found.inside) == (300, inside)

@@ -14,8 +14,8 @@ from conftest import Answer, Process, small_npz
 from postgres import PASSWORD, Postgres, query
 
 from archsearch import Arch
-from archsearch.config import FORMAT
-from archsearch.storage import load_study, open_storage, sqlite_url, status
+from archsearch.study.config import FORMAT
+from archsearch.study.storage import load_study, open_storage, sqlite_url, status
 
 
 def wait_for(done: Callable[[], object], seconds: float = 200) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from studies import config
 
-from archsearch.config import FORMAT, StudyConfig
 from archsearch.errors import StudyError
+from archsearch.study.config import FORMAT, StudyConfig
 
 CARRIED = json.loads((Path(__file__).parent / "study_configs.json").read_text())
 

@@ -11,12 +11,12 @@ import sys
 import pytest
 import torch
 
-from archsearch.blocks import expand, lookup, names
-from archsearch.blocks.common import conv
-from archsearch.cost import measure
 from archsearch.errors import SpecError
-from archsearch.layer_cost import LeafCost, Tensor
-from archsearch.layers import (
+from archsearch.network.blocks import expand, lookup, names
+from archsearch.network.blocks.common import conv
+from archsearch.network.cost import measure
+from archsearch.network.layer_cost import LeafCost, Tensor
+from archsearch.network.layers import (
     ACTIVATIONS,
     Act,
     AdaptivePool,
@@ -34,7 +34,7 @@ from archsearch.layers import (
     concat,
     seq,
 )
-from archsearch.modules import build_expr
+from archsearch.nn.build import build_expr
 from archsearch.testing import check_block, check_expr, check_head, check_stem
 
 CHECKS = {"stem": check_stem, "block": check_block, "head": check_head}
@@ -208,10 +208,10 @@ def test_a_block_that_refuses_everything_is_found() -> None:
 
 STRESS = """
 import itertools, torch
-from archsearch.blocks import expand
-from archsearch.cost import measure
+from archsearch.network.blocks import expand
+from archsearch.network.cost import measure
 from archsearch.errors import SpecError
-from archsearch.modules import build_expr
+from archsearch.nn.build import build_expr
 torch.set_num_threads(1)
 blocks = [("separable", ()), ("separable", (("dilation", 2), ("kernel", 5))), ("inverted", (("expand", 1.5),)),
           ("inverted", (("se", 0.5), ("kernel", 7))), ("pointwise", ()), ("inception", ()), ("plain", (("kernel", 1),)),

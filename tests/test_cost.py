@@ -15,12 +15,12 @@ from torch import nn
 from torchinfo import summary
 
 from archsearch import count
-from archsearch.arch import Arch, Part, Stage
-from archsearch.cost import Cost, chain, measure
 from archsearch.errors import InputError, SpecError
-from archsearch.file_size import DTYPE_BYTES, element_bytes
-from archsearch.layer_cost import leaf_cost
-from archsearch.layers import (
+from archsearch.network.arch import Arch
+from archsearch.network.cost import Cost, chain, measure
+from archsearch.network.file_size import DTYPE_BYTES, element_bytes
+from archsearch.network.layer_cost import leaf_cost
+from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Aux,
@@ -37,8 +37,9 @@ from archsearch.layers import (
     mul,
     seq,
 )
-from archsearch.modules import AuxHead, build, build_expr
-from archsearch.weights import deployed_state, save
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.build import AuxHead, build, build_expr
+from archsearch.nn.weights import deployed_state, save
 
 # draws of every shipped space
 
@@ -305,7 +306,7 @@ def test_smaller_dtypes_never_make_larger_files(network: tuple[Expr, Shape]) -> 
         (concat(Conv(4), Conv(4, stride=2)), (3, 8, 8), "equal maps"),
         (mul(Conv(4), Conv(4, stride=2)), (3, 8, 8), "one value a channel"),
         (add(Conv(4)), (3, 8, 8), "at least two branches"),
-        (Leaf(), (3, 8, 8), "derive it from archsearch.layers.Custom"),
+        (Leaf(), (3, 8, 8), "derive it from archsearch.network.Custom"),
         (3, (3, 8, 8), "no expression"),
     ],
 )

@@ -16,16 +16,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
-from archsearch.arch import Arch, Part, Stage
 from archsearch.data import Augmentation, DeviceData, augmentation_of, epoch, load_dataset
 from archsearch.data import augment as module
 from archsearch.data.augment import rotation, warp
 from archsearch.errors import InputError, TrainingFailed
-from archsearch.recipe import Recipe
-from archsearch.setup import TrainingSetup
-from archsearch.train import fit
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.training.data import TrainingData
+from archsearch.training.fit import fit
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 seeds = st.integers(0, 2**32)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from test_train import toy
 
-from archsearch import references
-from archsearch.devices import Stopwatch, determinism, out_of_memory, peak_memory, resolve_device
 from archsearch.errors import InputError
-from archsearch.retrain import on_test
-from archsearch.runtime import Runner
+from archsearch.inference import Runner
+from archsearch.network import zoo
+from archsearch.nn.devices import Stopwatch, determinism, out_of_memory, peak_memory, resolve_device
+from archsearch.retrain.plan import on_test
 
 CPU = torch.device("cpu")
 
@@ -95,6 +95,6 @@ def test_what_is_tested_is_computed_in_whole_float32() -> None:
     before = torch.backends.cudnn.allow_tf32
     dataset = toy(40)
     on_test(Look(), replace(dataset, read_test=lambda: (dataset.images, dataset.labels)), CPU)
-    Runner(references.load("lenet5").arch, {}, Look())(torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
+    Runner(zoo.load("lenet5").arch, {}, Look())(torch.zeros(3, 1, 28, 28, dtype=torch.uint8))
     assert seen == [False, False]
     assert torch.backends.cudnn.allow_tf32 == before

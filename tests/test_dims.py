@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import few
 
-from archsearch.dims import Choice, Float, Int, parse_dim
+from archsearch.space.dims import Choice, Float, Int, parse_dim
 
 NAN, INF = float("nan"), float("inf")
 

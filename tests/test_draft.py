@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from archsearch import Arch, Budget
-from archsearch.dims import Choice, Float, Int
-from archsearch.domain import Domain
-from archsearch.draft import SAMPLERS, Draft, _Sizes
 from archsearch.errors import InputError
-from archsearch.events import Counts
-from archsearch.ledger import Ledger
-from archsearch.records import Record, distribution
 from archsearch.sampler.space import Space
-from archsearch.space import parse_space
+from archsearch.space.dims import Choice, Float, Int
+from archsearch.space.domain import Domain
+from archsearch.space.reader import parse_space
+from archsearch.study.observers import Counts
+from archsearch.study.records import Record, distribution
+from archsearch.workers.ledger import Ledger
+from archsearch.workers.proposer import SAMPLERS, Draft, _Sizes
 
 SPACE = parse_space(
     """

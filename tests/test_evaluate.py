@@ -15,10 +15,10 @@ from exports import ARCH, CLASSES
 from matplotlib.figure import Figure
 from PIL import Image
 
-from archsearch.arch import Arch
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import InputError
-from archsearch.evaluate import Evaluation, check_fit, draw_confusion, evaluate, part_of, tally
+from archsearch.inference.evaluate import Evaluation, check_fit, draw_confusion, evaluate, part_of, tally
+from archsearch.network.arch import Arch
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
 FOUND = torch.tensor([0, 0, 1, 1, 1, 0])

@@ -14,17 +14,19 @@ from exports import ARCH, images_of, info_of, settled, source_of
 from onnx import numpy_helper
 from torch import nn
 
-from archsearch import references, weights
-from archsearch.arch import Arch, Part, Stage
-from archsearch.blocks import head, names, registry
 from archsearch.errors import ExportFailed, InputError, SpecError
 from archsearch.export import ACCURACY_DROP, DTYPES_OF, TOLERANCE, Images, Source, export, write
 from archsearch.export.quantize import evenly, quantized
 from archsearch.export.verify import compare
-from archsearch.layer_cost import LeafCost, Tensor
-from archsearch.layers import Custom, Expr, Linear, Shape, seq
-from archsearch.modules import build
-from archsearch.runtime import open_runner
+from archsearch.inference import open_runner
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.blocks import head, names, registry
+from archsearch.network.layer_cost import LeafCost, Tensor
+from archsearch.network.layers import Custom, Expr, Linear, Shape, seq
+from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
+from archsearch.nn.build import build
 
 EVERY = [(kind, dtype) for kind, dtypes in DTYPES_OF.items() for dtype in dtypes]
 
@@ -113,7 +115,7 @@ def test_weights_stay_as_they_were(source: Source, images: Images, tmp_path: Pat
 
 
 def promised() -> list[Arch]:
-    small = [references.load(name).arch for name in ("lenet5", "lenet5-bn", "resnet20", "mlp")]
+    small = [zoo.load(name).arch for name in ("lenet5", "lenet5-bn", "resnet20", "mlp")]
     return [ARCH, *small]
 
 
@@ -196,7 +198,7 @@ UNUSUAL = {
     "one channel": Arch((1, 9, 7), 3, Part("conv", (("width", 4),)), (Stage("resnin", 8, 1, 2),), Part("linear")),
     "dropout": Arch((3, 8, 8), 4, Part("conv"), (Stage("plain", 8),), Part("linear", (("dropout", 0.5),))),
     "no norm": Arch((3, 8, 8), 4, Part("none"), (Stage("plain", 8, 1, 1, dims=(("norm", False),)),), Part("linear")),
-    "no convolution": references.load("mlp").arch,
+    "no convolution": zoo.load("mlp").arch,
     "custom": Arch((3, 8, 8), 4, Part("conv"), (Stage("basic", 8),), Part("scaled")),
 }
 

@@ -16,7 +16,7 @@ from studies import config
 from test_claims import SPACE
 
 from archsearch import search
-from archsearch.storage import create_study, open_storage, sqlite_url, status
+from archsearch.study.storage import create_study, open_storage, sqlite_url, status
 
 Command = Callable[..., Answer]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archsearch.files import write_text, write_with
+from archsearch._utils.files import write_text, write_with
 
 
 def test_a_file_is_written_into_folders_that_are_made(tmp_path: Path) -> None:

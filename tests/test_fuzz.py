@@ -20,16 +20,17 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import references
-from archsearch.arch import Arch
-from archsearch.blocks import expand, lookup, names
 from archsearch.errors import SpecError
-from archsearch.space import SearchSpace, parse_space, shipped
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.blocks import expand, lookup, names
+from archsearch.space.reader import parse_space, shipped
+from archsearch.space.space import SearchSpace
 
 SECONDS, MEGABYTES = 1.0, 200
 WHERE = "the/file.toml"
 SPACES = [path.read_text() for path in shipped().values()]
-ARCHS = [references.load(name).arch.to_toml() for name in references.names()]
+ARCHS = [zoo.load(name).arch.to_toml() for name in zoo.names()]
 PLACE = re.compile(r"[^:]+: .|no key .|.+ is missing", re.DOTALL)
 """A problem begins with its key, its part or its line."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from archsearch.graphs import GraphWarning, _differs, _State, graphed
-from archsearch.optim import make_optimiser, set_lr
-from archsearch.recipe import OPTIMISERS, Recipe
-from archsearch.step import Step
+from archsearch.network.recipe import OPTIMISERS, Recipe
+from archsearch.training.cuda_graph import CapturedStep, GraphWarning, _differs, _State, graphed
+from archsearch.training.optim import make_optimiser, set_lr
+from archsearch.training.step import Step
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
@@ -82,6 +84,28 @@ def test_without_cuda_the_step_stays_as_it_is() -> None:
     with pytest.warns(GraphWarning, match="no CUDA graph for this network"):
         assert graphed(step, module, optimiser, images, labels) is step
     assert equal(state(module), first)
+
+
+def test_a_step_is_captured_once_for_images_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, optimiser, step, images, labels = parts("cpu")
+    sizes: list[int] = []
+
+    def capture(
+        plain: Step, module: nn.Module, optimiser: object, images: Tensor, labels: Tensor
+    ) -> Callable[..., Tensor]:
+        assert plain is step
+        sizes.append(images.shape[-1])
+        return lambda images, labels: torch.tensor(float(images.shape[-1]))
+
+    monkeypatch.setattr("archsearch.training.cuda_graph.graphed", capture)
+    captured = CapturedStep(step, module, optimiser, torch.device("cuda"))
+    small = images[..., :4, :4]
+    assert [captured.prepare(some, labels) for some in (small, small, images, images)] == [True, False, True, False]
+    assert sizes == [4, 8]
+    assert float(captured(images, labels)) == 8
+    elsewhere = CapturedStep(step, module, optimiser, torch.device("cpu"))
+    assert not elsewhere.prepare(images, labels)
+    assert float(elsewhere(images, labels)) != 8
 
 
 @CUDA

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import signal, time, weakref
-from archsearch.forks import keep_interrupts
+from archsearch.workers.processes import keep_interrupts
 
 def interrupt(number, frame):
     raise KeyboardInterrupt

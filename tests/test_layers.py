@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import expressions, few, leaves
 
-from archsearch.layers import (
+from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Aux,

@@ -14,12 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SIXTH = """
-import archsearch.limits as limits
-from archsearch.units import COUNT
+import archsearch.network.limits as limits
+from archsearch._utils.units import COUNT
 
 limits.LIMITS += (
     limits.Limit(
-        "max_tensors", "tensors", lambda cost, dtype: cost.tensors, COUNT, "tensors", "stored tensors", "tensors",
+        "max_tensors", "tensors", lambda cost, dtype: cost.contents.tensors, COUNT, "tensors", "stored tensors",
+        "tensors",
         "Fewer tensors in the weights file than this.", params_at=lambda limit, dtype: 1000.0 * limit,
     ),
 )

@@ -14,9 +14,9 @@ from strategies import SPACES, draws
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from archsearch.arch import Arch, Part, Stage
 from archsearch.errors import SpecError
-from archsearch.layers import (
+from archsearch.network.arch import Arch
+from archsearch.network.layers import (
     ACTIVATIONS,
     Act,
     AdaptivePool,
@@ -34,8 +34,9 @@ from archsearch.layers import (
     mul,
     seq,
 )
-from archsearch.modules import AuxHead, ThinConv2d, WideConv2d, build, build_expr
-from archsearch.norms import BatchNorm2d
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.batchnorm import BatchNorm2d
+from archsearch.nn.build import AuxHead, ThinConv2d, WideConv2d, build, build_expr
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from archsearch import Arch, build, references
-from archsearch.arch import Part, Stage
-from archsearch.muon import Muon, kernels, orthogonal
-from archsearch.optim import make_optimiser, set_lr
-from archsearch.recipe import Recipe
+from archsearch import Arch, build
+from archsearch.network import zoo
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.training.muon import Muon, kernels, orthogonal
+from archsearch.training.optim import make_optimiser, set_lr
 
 STAGES = (Stage("basic", 16, stride=2), Stage("separable", 16), Stage("resnin", 16))
 SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), STAGES, Part("linear"))
@@ -69,7 +70,7 @@ def test_only_dense_kernels_without_a_bias_are_turned() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet-nin", "mobilenet-v2", "resnet-course-large", "resnet20"])
 def test_a_norm_follows_every_kernel_that_is_turned(name: str) -> None:
     with torch.device("meta"):
-        leaves = [part for part in build(references.load(name).arch).modules() if not list(part.children())]
+        leaves = [part for part in build(zoo.load(name).arch).modules() if not list(part.children())]
     turned = {id(p) for p in kernels(nn.ModuleList(leaves))}
     behind = [b for a, b in itertools.pairwise(leaves) if id(getattr(a, "weight", None)) in turned]
     assert len(behind) == len(turned) > 0

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from strategies import few
 from torch import Tensor, nn
 
-from archsearch import norms
-from archsearch.norms import BatchNorm2d, fold
+from archsearch.nn import batchnorm
+from archsearch.nn.batchnorm import BatchNorm2d, fold
 
 LAST = torch.channels_last
 
@@ -55,7 +55,7 @@ def test_it_is_batch_norm(
     theirs, ours = pair(width, momentum)
     x, grads = ((3 * torch.randn(images, width, *sides) + 1).to(dtype).contiguous(memory_format=LAST) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(norms, "_SMALL", 0)
+        patch.setattr(batchnorm, "_SMALL", 0)
         found = everything(ours, x, grads)
     wanted = everything(theirs, x.double(), grads.double())
     for name, value in wanted.items():
@@ -84,8 +84,8 @@ def test_small_maps_and_odd_pixels_are_left_alone() -> None:
 def test_folding_is_what_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 and bfloat16 maps on a CPU that are channels_last, in training; nothing else."""
     taken: list[str] = []
-    folded = norms._Folded.apply
-    monkeypatch.setattr(norms._Folded, "apply", lambda *args: taken.append("folded") or folded(*args))
+    folded = batchnorm._Folded.apply
+    monkeypatch.setattr(batchnorm._Folded, "apply", lambda *args: taken.append("folded") or folded(*args))
     module, images = BatchNorm2d(4), torch.randn(64, 4, 32, 32)
     module(images)
     module.eval()(images.contiguous(memory_format=LAST))

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from archsearch import Arch, build
-from archsearch.arch import Part, Stage
-from archsearch.optim import Average, make_optimiser, one_cycle, recalibrate
-from archsearch.recipe import Recipe
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.training.optim import Average, make_optimiser, one_cycle, recalibrate
 
 SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), (Stage("basic", 16, stride=2),), Part("linear"))
 

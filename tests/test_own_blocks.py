@@ -17,8 +17,8 @@ DOC = (ROOT / "docs" / "own-blocks.md").read_text()
 USE = """
 import json, random, sys
 import archsearch
-from archsearch.blocks import names
-from archsearch.space import load_space
+from archsearch.network.blocks import names
+from archsearch.space.reader import load_space
 from own_blocks import SPACE
 
 assert "convnext" in names("block"), names("block")

@@ -12,15 +12,15 @@ import optuna
 import pytest
 from studies import BUDGET, NAME, config, make_study, retrained
 
-from archsearch.page import write_page
-from archsearch.page.axes import epoch_axis, log_axis, percent_axis
-from archsearch.page.charts import curve_chart, front_chart, reject_histogram
-from archsearch.page.contents import Contents, read_contents
-from archsearch.page.importance import LEAST, importance
-from archsearch.page.words import smaller
-from archsearch.page.write import render
-from archsearch.records import Record
-from archsearch.storage import create_study, drop_retrained, open_storage, records, sqlite_url
+from archsearch.report.html import write_page
+from archsearch.report.html.axes import epoch_axis, log_axis, percent_axis
+from archsearch.report.html.charts import curve_chart, front_chart, reject_histogram
+from archsearch.report.html.contents import Contents, read_contents
+from archsearch.report.html.importance import LEAST, importance
+from archsearch.report.html.words import smaller
+from archsearch.report.html.write import render
+from archsearch.study.records import Record
+from archsearch.study.storage import create_study, drop_retrained, open_storage, records, sqlite_url
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from studies import config, make_study
 
-from archsearch.page import write_page
+from archsearch.report.html import write_page
 
 SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 MODES = [("phone", "light"), ("phone", "dark"), ("desktop", "light"), ("desktop", "dark")]

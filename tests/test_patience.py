@@ -18,12 +18,14 @@ from postgres import Postgres, query
 from studies import config
 from test_claims import SPACE, claim, last, record
 
-from archsearch import patience, search
-from archsearch.budget import Budget
-from archsearch.claims import BEAT, STALE, Board, beating, finish, lose, withdraw
+from archsearch import search
 from archsearch.errors import StudyError
-from archsearch.patience import PatientStorage, Waiter, is_passing, waiter_of
-from archsearch.storage import connect, create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.network.budget import Budget
+from archsearch.study import retrying
+from archsearch.study.leases import BEAT, STALE, Board, beating, finish, lose, withdraw
+from archsearch.study.retrying import PatientStorage, Waiter, is_passing, waiter_of
+from archsearch.study.storage import connect, create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.study.store import store_of
 
 AWAY = "postgresql+psycopg://me:secret@127.0.0.1:1/db"
 URL = "postgresql+psycopg://me:***@127.0.0.1:1/db"
@@ -43,8 +45,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.pauses = 1000.0, []
-        monkeypatch.setattr(patience.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(patience.time, "sleep", self.sleep)
+        monkeypatch.setattr(retrying.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(retrying.time, "sleep", self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -153,10 +155,13 @@ def test_a_connection_that_breaks_within_a_read_is_an_outage(postgres: Postgres)
             broken.append(connection.connection.dbapi_connection.info.backend_pid)
             query(url, f"SELECT pg_terminate_backend({broken[0]})")
 
-    sqlalchemy.event.listen(study._storage.inner._backend.engine, "before_cursor_execute", terminate)
     said: list[str] = []
-    waiter_of(study._storage).told = said.append
-    assert Board(study).trials == []
+    waiter_of(store_of(study).storage).told = said.append
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", terminate)
+    try:
+        assert Board(study).trials == []
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "before_cursor_execute", terminate)
     assert len(broken) == len(said) == 1
 
 
@@ -201,7 +206,7 @@ def test_a_claim_whose_answer_was_lost_is_one_claim() -> None:
 
 
 def board_seat() -> Any:
-    from archsearch.claims import Seat
+    from archsearch.study.leases import Seat
 
     return Seat()
 
@@ -247,9 +252,9 @@ def test_a_search_goes_on_over_lost_answers() -> None:
 
 def test_after_an_outage_everybody_has_time_to_show_that_he_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     study, _ = forgetful()
-    waiter, now = waiter_of(study._storage), 1000.0
+    waiter, now = waiter_of(store_of(study).storage), 1000.0
     claim(study)
-    monkeypatch.setattr("archsearch.claims.time.monotonic", lambda: now)
+    monkeypatch.setattr("archsearch.study.leases.time.monotonic", lambda: now)
     board = Board(study)
     assert board.stale() == []
     now += 300
@@ -313,6 +318,6 @@ def test_sqlite_urls_need_no_server(tmp_path: Path) -> None:
     """The wrapper is on every storage, and hands everything on."""
     storage = open_storage(sqlite_url(tmp_path / "s.db"))
     study = create_study(storage, "s", config(seed=1))
-    assert storage.get_study_id_from_name("s") == study._study_id
+    assert storage.get_study_id_from_name("s") == store_of(study).id
     assert load_study(open_storage(sqlite_url(tmp_path / "s.db")), "s")[1] == config(seed=1)
     assert waiter_of(storage).url.startswith("sqlite:///")

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archsearch.budget import Budget
-from archsearch.plot import plot
-from archsearch.records import Record
+from archsearch.network.budget import Budget
+from archsearch.report.figure import plot
+from archsearch.study.records import Record
 
 LIMIT = 1000.0
 

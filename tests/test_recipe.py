@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import few
 
 from archsearch.errors import SpecError
-from archsearch.recipe import FIELDS, OPTIMISERS, POLICIES, Recipe, check_values
+from archsearch.network.recipe import FIELDS, OPTIMISERS, POLICIES, Recipe, check_values
 
 BAD = [
     ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -1.0),

@@ -15,16 +15,16 @@ import torchvision
 from conftest import Answer
 from torch import nn
 
-from archsearch import references
-from archsearch.arch import Arch
-from archsearch.budget import Budget
 from archsearch.errors import SpecError, TrainingFailed
 from archsearch.evaluation import Report
-from archsearch.measure import train_references
-from archsearch.modules import AuxHead, build
-from archsearch.records import Record
-from archsearch.report import write_tables
-from archsearch.space import load_space
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.budget import Budget
+from archsearch.nn.build import AuxHead, build
+from archsearch.report.files import write_tables
+from archsearch.space.reader import load_space
+from archsearch.study.records import Record
+from archsearch.workers.measure import train_references
 
 ROOT = Path(__file__).parent.parent
 PARAMS = {
@@ -63,12 +63,12 @@ COPIED = ["alexnet", "googlenet", "mobilenet-v2", "resnet18", "resnet34", "resne
 
 
 def test_every_reference_is_expected() -> None:
-    assert references.names() == sorted(PARAMS)
+    assert zoo.names() == sorted(PARAMS)
 
 
 @pytest.mark.parametrize("name", PARAMS)
 def test_parameters_are_exact(name: str) -> None:
-    reference = references.load(name)
+    reference = zoo.load(name)
     cost = reference.arch.cost
     assert cost.params == PARAMS[name]
     assert reference.published in (None, cost.params)
@@ -85,7 +85,7 @@ def theirs(name: str, **options: object) -> nn.Module:
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_equal_to_torchvision_at_224(name: str) -> None:
-    arch = references.load(name).arch
+    arch = zoo.load(name).arch
     assert (arch.input_shape, arch.classes) == ((3, 224, 224), 1000)
     with torch.device("meta"):
         model, ours, image = theirs(name).eval(), build(arch).eval(), torch.zeros(1, *arch.input_shape)
@@ -95,7 +95,7 @@ def test_equal_to_torchvision_at_224(name: str) -> None:
 
 
 def test_googlenet_without_auxiliaries() -> None:
-    cost = references.load("googlenet").arch.cost
+    cost = zoo.load("googlenet").arch.cost
     with torch.device("meta"):
         model = theirs("googlenet", aux_logits=False)
     assert sum(p.numel() for p in model.parameters()) == cost.params == 6_624_904
@@ -137,7 +137,7 @@ def randomise(module: nn.Module) -> None:
 @pytest.mark.parametrize("name", COPIED)
 def test_torchvision_s_weights_give_torchvision_s_outputs(name: str) -> None:
     torch.manual_seed(0)
-    arch = references.load(name).arch
+    arch = zoo.load(name).arch
     model, ours = theirs(name), build(arch)
     randomise(model)
     copy(list(with_state(model)), list(with_state(ours)))
@@ -152,7 +152,7 @@ def test_vgg_s_layers_are_torchvision_s_in_order() -> None:
     """Too large to run here twice: layer by layer on the meta device instead."""
     for name in ("vgg11", "vgg16"):
         with torch.device("meta"):
-            pair = theirs(name), build(references.load(name).arch)
+            pair = theirs(name), build(zoo.load(name).arch)
         # Adaptive pooling to 7x7 is the identity on 7x7; torchvision flattens outside of its layers.
         skipped = ("AdaptiveAvgPool2d", "Flatten", "Sequential")
         model, ours = (
@@ -166,7 +166,7 @@ def test_vgg_s_layers_are_torchvision_s_in_order() -> None:
 
 def test_googlenet_s_auxiliaries_equal_torchvision_s() -> None:
     torch.manual_seed(0)
-    arch = references.load("googlenet").arch
+    arch = zoo.load("googlenet").arch
     model = theirs("googlenet").train()
     heads = [part for part in build(arch).modules() if isinstance(part, AuxHead)]
     for source, target, channels in ((model.aux1, heads[0], 512), (model.aux2, heads[1], 528)):
@@ -183,7 +183,7 @@ def test_googlenet_s_auxiliaries_equal_torchvision_s() -> None:
 
 
 def test_auxiliaries_are_trained_and_not_deployed() -> None:
-    arch = references.load("googlenet").arch
+    arch = zoo.load("googlenet").arch
     assert [stage.aux for stage in arch.stages if stage.aux] == ["googlenet", "googlenet"]
     again = Arch.from_toml(arch.to_toml())
     assert (again.id, again.cost) == (arch.id, arch.cost)
@@ -197,7 +197,7 @@ def test_auxiliaries_are_trained_and_not_deployed() -> None:
 
 @pytest.mark.parametrize("name", [name for name, params in PARAMS.items() if params < 5_000_000])
 def test_small_references_train_a_step(name: str) -> None:
-    arch = references.load(name).arch
+    arch = zoo.load(name).arch
     arch = arch.adapted((3, 64, 64), 10) if arch.input_shape[1] == 224 else arch
     torch.manual_seed(0)
     module = build(arch).train()
@@ -209,13 +209,13 @@ def test_small_references_train_a_step(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cnn-mlp", "resnet-nin"])
 def test_course_baselines_are_under_6_mb(name: str) -> None:
-    assert references.load(name).arch.cost.size_bytes("fp32") < 6_000_000
+    assert zoo.load(name).arch.cost.size_bytes("fp32") < 6_000_000
 
 
 @pytest.mark.parametrize("name", PARAMS)
 def test_a_reference_file_is_an_architecture_and_a_space(name: str) -> None:
     path = ROOT / "search_spaces" / "references" / f"{name}.toml"
-    arch = references.load(f"ref:{name}").arch
+    arch = zoo.load(f"ref:{name}").arch
     assert Arch.load(path).id == arch.id
     space = load_space(str(path))
     assert space.draw(lambda name, dim: pytest.fail(name), arch.input_shape, arch.classes).id == arch.id
@@ -233,7 +233,7 @@ def test_a_deep_network_without_normalisation_learns_by_its_own_recipe(
 
 def test_an_unknown_reference_is_named() -> None:
     with pytest.raises(SpecError, match=r"no reference network 'resnet19' .did you mean 'resnet18'"):
-        references.load("ref:resnet19")
+        zoo.load("ref:resnet19")
 
 
 def test_the_table_in_the_docs_is_generated() -> None:
@@ -244,7 +244,7 @@ def test_the_table_in_the_docs_is_generated() -> None:
 
 
 def test_what_fits_small_images_is_adapted_and_the_rest_left_out() -> None:
-    found = references.fitting((1, 8, 8), 7)
+    found = zoo.fitting((1, 8, 8), 7)
     assert {"mlp", "resnet-course-small", "resnet-course-large", "resnet20"} <= found.keys()
     assert not {"lenet5", "alexnet", "vgg16", "resnet18", "googlenet"} & found.keys()
     assert all((arch.input_shape, arch.classes, arch.cost.out) == ((1, 8, 8), 7, (7,)) for arch in found.values())
@@ -259,7 +259,7 @@ def test_references_are_trained_once_inside_the_budget_and_outside_the_trials(tm
         report(1, 0.5)
         return 0.75
 
-    fitting = references.fitting((1, 8, 8), 10)
+    fitting = zoo.fitting((1, 8, 8), 10)
     rows = train_references(fitting, study, evaluate, budget, 0, lambda record: None)
     inside = {name for name, arch in fitting.items() if arch.cost.params < 100_000}
     assert {row.reason for row in rows} == inside
@@ -282,5 +282,5 @@ def test_a_reference_that_fails_is_not_kept() -> None:
     def evaluate(arch: Arch, report: Report) -> float:
         raise TrainingFailed("no luck")
 
-    assert train_references({"mlp": references.load("mlp").arch}, study, evaluate, Budget(), 0, seen.append) == []
+    assert train_references({"mlp": zoo.load("mlp").arch}, study, evaluate, Budget(), 0, seen.append) == []
     assert [(record.state, record.reason) for record in seen] == [("failed", "no luck")]

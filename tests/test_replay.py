@@ -12,13 +12,13 @@ import pytest
 from by_path import benchmark_module
 from replays import SAMPLERS, Columns, Table, loop, replay
 
-from archsearch.budget import Budget
-from archsearch.config import StudyConfig, StudyData
 from archsearch.errors import ArchsearchError, DataError
-from archsearch.recipe import Recipe
-from archsearch.search import search
-from archsearch.space import load_space, space_text
-from archsearch.storage import create_study, open_storage, sqlite_url
+from archsearch.network.budget import Budget
+from archsearch.network.recipe import Recipe
+from archsearch.space.reader import load_space, space_text
+from archsearch.study.config import StudyConfig, StudyData
+from archsearch.study.storage import create_study, open_storage, sqlite_url
+from archsearch.workers.local import search
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 COLUMNS = Columns(dims=("arch",), accuracy=("a1", "a2"), key="canon", early="early", early_epochs=2, epochs=10)

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from archsearch import Arch, Budget, search
-from archsearch.events import Counts, Observer
-from archsearch.records import Record, Reject
-from archsearch.report import CandidateFiles, RunFolder, environment, read_counts, read_rejects
-from archsearch.space import parse_space
+from archsearch.report.files import CandidateFiles, RunFolder, environment, read_counts, read_rejects
+from archsearch.space.reader import parse_space
+from archsearch.study.observers import Counts, Observer
+from archsearch.study.records import Record, Reject
 
 SPACE = parse_space(
     '[stem]\ntype = "conv"\nwidth = { int = [2, 9] }\n[[stage]]\nblock = "nin"\n'
@@ -126,7 +126,7 @@ def test_in_a_large_study_tables_take_a_tenth_of_the_time_and_are_whole_at_the_e
 ) -> None:
     """A clock on which every look takes 10 s: the first minute is free, then tables wait until they are due."""
     ticks = iter(range(0, 10**6, 10))
-    monkeypatch.setattr("archsearch.report.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr("archsearch.report.files.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     watch = Watch(tmp_path)
     run(tmp_path, watch, trials=30)
     rows = [trained for trained, _, _ in watch.seen]

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SPACES, draws, few
 
-from archsearch import build, references
-from archsearch.arch import Arch, Part, Stage
-from archsearch.resizing import scaled, shapes
+from archsearch import build
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.stage import Part, Stage
+from archsearch.training.resizing import scaled, shapes
 
 NETWORK = Arch((3, 32, 32), 10, Part("conv", (("width", 8),)), (Stage("basic", 8, stride=2),), Part("linear"))
 
@@ -47,7 +49,7 @@ def test_oblong_images_keep_their_proportions() -> None:
 
 @pytest.mark.parametrize("name", ["lenet5", "mlp"])
 def test_networks_whose_weights_depend_on_the_side_see_whole_images(name: str) -> None:
-    arch = references.load(name).arch
+    arch = zoo.load(name).arch
     assert sides(arch, 0.5, 6) == [arch.input_shape[-1]] * 6
 
 

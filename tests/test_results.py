@@ -14,9 +14,9 @@ import pytest
 from by_path import benchmark_module
 from conftest import Answer
 
-from archsearch.retrain import read_row, rows_of
-from archsearch.runtime import open_runner
-from archsearch.tables import retrained_table
+from archsearch.inference import open_runner
+from archsearch.report.tables import retrained_table
+from archsearch.retrain.plan import read_row, rows_of
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = sorted((ROOT / "results").rglob("*-seed*.safetensors"))

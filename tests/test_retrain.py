@@ -1,4 +1,4 @@
-"""archsearch/retrain.py: how many epochs fit into a time."""
+"""archsearch/retrain/plan.py: how many epochs fit into a time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import small_npz
 
-from archsearch import references, retrain
 from archsearch.data import load_dataset
-from archsearch.recipe import Recipe
-from archsearch.retrain import Pace, Plan, epochs_within, pace
-from archsearch.setup import TrainingSetup
-from archsearch.training_data import TrainingData
+from archsearch.network import zoo
+from archsearch.network.recipe import Recipe
+from archsearch.retrain import plan as module
+from archsearch.retrain.plan import Pace, Plan, epochs_within, pace
+from archsearch.training.data import TrainingData
+from archsearch.training.setup import TrainingSetup
 
 
 @pytest.mark.parametrize(
@@ -41,15 +42,15 @@ def test_an_epoch_is_all_images_at_the_pace_of_some(
     dataset = load_dataset("npz:x.npz")
     data = TrainingData.whole(dataset, torch.device("cpu"))
     plan = Plan(TrainingSetup(data, Recipe(batch_size=4), overrides={"epochs": 9, "lr": 8.0}), tmp_path)
-    arch = references.load("mlp").arch.adapted(dataset.input_shape, len(dataset.classes))
-    asked, short = [], retrain._short
+    arch = zoo.load("mlp").arch.adapted(dataset.input_shape, len(dataset.classes))
+    asked, short = [], module._short
 
     def counting(plan: Plan, arch: object, steps: int) -> tuple[Pace, float]:
         asked.append(steps)
         return short(plan, arch, steps)
 
-    monkeypatch.setattr(retrain, "_short", counting)
-    monkeypatch.setattr(retrain, "_TIMED_STEPS", 3)
+    monkeypatch.setattr(module, "_short", counting)
+    monkeypatch.setattr(module, "_TIMED_STEPS", 3)
     found = pace(plan, arch, most)
     assert asked == [1, steps]
     assert 0 < found.epoch < 60

@@ -14,10 +14,10 @@ import pytest
 from archsearch import Budget
 from archsearch.data import load_dataset
 from archsearch.errors import InputError, StudyError
-from archsearch.events import Counts, Observer
-from archsearch.recipe import Recipe
-from archsearch.records import Record
-from archsearch.run import RunOptions, configure, run
+from archsearch.network.recipe import Recipe
+from archsearch.study.observers import Counts, Observer
+from archsearch.study.records import Record
+from archsearch.workers.run import RunOptions, configure, run
 
 BUDGET = Budget(max_params=20_000)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from archsearch import pareto
-from archsearch.rungs import CURVE, SIZE, Rungs, goes_on, rung_epochs
+from archsearch.sampler.asha import CURVE, SIZE, Rungs, goes_on, rung_epochs
 
 RESULT = st.tuples(st.integers(0, 8).map(lambda x: x / 8), st.integers(1, 8).map(float))
 

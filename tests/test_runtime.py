@@ -23,9 +23,9 @@ from torch import nn
 
 from archsearch.errors import InputError
 from archsearch.export import Images, Source, export
-from archsearch.runtime import format_of, open_runner
-from archsearch.runtime import onnx as runtime_onnx
-from archsearch.runtime.pixels import normalisation_of
+from archsearch.inference import format_of, open_runner
+from archsearch.inference import onnx as runtime_onnx
+from archsearch.inference.pixels import normalisation_of
 
 GRAPH, SAMPLE, EXTRA = "models/model.json", "data/sample_inputs/model.pt", "extra/archsearch.json"
 CONFIG = "data/weights/model_weights_config.json"

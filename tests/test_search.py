@@ -14,16 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Arch, Budget, SearchSpace, StopTraining, loop, search
-from archsearch.claims import Seat
+from archsearch import Arch, Budget, SearchSpace, StopTraining, search
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.evaluation import Evaluation, Report
-from archsearch.events import Candidate, Counts, Observer
-from archsearch.records import Record, Reject
-from archsearch.search import Result
-from archsearch.space import load_space, parse_space
-from archsearch.storage import records, status
-from archsearch.tables import USAGE_COLUMNS
+from archsearch.report.tables import USAGE_COLUMNS
+from archsearch.space.reader import load_space, parse_space
+from archsearch.study.leases import Seat
+from archsearch.study.observers import Candidate, Counts, Observer
+from archsearch.study.records import Record, Reject
+from archsearch.study.storage import records, status
+from archsearch.workers import loop
+from archsearch.workers.local import Result
 
 SHAPE, CLASSES = (1, 8, 8), 10
 STOCK = ("tpe", "nsga2", "random")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from archsearch.seeds import seed_of
+from archsearch._utils.seeds import seed_of
 
 
 @pytest.mark.parametrize(

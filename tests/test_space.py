@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SMALL, SPACES, draws, few, mutated, within
 
-from archsearch.arch import Arch
-from archsearch.blocks import Value
-from archsearch.dims import Choice, Dim, Float, Int
 from archsearch.errors import SpecError
-from archsearch.recipe import Recipe
-from archsearch.space import DEFAULT_SPACE, SearchSpace, load_space, parse_space, shipped, uniform
+from archsearch.network.arch import Arch
+from archsearch.network.blocks import Value
+from archsearch.network.recipe import Recipe
+from archsearch.space.dims import Choice, Dim, Float, Int
+from archsearch.space.reader import DEFAULT_SPACE, load_space, parse_space, shipped
+from archsearch.space.space import SearchSpace, uniform
 
 TOML = """
 summary = "two stages"
@@ -457,7 +458,7 @@ def test_counting_and_checking_load_neither_torch_nor_optuna() -> None:
     code = """
 import json, random, sys
 from archsearch import Arch, Budget, SearchSpace, count
-from archsearch.space import load_space, shipped
+from archsearch.space.reader import load_space, shipped
 space = load_space("resnin")
 arch = space.random(random.Random(0), (3, 32, 32), 10)
 verdict = Budget(max_params=5e6, max_size=6e6).check(count(Arch.from_toml(arch.to_toml())))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from archsearch.step import Step
+from archsearch.training.step import Step
 
 CPU = torch.device("cpu")
 
@@ -42,7 +42,7 @@ def test_a_step_lowers_the_loss() -> None:
 
 def test_micro_batches_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly so in float32; bfloat16, where the hardware has it, rounds each on its own."""
-    monkeypatch.setattr("archsearch.step.autocast_dtype", lambda device: None)
+    monkeypatch.setattr("archsearch.training.step.autocast_dtype", lambda device: None)
     whole, _, losses = stepped(100)
     split, step, same = stepped(8)
     assert step.parts == 4

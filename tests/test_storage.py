@@ -11,12 +11,20 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from studies import config
 
-from archsearch.budget import LimitCheck, Verdict
-from archsearch.claims import Seat, finish, make_claim
 from archsearch.errors import StudyError
-from archsearch.patience import hide_password
-from archsearch.records import Record
-from archsearch.storage import create_study, load_study, open_existing, open_storage, records, sqlite_url, study_names
+from archsearch.network.budget import LimitCheck, Verdict
+from archsearch.study.leases import Seat, finish, make_claim
+from archsearch.study.records import Record
+from archsearch.study.retrying import hide_password
+from archsearch.study.storage import (
+    create_study,
+    load_study,
+    open_existing,
+    open_storage,
+    records,
+    sqlite_url,
+    study_names,
+)
 
 FITS = Verdict((LimitCheck("params", 1000.0, 900), LimitCheck("size_bytes", 8000.0, 4000)))
 WIDTH = {"stem.width": IntDistribution(4, 16)}

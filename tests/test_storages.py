@@ -17,10 +17,10 @@ from studies import config
 from test_claims import SPACE, claim, record
 
 from archsearch import Arch, search
-from archsearch.claims import Board, Seat, beating, finish, lose, note_curve
 from archsearch.errors import StudyError
-from archsearch.records import Record
-from archsearch.storage import create_study, load_study, open_storage, records, sqlite_url, status, study_names
+from archsearch.study.leases import Board, Seat, beating, finish, lose, note_curve
+from archsearch.study.records import Record
+from archsearch.study.storage import create_study, load_study, open_storage, records, sqlite_url, status, study_names
 
 PROXY = """from optuna.storages import get_storage, run_grpc_proxy_server
 run_grpc_proxy_server(get_storage({url!r}), host="127.0.0.1", port={port})

@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from archsearch import Arch, Budget, jobs
+from archsearch import Arch, Budget
 from archsearch.data import load_dataset
 from archsearch.errors import StopTraining, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation
-from archsearch.events import Counts
-from archsearch.memory import PROCESS_BYTES, training_bytes, workers_that_fit
-from archsearch.records import Reject
-from archsearch.run import configure
-from archsearch.space import load_space
-from archsearch.supervise import Tally
-from archsearch.training_data import TrainingData
-from archsearch.worker import difference, guarded
+from archsearch.space.reader import load_space
+from archsearch.study.observers import Counts
+from archsearch.study.records import Reject
+from archsearch.training.data import TrainingData
+from archsearch.training.memory import PROCESS_BYTES, training_bytes, workers_that_fit
+from archsearch.workers import jobs
+from archsearch.workers.run import configure
+from archsearch.workers.supervisor import Tally
+from archsearch.workers.worker import difference, guarded
 
 
 def reject(arch: str, broke: str = "params>=10") -> Reject:

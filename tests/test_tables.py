@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archsearch.records import Record, Reject, front
-from archsearch.report import write_csv
-from archsearch.tables import front_table, rejects_table, trials_table
+from archsearch.report.files import write_csv
+from archsearch.report.tables import front_table, rejects_table, trials_table
+from archsearch.study.records import Record, Reject, front
 
 BASE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
         "trial", "seed", "summary"]  # fmt: skip

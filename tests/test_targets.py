@@ -15,18 +15,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch import references
-from archsearch.arch import Arch
-from archsearch.cost import layers
 from archsearch.errors import InputError, SpecError
-from archsearch.modules import build
-from archsearch.space import load_space, shipped
-from archsearch.targets import measure_target
-from archsearch.trace import measure_module
-from archsearch.weights import save
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.cost import layers
+from archsearch.nn.build import build
+from archsearch.nn.inspect import measure_target
+from archsearch.nn.profile import measure_module
+from archsearch.nn.weights import save
+from archsearch.space.reader import load_space, shipped
 
 ENTRY = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
-SMALL = references.load("resnet-course-small").arch
+SMALL = zoo.load("resnet-course-small").arch
 
 
 class Tied(nn.Module):

@@ -9,15 +9,16 @@ import pytest
 import torch
 from test_train import CPU, SMALL, same, toy
 
-from archsearch import build, load, weights
+from archsearch import build, load
 from archsearch.data import DeviceData, load_dataset
 from archsearch.errors import InputError
-from archsearch.optim import initialise
-from archsearch.recipe import Recipe
-from archsearch.setup import TrainingSetup
-from archsearch.teachers import Teachers
-from archsearch.train import fit
-from archsearch.training_data import TrainingData
+from archsearch.network.recipe import Recipe
+from archsearch.nn import weights
+from archsearch.retrain.distillation import Teachers
+from archsearch.training.data import TrainingData
+from archsearch.training.fit import fit
+from archsearch.training.optim import initialise
+from archsearch.training.setup import TrainingSetup
 
 PAIR = SMALL.adapted((1, 8, 8), 2)
 

@@ -18,12 +18,12 @@ from studies import BUDGET, SPACE, Formula
 
 from archsearch import search
 from archsearch.errors import InputError
-from archsearch.events import Observer
-from archsearch.search import Result
-from archsearch.space import parse_space
-from archsearch.tables import BASE_COLUMNS
+from archsearch.report.tables import BASE_COLUMNS
+from archsearch.space.reader import parse_space
+from archsearch.study.observers import Observer
 from archsearch.tracking import NAMES, Tracking, make_tracker, require, tracker
 from archsearch.tracking.tracker import flat
+from archsearch.workers.local import Result
 
 CONFIG = {"seed": 0, "settled_recipe": {"lr": 0.2, "epochs": 4}, "budget": {"max_params": 800, "max_macs": None}}
 

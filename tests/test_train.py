@@ -12,20 +12,22 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch import Arch, build, load, train, trainer, validation
-from archsearch.arch import Part, Stage
-from archsearch.blocks import registry
+from archsearch import Arch, build, load
+from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import StopTraining, TrainingFailed
-from archsearch.layer_cost import LeafCost
-from archsearch.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
-from archsearch.modules import AuxHead
-from archsearch.recipe import Recipe
-from archsearch.seeds import seed_of
-from archsearch.setup import TrainingSetup
-from archsearch.train import fit
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
+from archsearch.network.blocks import registry
+from archsearch.network.layer_cost import LeafCost
+from archsearch.network.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.build import AuxHead
+from archsearch.training import fit as fit_module
+from archsearch.training import trainer, validation
+from archsearch.training.data import TrainingData
+from archsearch.training.fit import fit
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -333,11 +335,11 @@ def test_a_training_sees_images_grow_and_is_measured_on_what_it_was_trained_on(m
         module.register_forward_pre_hook(lambda part, args: seen.append((part.training, args[0].shape[-1])))
         return module
 
-    monkeypatch.setattr(train, "build", watched)
+    monkeypatch.setattr(fit_module, "build", watched)
     module, _ = trained(data, arch=arch, epochs=6, batch_size=8)
     assert [side for training, side in seen if training] == [16] * 8 + [24] * 8 + [32] * 8
     assert [side for training, side in seen if not training] == [16] * 4 + [24] * 4 + [32] * 4
-    monkeypatch.setattr(train, "build", build)
+    monkeypatch.setattr(fit_module, "build", build)
     whole, _ = trained(data, arch=arch, epochs=6, batch_size=8, initial_scale=1.0)
     assert not same(module, whole)
 
@@ -429,7 +431,7 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
 @pytest.mark.slow
 def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32: fused operations of bfloat16 round less often."""
-    for place in ("step", "devices"):
+    for place in ("training.step", "nn.devices"):
         monkeypatch.setattr(f"archsearch.{place}.autocast_dtype", lambda device: None)
     data = TrainingData.of(toy(64), 0, CPU)
     arch, teach = SMALL.adapted((1, 8, 8), 2), nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Softmax(1))

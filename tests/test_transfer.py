@@ -12,16 +12,18 @@ from test_train import toy
 from torch import nn
 from torchvision import models
 
-from archsearch import references, weights
-from archsearch.arch import Arch, Part, Stage
 from archsearch.errors import InputError
-from archsearch.modules import build
-from archsearch.optim import initialise
-from archsearch.recipe import Recipe
-from archsearch.setup import TrainingSetup
-from archsearch.train import fit
-from archsearch.training_data import TrainingData
-from archsearch.transfer import Encoder, encoder, in_our_order
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
+from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
+from archsearch.nn.build import build
+from archsearch.retrain.pretrained import Encoder, encoder, in_our_order
+from archsearch.training.data import TrainingData
+from archsearch.training.fit import fit
+from archsearch.training.optim import initialise
+from archsearch.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 PARTS = Part("conv", (("width", 8),)), (Stage("basic", 8), Stage("nin", 12, 1, 2))
@@ -119,7 +121,7 @@ def test_torchvisions_weights_give_torchvisions_outputs(name: str) -> None:
     torch.manual_seed(0)
     theirs = models.get_model(TORCHVISION[name], weights=None, **options)
     initialise(theirs)
-    module = build(references.load(name).arch)
+    module = build(zoo.load(name).arch)
     Encoder(name, in_our_order(theirs.state_dict()), in_order=True)(module)
     module.eval(), theirs.eval()
     images = torch.randn(1, 3, 96, 96)
@@ -139,7 +141,7 @@ def test_torchvisions_weights_come_from_torchs_cache(tmp_path: Path, monkeypatch
     place = tmp_path / "checkpoints" / Path(models.ResNet18_Weights.DEFAULT.url).name
     place.parent.mkdir()
     torch.save(theirs.state_dict(), place)
-    module = build(references.load("resnet18").arch.adapted((1, 32, 32), 10))
+    module = build(zoo.load("resnet18").arch.adapted((1, 32, 32), 10))
     encoder("torchvision:resnet18", frozen=True)(module)
     kernel = module.state_dict()["stem.0.weight"]
     assert torch.equal(kernel, theirs.state_dict()["conv1.weight"].sum(1, keepdim=True))

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import few
 
-from archsearch.errors import InputError
-from archsearch.units import (
+from archsearch._utils.units import (
     format_bytes,
     format_count,
     format_seconds,
@@ -19,6 +18,7 @@ from archsearch.units import (
     parse_count,
     parse_seconds,
 )
+from archsearch.errors import InputError
 
 PARSERS = [parse_count, parse_bytes, parse_seconds]
 

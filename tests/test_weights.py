@@ -18,11 +18,12 @@ from strategies import SPACES, bare, draws, few
 from torch import nn
 
 from archsearch import load
-from archsearch.arch import Arch, Part, Stage
 from archsearch.errors import InputError
-from archsearch.file_size import METADATA_BYTES
-from archsearch.modules import build
-from archsearch.weights import deployed_state, read, save
+from archsearch.network.arch import Arch
+from archsearch.network.file_size import METADATA_BYTES
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.build import build
+from archsearch.nn.weights import deployed_state, read, save
 
 ARCH = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("basic", 8, 2), Stage("nin", 12, 1, 2)), Part("linear"))
 INFO: dict[str, Any] = {"classes": ["Katze", "größer", 'a"b'], "normalisation": {"mean": [0.1], "std": [0.2]}, "n": 3}

@@ -20,16 +20,16 @@ import trap_blocks
 from conftest import Process
 
 from archsearch import Arch
-from archsearch.checkpoint import Checkpoint
 from archsearch.data import load_dataset
-from archsearch.events import Candidate, Counts, Observer
-from archsearch.jobs import Job
-from archsearch.records import Record, Terms
-from archsearch.setup import TrainingSetup
-from archsearch.storage import load_study, open_storage, set_terms, sqlite_url, status
-from archsearch.trainer import Trainer
-from archsearch.training_data import TrainingData
-from archsearch.worker import _search
+from archsearch.study.observers import Candidate, Counts, Observer
+from archsearch.study.records import Record, Terms
+from archsearch.study.storage import load_study, open_storage, set_terms, sqlite_url, status
+from archsearch.training.checkpoint import Checkpoint
+from archsearch.training.data import TrainingData
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
+from archsearch.workers.jobs import Job
+from archsearch.workers.worker import _search
 
 Start = Callable[..., Process]
 TRAP = ["run", "--space", "trap.toml", "--max-params", "20k", "--epochs", "1", "--study", "s"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archsearch.blocks import block
-from archsearch.blocks.common import conv
-from archsearch.layer_cost import LeafCost
-from archsearch.layers import Custom, Expr, Shape, seq
+from archsearch.network.blocks import block
+from archsearch.network.blocks.common import conv
+from archsearch.network.layer_cost import LeafCost
+from archsearch.network.layers import Custom, Expr, Shape, seq
 
 SPACE = """
 [stem]

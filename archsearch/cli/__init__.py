@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from archsearch.errors import ArchsearchError, InputError, NothingFeasible
-from archsearch.forks import keep_interrupts
+from archsearch.workers.processes import keep_interrupts
 
 _COMMANDS = {
     "run": "Search, reject, train, and write the Pareto front of accuracy against size.",

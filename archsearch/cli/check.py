@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from archsearch.budget import Budget, LimitCheck, Verdict
+from archsearch._utils.units import BYTES, format_bytes, format_count, format_short
 from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits
-from archsearch.cost import Layer
 from archsearch.errors import InputError
-from archsearch.layers import Shape
-from archsearch.limits import upper
-from archsearch.targets import Measured, measure_target
-from archsearch.units import BYTES, format_bytes, format_count, format_short
+from archsearch.network.budget import Budget, LimitCheck, Verdict
+from archsearch.network.cost import Layer
+from archsearch.network.layers import Shape
+from archsearch.network.limits import upper
+from archsearch.nn.inspect import Measured, measure_target
 
 HEAVIEST = 5
 

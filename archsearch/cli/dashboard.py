@@ -28,9 +28,9 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
-    from archsearch.artifacts import FOLDER
-    from archsearch.patience import Waiter, hide_password
-    from archsearch.storage import connect, sqlite_url
+    from archsearch.report.dashboard import FOLDER
+    from archsearch.study.retrying import Waiter, hide_password
+    from archsearch.study.storage import connect, sqlite_url
 
     source = click.get_current_context().get_parameter_source("storage")
     if study is not None and source is ParameterSource.ENVIRONMENT:

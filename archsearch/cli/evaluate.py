@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.units import format_count
 from archsearch.cli.options import columns, data_options, split_option
 from archsearch.errors import InputError
-from archsearch.units import format_count
 
 if TYPE_CHECKING:
-    from archsearch.evaluate import Evaluation
+    from archsearch.inference.evaluate import Evaluation
 
 MATRIX_UP_TO, MISTAKES = 20, 10
 
@@ -34,10 +34,10 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
 
     A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
     """
-    from archsearch import evaluate as library
     from archsearch.data import load_dataset
-    from archsearch.devices import resolve_device
-    from archsearch.runtime import format_of, open_runner
+    from archsearch.inference import evaluate as library
+    from archsearch.inference import format_of, open_runner
+    from archsearch.nn.devices import resolve_device
 
     if confusion is not None and confusion.suffix != ".png":
         raise InputError(f"--confusion {confusion}: must end in .png")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.units import format_bytes, format_count
 from archsearch.cli.evaluate import split_seed, split_share
 from archsearch.cli.options import (
     BYTES,
@@ -21,12 +22,11 @@ from archsearch.cli.options import (
     storage_option,
 )
 from archsearch.errors import InputError
-from archsearch.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from archsearch.config import StudyConfig
     from archsearch.export import Exported, Images, Source
-    from archsearch.tables import Tested
+    from archsearch.report.tables import Tested
+    from archsearch.study.config import StudyConfig
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
 
 
 def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path | None, given: Any) -> Order:
-    from archsearch.storage import stored_retrained
-    from archsearch.tables import tested
+    from archsearch.report.tables import tested
+    from archsearch.study.storage import stored_retrained
 
     folder, study, config = opened
     found = tested(stored_retrained(study))
@@ -167,8 +167,8 @@ def _weights(folder: Path, arch: str) -> Path:
 
 def _images(source: Source, order: Order, data_dir: Path) -> Images:
     from archsearch.data import load_dataset
-    from archsearch.evaluate import check_fit, part_of
     from archsearch.export import Images
+    from archsearch.inference.evaluate import check_fit, part_of
 
     spec = order.dataset or source.info.get("dataset")
     if not isinstance(spec, str):

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from archsearch.events import Candidate, Counts, Observer
-from archsearch.records import Record, Reject, front
-from archsearch.units import format_bytes, format_count, format_seconds
+from archsearch._utils.units import format_bytes, format_count, format_seconds
+from archsearch.study.observers import Candidate, Counts, Observer
+from archsearch.study.records import Record, Reject, front
 
 _ROWS = 12
 

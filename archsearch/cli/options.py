@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from archsearch.budget import Budget
+from archsearch._utils.units import parse_bytes, parse_count, parse_seconds
 from archsearch.errors import InputError, StudyError
-from archsearch.file_size import DTYPE_BYTES
-from archsearch.layers import Shape
-from archsearch.limits import LIMITS, Limit
-from archsearch.units import parse_bytes, parse_count, parse_seconds
+from archsearch.network.budget import Budget
+from archsearch.network.file_size import DTYPE_BYTES
+from archsearch.network.layers import Shape
+from archsearch.network.limits import LIMITS, Limit
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from archsearch.config import StudyConfig
-    from archsearch.records import Record
+    from archsearch.study.config import StudyConfig
+    from archsearch.study.records import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -177,7 +177,7 @@ def study_folder(study: str, out: Path) -> Path:
 
 def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any, StudyConfig]:
     """A study's folder, the study, and what it carries; with a storage STUDY is its name there. Raises StudyError."""
-    from archsearch.storage import load_study, open_existing, open_storage
+    from archsearch.study.storage import load_study, open_existing, open_storage
 
     if storage is None:
         folder = study_folder(study, out)
@@ -187,7 +187,7 @@ def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any,
 
 def one_record(study: Study, arch: str, folder: Path) -> Record:
     """The candidate whose id begins with `arch`, the latest where it was trained several times. Raises InputError."""
-    from archsearch.storage import records, stored_references
+    from archsearch.study.storage import records, stored_references
 
     found = [record for record in records(study) if record.arch.startswith(arch)]
     if len({record.arch for record in found}) != 1:

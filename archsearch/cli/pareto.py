@@ -19,12 +19,12 @@ def pareto(study: str, storage: str | None, out: Path) -> None:
     The Optuna dashboard gets the front's table and files too. With --storage STUDY is the study's name there; the files
     of OUT/STUDY are written from what the storage has.
     """
-    from archsearch.artifacts import show_front
     from archsearch.cli.live import Lines
-    from archsearch.page import write_page
-    from archsearch.records import front
-    from archsearch.report import ArchFiles, write_tables
-    from archsearch.storage import records, stored_references, stored_retrained
+    from archsearch.report.dashboard import show_front
+    from archsearch.report.files import ArchFiles, write_tables
+    from archsearch.report.html import write_page
+    from archsearch.study.records import front
+    from archsearch.study.storage import records, stored_references, stored_retrained
 
     folder, opened, config = opened_study(study, out, storage)
     history = records(opened)

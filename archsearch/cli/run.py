@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.units import format_count
 from archsearch.cli.options import (
     budget_of,
     data_dir_option,
@@ -19,12 +20,11 @@ from archsearch.cli.options import (
     timeout_option,
 )
 from archsearch.cli.settings import Workers, default_name, recipe_of, run_options
-from archsearch.config import DIGITS_EPOCHS, EPOCHS
-from archsearch.space import DEFAULT_SPACE, load_space
-from archsearch.units import format_count
+from archsearch.space.reader import DEFAULT_SPACE, load_space
+from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
-    from archsearch.search import Result
+    from archsearch.workers.local import Result
 
 
 @click.command()
@@ -117,7 +117,7 @@ def run(**options: Any) -> int:
     and the study are in OUT/STUDY after every finished candidate.
     """
     budget, space = budget_of(options), load_space(options["space"])
-    from archsearch.forks import prepare
+    from archsearch.workers.processes import prepare
 
     prepare()  # first: what workers import is imported while this process imports what it needs
 
@@ -125,10 +125,10 @@ def run(**options: Any) -> int:
 
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
-    from archsearch.devices import resolve_device
-    from archsearch.run import configure
-    from archsearch.run import run as run_study
+    from archsearch.nn.devices import resolve_device
     from archsearch.tracking import require
+    from archsearch.workers.run import configure
+    from archsearch.workers.run import run as run_study
 
     require(options["track"])
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
@@ -158,7 +158,7 @@ def _trackers(names: Sequence[str], folder: Path, say: Callable[[str], None]) ->
 
 
 def _close(result: Result, folder: Path, view: Any) -> int:
-    from archsearch.records import front
+    from archsearch.study.records import front
 
     rows = front(result.records)
     view.table(rows)

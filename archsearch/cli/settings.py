@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch.budget import Budget
-from archsearch.config import default_recipe
-from archsearch.dims import Dim
 from archsearch.errors import InputError, SpecError
-from archsearch.recipe import FIELDS, Recipe, check_values
-from archsearch.space import SearchSpace
+from archsearch.network.budget import Budget
+from archsearch.network.recipe import FIELDS, Recipe, check_values
+from archsearch.space.dims import Dim
+from archsearch.space.space import SearchSpace
+from archsearch.study.config import default_recipe
 
 if TYPE_CHECKING:
-    from archsearch.run import RunOptions
+    from archsearch.workers.run import RunOptions
 
 
 _AS_GIVEN = (
@@ -77,8 +77,8 @@ def _typed(text: str, kind: type) -> Any:
 
 def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOptions:
     """What a run may choose anew each time, from its options; `name` for a study that was given none."""
-    from archsearch.run import RunOptions
-    from archsearch.rungs import Rungs
+    from archsearch.sampler.asha import Rungs
+    from archsearch.workers.run import RunOptions
 
     grace = options["grace"] or max(1, round(epochs / 3))
     return RunOptions(
@@ -92,7 +92,7 @@ def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOption
 
 def command_line() -> str:
     """How this process was called, without passwords."""
-    from archsearch.patience import hide_password
+    from archsearch.study.retrying import hide_password
 
     return hide_password(shlex.join(["archsearch", *sys.argv[1:]]))
 

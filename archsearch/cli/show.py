@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from archsearch.arch import Arch
 from archsearch.cli.options import json_option, one_record, opened_study, out_option, storage_option
+from archsearch.network.arch import Arch
 
 
 @click.command()
@@ -20,7 +20,7 @@ from archsearch.cli.options import json_option, one_record, opened_study, out_op
 @out_option
 def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -> None:
     """One candidate ARCH (the first digits of its id are enough) of STUDY: torchinfo's table, cost, curve."""
-    from archsearch.report import ArchFiles
+    from archsearch.report.files import ArchFiles
 
     folder, opened, config = opened_study(study, out, storage)
     record = one_record(opened, arch, folder)
@@ -43,7 +43,7 @@ def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -
 def _layers(network: Arch) -> str:
     import torchinfo
 
-    from archsearch.modules import build
+    from archsearch.nn.build import build
 
     table = torchinfo.summary(
         build(network),

@@ -8,15 +8,16 @@ from typing import Any
 
 import click
 
-from archsearch import survey
-from archsearch.arch import Arch
-from archsearch.budget import Budget
+from archsearch._utils.units import format_bytes, format_count, format_short
 from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits, lower_limits
-from archsearch.dims import Choice, Dim, Int
-from archsearch.layers import Shape
-from archsearch.limits import measures
-from archsearch.space import SearchSpace, load_space, shipped
-from archsearch.units import format_bytes, format_count, format_short
+from archsearch.network.arch import Arch
+from archsearch.network.budget import Budget
+from archsearch.network.layers import Shape
+from archsearch.network.limits import measures
+from archsearch.space import statistics
+from archsearch.space.dims import Choice, Dim, Int
+from archsearch.space.reader import load_space, shipped
+from archsearch.space.space import SearchSpace
 
 
 @click.command()
@@ -53,7 +54,7 @@ def _line(space: SearchSpace) -> dict[str, Any]:
     return {
         "name": space.name,
         "dims": len(space.dims),
-        "descriptions": survey.descriptions(space),
+        "descriptions": statistics.descriptions(space),
         "summary": space.summary,
     }
 
@@ -70,19 +71,19 @@ def _number(count: int | None) -> str:
 
 def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: int, draws: int) -> dict[str, Any]:
     """Everything that is known of a space, as plain values. Raises SpecError where it makes no network."""
-    active = survey.conditions(space)
-    smallest, largest = survey.extremes(space, input_shape, classes)
+    active = statistics.conditions(space)
+    smallest, largest = statistics.extremes(space, input_shape, classes)
     limited = budget.slug != "unlimited"
-    found = survey.share(space, budget, input_shape, classes, draws) if limited else None
+    found = statistics.share(space, budget, input_shape, classes, draws) if limited else None
     return {
         "name": space.name,
         "summary": space.summary,
         "input": list(input_shape),
         "classes": classes,
         "dims": [{"name": name, **_dim(dim), "active": active[name]} for name, dim in space.dims.items()],
-        "descriptions": survey.descriptions(space),
-        "architectures": survey.architectures(space),
-        "recipes": survey.recipes(space),
+        "descriptions": statistics.descriptions(space),
+        "architectures": statistics.architectures(space),
+        "recipes": statistics.recipes(space),
         "smallest": _network(smallest, budget.size_dtype),
         "largest": _network(largest, budget.size_dtype),
         "share": {**asdict(found), "share": found.share} if found else None,

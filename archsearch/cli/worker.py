@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.seeds import seed_of
 from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
 from archsearch.cli.settings import Workers
-from archsearch.seeds import seed_of
 
 if TYPE_CHECKING:
     import optuna
 
-    from archsearch.config import StudyConfig
-    from archsearch.jobs import Job
+    from archsearch.study.config import StudyConfig
+    from archsearch.workers.jobs import Job
 
 
 @click.command()
@@ -37,13 +37,13 @@ def worker(**options: Any) -> int:
     The study says what to train and how; only the images must be here, the same as there. Architectures and weights
     of what is trained here are in OUT/STUDY; tables are written by `archsearch run`, on one machine.
     """
-    from archsearch.forks import prepare
+    from archsearch.workers.processes import prepare
 
     prepare()  # first: what workers import is imported while this process imports what it needs
 
     import optuna
 
-    from archsearch.storage import load_study, open_storage
+    from archsearch.study.storage import load_study, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     study, config = load_study(open_storage(options["storage"]), options["study"])
@@ -52,9 +52,9 @@ def worker(**options: Any) -> int:
 
 def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) -> int:
     from archsearch.cli.live import Lines
-    from archsearch.report import FrontWeights
-    from archsearch.storage import terms_of
-    from archsearch.supervise import Supervisor
+    from archsearch.report.files import FrontWeights
+    from archsearch.study.storage import terms_of
+    from archsearch.workers.supervisor import Supervisor
 
     terms = terms_of(study)
     job = _job(study.study_name, options["dataset"] or terms.dataset, options)
@@ -68,8 +68,8 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
 
 
 def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
-    from archsearch.claims import worker_name
-    from archsearch.jobs import Job
+    from archsearch.study.leases import worker_name
+    from archsearch.workers.jobs import Job
 
     # Workers of one seed and one index would draw the same: each machine and process has numbers of its own.
     mine = seed_of(worker_name(os.getpid()))
@@ -88,10 +88,10 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
 
 def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
-    from archsearch.devices import resolve_device
-    from archsearch.jobs import jobs_of, workers_of
-    from archsearch.training_data import TrainingData
-    from archsearch.worker import check_dataset, study_dataset
+    from archsearch.nn.devices import resolve_device
+    from archsearch.training.data import TrainingData
+    from archsearch.workers.jobs import jobs_of, workers_of
+    from archsearch.workers.worker import check_dataset, study_dataset
 
     device = resolve_device(job.device)
     dataset = study_dataset(job.dataset, job.data_dir, config)

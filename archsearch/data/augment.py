@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archsearch.errors import InputError
-from archsearch.recipe import Recipe
+from archsearch.network.recipe import Recipe
 
 _ALTERNATE = 2
 

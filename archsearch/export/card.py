@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.blocks.registry import is_a
+from archsearch._utils.files import write_text
+from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.job import Exported, Source
 from archsearch.export.verify import Parity
-from archsearch.file_size import DTYPE_BYTES
-from archsearch.files import write_text
-from archsearch.runtime import format_of
-from archsearch.runtime.pixels import normalisation_of
-from archsearch.units import format_bytes, format_count
+from archsearch.inference import format_of
+from archsearch.inference.pixels import normalisation_of
+from archsearch.network.blocks.registry import is_a
+from archsearch.network.file_size import DTYPE_BYTES
 
 if TYPE_CHECKING:
-    from archsearch.tables import Tested
+    from archsearch.report.tables import Tested
 
 _OPEN, _CLOSE = "<!-- archsearch ", " -->"
 _LISTED = 200

@@ -9,17 +9,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from archsearch import weights
-from archsearch.arch import Arch
+from archsearch._utils.files import write_with
 from archsearch.data.dataset import Split
 from archsearch.errors import InputError
 from archsearch.export import write
 from archsearch.export.quantize import evenly, quantized
 from archsearch.export.verify import Parity, check_size, compare
-from archsearch.files import write_with
-from archsearch.runtime import Runner, open_runner
-from archsearch.runtime.onnx import need
-from archsearch.runtime.pixels import DTYPES, PixelNetwork, normalisation_of
+from archsearch.inference import Runner, open_runner
+from archsearch.inference.onnx import need
+from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
+from archsearch.network.arch import Arch
+from archsearch.nn import weights
 
 DTYPES_OF = {
     "safetensors": ("fp32", "fp16", "bf16"),

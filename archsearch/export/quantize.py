@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archsearch.runtime.onnx import IMAGES, need
+from archsearch.inference.onnx import IMAGES, need
 
 CALIBRATION = 512
 """Train images from which the ranges of activations are taken."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from archsearch._utils.units import format_bytes, format_count
 from archsearch.errors import ExportFailed
 from archsearch.export.quantize import evenly
-from archsearch.units import format_bytes, format_count
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 0.5}
 """The largest difference of an output that is allowed, as a share of the largest output (at least of 1)."""

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from archsearch import weights
-from archsearch.arch import Arch
 from archsearch.errors import ExportFailed, one_line
-from archsearch.runtime.onnx import IMAGES, LOGITS, need
-from archsearch.runtime.pixels import DTYPES, PixelNetwork
-from archsearch.runtime.pt2 import METADATA
+from archsearch.inference.onnx import IMAGES, LOGITS, need
+from archsearch.inference.pixels import DTYPES, PixelNetwork
+from archsearch.inference.pt2 import METADATA
+from archsearch.network.arch import Arch
+from archsearch.nn import weights
 
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from optuna import Study
@@ -16,18 +16,29 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import NothingFeasible, SpaceExhausted
 from archsearch.sampler.engine import Engine, Features
-from archsearch.sampler.history import PROPOSAL, History, Record, decode, encode
+from archsearch.sampler.history import History, Record, decode, encode, note_proposal, proposals
 from archsearch.sampler.pool import Pool
 from archsearch.sampler.space import Params, Space
 
 RACES = 20
+START = 8
+
+
+class SamplerOptions(TypedDict, total=False):
+    """What a `ParetoSampler` may be told beside the problem; its docstring says what each is."""
+
+    active: Callable[[Params], Collection[str]] | None
+    start: int
+    use_stopped: bool
+    candidates: Iterable[Params] | None
+    features: Features | None
 
 
 class ParetoSampler(BaseSampler):
     """Proposes, each time, the untried network inside the budget with the largest expected gain of the front.
 
     The study's first objective is accuracy (either direction), a second one, if there is any, is ignored:
-    `cost` knows it. The whole proposal is written into the trial when it is asked for, so that workers that
+    `cost` knows it. The whole proposal is written into the study when it is asked for, so that workers that
     share a storage see it before its parameters are suggested; a dim that is never suggested is inactive.
 
     Args:
@@ -38,13 +49,14 @@ class ParetoSampler(BaseSampler):
         key: equal keys are one network; by default the parameters themselves.
         active: names the dims that matter for given parameters; the others are held at a fixed value.
             Optional: without it an inactive dim only blurs the surrogate a little.
-        start: trials spread over log size before the surrogate takes over.
+        start: trials spread over log size before the surrogate takes over; 8 by default.
         use_stopped: whether stopped trials (state PRUNED, user attribute `curve`) teach the surrogate.
         candidates: complete parameters; only these are proposed. By default whatever `distributions` allow.
         features: figures of complete parameters that are known beforehand and that accuracy may follow beside
             size, such as multiply-accumulates; none below zero. The surrogate sees their logs.
 
     Raises:
+        TypeError: an unknown option.
         ValueError: no distributions, one of an unknown class, a limit that nothing can meet, or, once it is asked for
             proposals, a feature below zero.
     """
@@ -56,25 +68,31 @@ class ParetoSampler(BaseSampler):
         max_cost: float = math.inf,
         seed: int | None = 0,
         key: Callable[[Params], Hashable] | None = None,
-        *,
-        active: Callable[[Params], Collection[str]] | None = None,
-        start: int = 8,
-        use_stopped: bool = True,
-        candidates: Iterable[Params] | None = None,
-        features: Features | None = None,
+        **options: Unpack[SamplerOptions],
     ) -> None:
         if not distributions:
             raise ValueError("distributions is empty: name at least one dim to search over")
         if not max_cost > 0:
             raise ValueError(f"max_cost={max_cost} lets nothing through: give a positive limit")
+        start, candidates = options.get("start", START), options.get("candidates")
+        if unknown := sorted(options.keys() - SamplerOptions.__annotations__.keys()):
+            raise TypeError(
+                f"ParetoSampler has no option {unknown[0]!r}: use {', '.join(SamplerOptions.__annotations__)}"
+            )
         if start < 2:
             raise ValueError(f"start={start} is too few to learn from: give at least 2")
         self._distributions = dict(distributions)
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         key = key or _values
-        self._space = Space(self._distributions, active)
+        self._space = Space(self._distributions, options.get("active"))
         only = None if candidates is None else [self._space.settled(one) for one in candidates]
-        self._engine = Engine(Pool(self._space, cost, max_cost, only), key, start, use_stopped, features)
+        self._engine = Engine(
+            Pool(self._space, cost, max_cost, only),
+            key,
+            start,
+            options.get("use_stopped", True),
+            options.get("features"),
+        )
         self._lock = threading.Lock()
         self._history = History(self._distributions, self._space, cost, key)
 
@@ -87,7 +105,7 @@ class ParetoSampler(BaseSampler):
             In both cases the trial is closed as failed.
         """
         fixed = trial.system_attrs.get("fixed_params", {})
-        if PROPOSAL in trial.system_attrs or self._distributions.keys() <= fixed.keys():
+        if self._distributions.keys() <= fixed.keys() or trial.number in proposals(study):
             return
         try:
             self._claim(study, trial, fixed)
@@ -103,8 +121,7 @@ class ParetoSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The proposal that `before_trial` wrote."""
-        attributes = study._storage.get_trial_system_attrs(trial._trial_id)
-        return decode(attributes.get(PROPOSAL, {}), search_space)
+        return decode(proposals(study).get(trial.number, {}), search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -134,7 +151,7 @@ class ParetoSampler(BaseSampler):
             params = self._propose(others, taken, fixed, rng)
             free = {name: value for name, value in params.items() if name not in fixed}
             stored = encode(free, self._distributions)
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, stored)
+            note_proposal(study, trial.number, stored)
             others = self._others(study, trial)
             if fixed or self._engine.key(dict(params)) not in {record.key for record in others}:
                 return
@@ -151,7 +168,7 @@ class ParetoSampler(BaseSampler):
     def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        return self._history.read(trials, sign)
+        return self._history.read(trials, sign, proposals(study))
 
 
 def _values(params: Params) -> Hashable:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from archsearch.storage import sqlite_url
+from archsearch.study.storage import sqlite_url
 from archsearch.tracking.tracker import Value
 
 _PARENT = "mlflow.parentRunId"

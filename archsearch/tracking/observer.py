@@ -9,9 +9,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from archsearch.errors import one_line
-from archsearch.events import Candidate, Counts, Observer
-from archsearch.records import Record, front
-from archsearch.tables import BASE_COLUMNS
+from archsearch.report.tables import BASE_COLUMNS
+from archsearch.study.observers import Candidate, Counts, Observer
+from archsearch.study.records import Record, front
 from archsearch.tracking.tracker import Tracker, flat
 
 PATIENCE = 300.0

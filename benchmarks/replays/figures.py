@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archsearch.files import write_with
+from archsearch._utils.files import write_with
 from replays.loop import Replay
 from replays.table import Array, Table
 

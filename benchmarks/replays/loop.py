@@ -13,8 +13,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import Trial, TrialState
 
 from archsearch.errors import DataError, SpaceExhausted
-from archsearch.rungs import CURVE, SIZE, Rungs
 from archsearch.sampler import ParetoSampler
+from archsearch.sampler.asha import CURVE, SIZE, Rungs
 from replays.table import Table
 
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch import pareto
 from archsearch.errors import DataError, one_line
-from archsearch.rungs import CURVE
+from archsearch.sampler.asha import CURVE
 from archsearch.sampler.space import Space
 
 Array = NDArray[np.float64]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archsearch.blocks import block
-from archsearch.blocks.common import conv, depthwise, scaled, shortcut
-from archsearch.layer_cost import LeafCost, Tensor
-from archsearch.layers import Custom, Expr, Shape, add, seq
+from archsearch.network.blocks import block
+from archsearch.network.blocks.common import conv, depthwise, scaled, shortcut
+from archsearch.network.layer_cost import LeafCost, Tensor
+from archsearch.network.layers import Custom, Expr, Shape, add, seq
 
 if TYPE_CHECKING:
     from torch import nn

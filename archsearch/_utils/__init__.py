@@ -1,0 +1,1 @@
+"""Small things that know nothing of networks: units, whole files, TOML, seeds."""

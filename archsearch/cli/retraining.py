@@ -1,0 +1,202 @@
+"""The trainings of one `archsearch retrain`, and what it prints of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch._utils.units import format_count, format_seconds
+from archsearch.cli.options import columns
+from archsearch.cli.settings import command_line
+from archsearch.errors import InputError, StopTraining, TrainingFailed
+from archsearch.network.arch import Arch
+from archsearch.network.recipe import Recipe
+
+if TYPE_CHECKING:
+    from archsearch.retrain.plan import Plan
+    from archsearch.study.config import StudyConfig
+    from archsearch.study.records import Retrained
+
+_QUIET = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to train, in which folder, and what is known of it. `study` is None for a file or a reference."""
+
+    archs: Sequence[Arch]
+    folder: Path
+    recipe: Recipe
+    dataset: str | None
+    image_size: int | None = None
+    fingerprint: str = ""
+    split_seed: int = 0
+    share: float | None = None
+    study: Any = None
+    config: StudyConfig | None = None
+
+
+def seeds_of(options: Mapping[str, Any]) -> range:
+    """Of the trainings of each network."""
+    return range(options["first_seed"], options["first_seed"] + options["seeds"])
+
+
+def _notes(folder: Path) -> list[Any]:
+    """What `retrain.json` says of earlier calls, oldest first. Raises InputError."""
+    path = folder / "retrain.json"
+    try:
+        found = json.loads(path.read_text()) if path.exists() else []
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise InputError(f"{path}: not what `retrain` wrote: remove the file")
+    return found
+
+
+class Retraining:
+    """All trainings of one command: every network once, then once more with the next seed."""
+
+    def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
+        self.plan, self.target, self.archs = plan, target, archs
+        self.seeds = seeds_of(options)
+        self.overwrite = options["overwrite"]
+        self.failed = 0
+
+    def run(self) -> int:
+        """Exit status: 0, or 1 if a training failed."""
+        from archsearch.retrain.plan import finished, forget
+
+        _notes(self.target.folder)  # before anything is forgotten
+        if self.overwrite:
+            for arch in self.archs:
+                forget(self.plan, arch)
+                self._forget(arch)
+        pairs = [(arch, seed) for seed in self.seeds for arch in self.archs]
+        before = range(self.seeds.stop)  # of other commands too: all trainings of a network have one recipe
+        done = {(arch.id, seed) for arch in self.archs for seed in before if finished(self.plan, arch, seed)}
+        left = [pair for pair in pairs if (pair[0].id, pair[1]) not in done]
+        self._open(len(pairs) - len(left), len(left))
+        for count, (arch, seed) in enumerate(left):
+            if not self._train(arch, seed):
+                click.echo(f"time is up, {len(left) - count} of {len(pairs)} trainings left: the same command goes on")
+                break
+        self._tables(echo=True)
+        self._page()
+        return 1 if self.failed else 0
+
+    def _open(self, done: int, left: int) -> None:
+        data, folder = self.plan.data, self.target.folder
+        more = f", {done} are finished" if done else ""
+        click.echo(
+            f"{len(self.archs)} network{'s' if len(self.archs) > 1 else ''} on {format_count(len(data.train))} images"
+            f" of {data.dataset.name}, {data.device}: {left} trainings of {self.plan.epochs} epochs{more}"
+        )
+        if not self.target.study:
+            for arch in self.archs:
+                arch.dump(folder / "archs" / f"{arch.id}.toml")
+        if left:
+            self._note()
+        self._tables()
+
+    def _note(self) -> None:
+        """What was asked for, in `retrain.json`, after what was asked for before."""
+        from archsearch._utils.files import write_text
+        from archsearch.report.files import environment
+
+        dataset = self.plan.data.dataset
+        about = {
+            "command": command_line(),
+            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+            "images": len(self.plan.data.train),
+            "device": str(self.plan.data.device),
+            "start": self.plan.start,
+            **environment(),
+        }
+        notes = [*_notes(self.target.folder), about]
+        write_text(self.target.folder / "retrain.json", json.dumps(notes, indent=2) + "\n")
+
+    def _train(self, arch: Arch, seed: int) -> bool:
+        """One training; False if the time is up."""
+        from archsearch.retrain.plan import retrain as train
+
+        label = f"{arch.id} seed {seed}"
+        clock = last = time.monotonic()
+
+        def report(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None) -> None:
+            nonlocal last
+            epochs, now = self.plan.epochs, time.monotonic()
+            if epoch < epochs and now - last > _QUIET:
+                last = now
+                click.echo(f"{label}: epoch {epoch} of {epochs} after {format_seconds(now - clock)}")
+            if epoch < epochs and self._is_over():
+                raise StopTraining("time is up")
+
+        if self._is_over():
+            return False
+        try:
+            row = train(self.plan, arch, seed, report)
+        except StopTraining:
+            return False
+        except TrainingFailed as error:
+            self.failed += 1
+            click.echo(f"{label}: failed: {error}")
+            return True
+        extra = "" if row.mirrored is None else f", with mirror images {100 * row.mirrored:.2f}%"
+        click.echo(f"{label}: test {100 * row.test_accuracy:.2f}%{extra}, {format_seconds(row.train_seconds)}")
+        self._tables()
+        return True
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self.plan.until
+
+    def _forget(self, arch: Arch) -> None:
+        from archsearch.study.storage import drop_retrained
+
+        if self.target.study:
+            drop_retrained(self.target.study, arch.id)
+
+    def _tables(self, echo: bool = False) -> None:
+        """`retrain.csv`, the study and its tables, from the weights that are there."""
+        from archsearch.report.files import write_csv, write_tables
+        from archsearch.report.tables import retrained_table
+        from archsearch.retrain.plan import rows_of
+        from archsearch.study.storage import add_retrained, records, stored_references, stored_retrained
+
+        rows, study, config = rows_of(self.target.folder), self.target.study, self.target.config
+        write_csv(self.target.folder / "retrain.csv", retrained_table(rows))
+        if study and config:
+            known = stored_retrained(study)
+            for row in rows:
+                if row not in known:
+                    add_retrained(study, row)
+            history = [*stored_references(study), *records(study)]
+            write_tables(self.target.folder, history, config.budget, stored_retrained(study))
+        if echo:
+            self._print(rows)
+
+    def _page(self) -> None:
+        study, config = self.target.study, self.target.config
+        if study and config:
+            from archsearch.report.html import write_page
+
+            write_page(self.target.folder, study, config)
+
+    def _print(self, rows: Sequence[Retrained]) -> None:
+        from archsearch.report.tables import tested
+
+        found = tested([row for row in rows if row.arch in {arch.id for arch in self.archs}])
+        table: list[tuple[str, ...]] = [("network", "params", "test accuracy", "seeds", "")]
+        for arch in self.archs:
+            if result := found.get(arch.id):
+                spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
+                accuracy = f"{100 * result.mean:.2f}%{spread}"
+                table.append((arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), arch.summary))
+        for line in columns(table, left=(0, 4)) if len(table) > 1 else []:
+            click.echo(line)
+        click.echo(f"weights, retrain.csv: {self.target.folder}/")

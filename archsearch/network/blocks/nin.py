@@ -1,0 +1,49 @@
+"""Network in Network: a spatial convolution followed by 1x1 ones (Lin, Chen, Yan 2013, arXiv 1312.4400)."""
+
+from __future__ import annotations
+
+from archsearch.errors import SpecError
+from archsearch.network.blocks.common import conv, shortcut
+from archsearch.network.blocks.registry import block
+from archsearch.network.layers import Act, Expr, Seq, add, seq
+
+MAX_POINTS = 100
+
+
+@block("nin")
+def nin(
+    c_in: int,
+    width: int,
+    stride: int,
+    *,
+    kernel: int = 3,
+    points: int = 2,
+    act: str = "relu",
+    norm: bool = True,
+) -> Expr:
+    """An mlpconv: k x k, then `points` 1x1 convolutions, each normalised and activated."""
+    return seq(_mlpconv(width, stride, kernel, points, act, norm), Act(act))
+
+
+@block("resnin")
+def resnin(
+    c_in: int,
+    width: int,
+    stride: int,
+    *,
+    kernel: int = 3,
+    points: int = 2,
+    act: str = "relu",
+    norm: bool = True,
+) -> Expr:
+    """A residual block whose branch is an mlpconv; the last activation follows the sum."""
+    branch = _mlpconv(width, stride, kernel, points, act, norm)
+    return seq(add(shortcut(c_in, width, stride, norm=norm), branch), Act(act))
+
+
+def _mlpconv(width: int, stride: int, kernel: int, points: int, act: str, norm: bool) -> Seq:
+    """The mlpconv up to its last activation."""
+    if not 1 <= points <= MAX_POINTS:
+        raise SpecError(f"points = {points}: an mlpconv has 1 to {MAX_POINTS} 1x1 convolutions")
+    hidden = [conv(width, 1, act=act, norm=norm) for _ in range(points - 1)]
+    return seq(conv(width, kernel, stride, act=act, norm=norm), *hidden, conv(width, 1, act="", norm=norm))

@@ -1,0 +1,122 @@
+"""Every kind of limit that a budget may set, once: options, verdicts, words, plots and tables go by this list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archsearch._utils.units import BYTES, COUNT, format_bytes, format_count, format_short
+from archsearch.network.cost import Cost
+from archsearch.network.file_size import element_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One kind of limit: how it is called, what it takes of a network, and how people are told.
+
+    Args:
+        option: the argument of `Budget`; with dashes, the option of the command line.
+        measure: what is limited, as tables, verdicts and `check --json` call it.
+        of: its value of a cost, where bytes are counted at a dtype.
+        unit: `COUNT` or `BYTES`.
+        noun: what stands behind a value: `parameters`; a value in bytes says enough with "".
+        title: the measure for a person who sees no value.
+        slug: the measure in a study's name.
+        help: what the option says of itself.
+        lower: the value must lie above the limit, not under it.
+        weighs: the field of `cost.Layer` that says which layers weigh most.
+        params_at: the parameters at which a network of nothing else breaks a limit, for plots; None: not drawn.
+    """
+
+    option: str
+    measure: str
+    of: Callable[[Cost, str], int]
+    unit: str
+    noun: str
+    title: str
+    slug: str
+    help: str
+    lower: bool = False
+    weighs: str = "params"
+    params_at: Callable[[float, str], float] | None = None
+
+    def words(self, value: float) -> str:
+        """A value for people: `5,000,000 parameters`, `6 MB`."""
+        shown = format_bytes(value) if self.unit == BYTES else format_count(value)
+        return f"{shown} {self.noun}".rstrip()
+
+    def label(self, value: float, dtype: str) -> str:
+        """A value beside a line in a plot: `5M parameters`, `6 MB at fp32`."""
+        if self.unit == BYTES:
+            return f"{self.words(value)} at {dtype}"
+        return f"{format_short(value)} {self.noun}".rstrip()
+
+
+LIMITS: tuple[Limit, ...] = (
+    Limit(
+        "max_params",
+        "params",
+        lambda cost, dtype: cost.params,
+        COUNT,
+        "parameters",
+        "parameters",
+        "params",
+        "Fewer parameters than this: 5e6, 5M, 78043.",
+        params_at=lambda limit, dtype: limit,
+    ),
+    Limit(
+        "max_size",
+        "size_bytes",
+        lambda cost, dtype: cost.size_bytes(dtype),
+        BYTES,
+        "",
+        "bytes on disk",
+        "size",
+        "Fewer bytes on disk than this: 6MB (10^6), 6MiB (2^20).",
+        params_at=lambda limit, dtype: limit / element_bytes(dtype),
+    ),
+    Limit(
+        "max_macs",
+        "macs",
+        lambda cost, dtype: cost.macs,
+        COUNT,
+        "MACs",
+        "multiply-accumulates",
+        "macs",
+        "Fewer multiply-accumulates for one image: 100M.",
+        weighs="macs",
+    ),
+    Limit(
+        "max_activation",
+        "peak_activation_bytes",
+        lambda cost, dtype: cost.peak_activation_bytes(dtype),
+        BYTES,
+        "of activations",
+        "activation memory",
+        "act",
+        "Fewer bytes of live activations for one image: 1MB.",
+        weighs="activation",
+    ),
+    Limit(
+        "min_params",
+        "params",
+        lambda cost, dtype: cost.params,
+        COUNT,
+        "parameters",
+        "parameters",
+        "above",
+        "More parameters than this: nothing is trained on smaller networks.",
+        lower=True,
+    ),
+)
+"""In the order of names and tables."""
+
+
+def measures(cost: Cost, dtype: str) -> dict[str, int]:
+    """Everything that can be limited from above, of one cost, by its name."""
+    return {limit.measure: limit.of(cost, dtype) for limit in LIMITS if not limit.lower}
+
+
+def upper(measure: str) -> Limit:
+    """The upper limit on a measure. Raises KeyError."""
+    return {limit.measure: limit for limit in LIMITS if not limit.lower}[measure]

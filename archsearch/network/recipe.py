@@ -1,0 +1,105 @@
+"""How a network is trained, as data. The defaults are for any network of the shipped spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from archsearch.errors import SpecError
+from archsearch.network.blocks.registry import Value, a_type, is_a, unknown
+
+AUTO = -1
+OPTIMISERS = ("sgd", "muon", "adam", "adamw")
+POLICIES = ("none", "trivial")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training.
+
+    `lr`: peak learning rate for a batch of 256, scaled linearly with the batch (Goyal et al. 2017); one cycle:
+        linearly up over `warmup` of the steps, then linearly to zero.
+    `batch_size`, `crop` (pixels), `flip` and `initial_scale` are chosen from the dataset where they are -1.
+    `crop` to `policy`: augmentation, see `data.Augmentation`.
+    `initial_scale`: of the sides of images in the first epochs, see `resizing`; 1: whole images all along.
+    `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
+    `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
+    """
+
+    epochs: int = 20
+    batch_size: int = AUTO
+    optimiser: str = "sgd"
+    lr: float = 0.4
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.2
+    label_smoothing: float = 0.1
+    crop: int = AUTO
+    flip: int = AUTO
+    cutout: int = 0
+    rotate: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    policy: str = "none"
+    initial_scale: float = float(AUTO)
+    ema: float = 0.0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        rules = [
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size == AUTO or self.batch_size >= 2, "at least 2, or -1 to choose it"),
+            ("optimiser", self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
+            ("lr", 0 < self.lr < float("inf"), "above zero"),
+            ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least zero"),
+            ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
+            ("crop", self.crop >= AUTO, "at least 0, or -1 to choose it"),
+            ("flip", self.flip in (AUTO, 0, 1, 2), "0, 1, 2 (alternating), or -1 to choose it"),
+            ("cutout", self.cutout >= 0, "at least 0"),
+            ("rotate", 0 <= self.rotate <= 180, "from 0 to 180 degrees"),
+            ("mixup", 0 <= self.mixup <= 100, "from 0 to 100"),
+            ("cutmix", 0 <= self.cutmix <= 100, "from 0 to 100"),
+            ("policy", self.policy in POLICIES, f"one of {', '.join(POLICIES)}"),
+            (
+                "initial_scale",
+                self.initial_scale == AUTO or 0 < self.initial_scale <= 1,
+                "in (0, 1], or -1 to choose it",
+            ),
+            ("ema", 0 <= self.ema < float("inf"), "at least 0"),
+            ("patience", self.patience >= 0, "at least 0"),
+        ]
+        problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
+        if problems:
+            raise SpecError(problems)
+
+    def with_values(self, values: Mapping[str, Value]) -> Recipe:
+        """This recipe with some values replaced.
+
+        Raises:
+            SpecError: unknown names, wrong types, or values out of range.
+        """
+        problems = check_values(values)
+        if problems:
+            raise SpecError(problems)
+        return replace(self, **values)  # type: ignore[arg-type]  # types were checked a line above
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+_TYPES = {"int": int, "float": float, "str": str}
+FIELDS: dict[str, type] = {field.name: _TYPES[str(field.type)] for field in fields(Recipe)}
+
+
+def check_values(values: Mapping[str, object]) -> list[str]:
+    """What is wrong with the names and types of recipe values, one line each."""
+    problems = [f"no recipe key {unknown(name, FIELDS)}" for name in values if name not in FIELDS]
+    return problems + [
+        f"{name} = {value!r}: must be {a_type(FIELDS[name])}"
+        for name, value in values.items()
+        if name in FIELDS and not is_a(value, FIELDS[name])
+    ]

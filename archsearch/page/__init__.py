@@ -1,5 +1,0 @@
-"""`report.html`: a study as one file that a browser opens offline, for people."""
-
-from archsearch.page.write import StudyPage, write_page
-
-__all__ = ["StudyPage", "write_page"]

@@ -1,0 +1,218 @@
+"""The page's charts as places in percent: the template draws them, and nothing depends on the screen's width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from archsearch._utils.units import format_bytes, format_count, format_short
+from archsearch.report.html.axes import Axis, epoch_axis, log_axis, percent_axis
+from archsearch.report.html.contents import Contents
+from archsearch.study.records import Record, Reject
+
+KINDS = {
+    "front": "on the Pareto front",
+    "complete": "trained",
+    "stopped": "stopped early",
+    "reference": "reference",
+}
+_RUG, _BARS, _POINTS = 250, 24, 60
+_NEAR, _WIDE, _GAP = 30.0, 60.0, 5.0
+_BEYOND = 2.5
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One measured network; `x`, `y` in percent from the left and from the bottom, `key` unique in the page."""
+
+    key: str
+    x: float
+    y: float
+    kind: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A reference's name beside its mark, `lift` percent above it; `left`: it stands to the left."""
+
+    text: str
+    x: float
+    y: float
+    left: bool
+
+
+@dataclass(frozen=True)
+class LimitLine:
+    """A limit on the parameter axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class FrontChart:
+    """Accuracy against parameters."""
+
+    x: Axis
+    y: Axis
+    marks: tuple[Mark, ...]
+    labels: tuple[Label, ...]
+    stairs: str
+    limits: tuple[LimitLine, ...]
+    rug: str
+
+    @property
+    def edge(self) -> float | None:
+        """Where the rejected region begins."""
+        return min((limit.at for limit in self.limits), default=None)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training's accuracy by epoch as the points of a polyline; its end is a mark."""
+
+    points: str
+    end: Mark
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """Accuracy against epochs."""
+
+    x: Axis
+    y: Axis
+    curves: tuple[Curve, ...]
+    rungs: tuple[LimitLine, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a histogram; `height` in percent of the largest one."""
+
+    height: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Numbers of rejected candidates by parameters, on a logarithmic axis."""
+
+    x: Axis
+    bars: tuple[Bar, ...]
+    limit: LimitLine | None
+
+    @property
+    def others(self) -> bool:
+        """Whether some broke another limit than the one that is drawn."""
+        return self.limit is not None and any(
+            bar.height for i, bar in enumerate(self.bars) if 100 * (i + 1) / len(self.bars) < self.limit.at
+        )
+
+
+def percent(accuracy: float | None) -> float:
+    """A fraction as a percentage; None as 0."""
+    return 100 * (accuracy or 0.0)
+
+
+def kind_of(record: Record, best: set[str]) -> str:
+    """One of `KINDS`."""
+    return "front" if record.state == "complete" and record.arch in best else record.state
+
+
+def key_of(record: Record) -> str:
+    """What names a network within the page."""
+    return f"r-{record.reason}" if record.state == "reference" else f"t{record.trial}"
+
+
+def front_chart(contents: Contents) -> FrontChart:
+    """All measured candidates and references, the front's staircase, the limits and what they reject."""
+    rows = [r for r in (*contents.history, *contents.references) if r.val_accuracy is not None]
+    limits = contents.budget.edges
+    x = log_axis([max(1, r.params) for r in rows] + [*limits] + [_BEYOND * at for at in sorted(limits)[:1]])
+    y = percent_axis([percent(r.val_accuracy) for r in rows])
+    best = {r.arch for r in contents.front}
+    marks = tuple(_mark(r, kind_of(r, best), x, y) for r in sorted(rows, key=lambda r: (r.params, r.trial)))
+    names = [(r.reason, x.place(r.params), y.place(percent(r.val_accuracy))) for r in rows if r.state == "reference"]
+    drawn = _drawn(limits, x)
+    stairs = _stairs(contents.front, x, y, min((limit.at for limit in drawn), default=100))
+    return FrontChart(x, y, marks, _labels(names), stairs, drawn, _rug(contents.rejects, x))
+
+
+def _mark(record: Record, kind: str, x: Axis, y: Axis) -> Mark:
+    lines = (
+        record.reason if kind == "reference" else record.summary,
+        f"{percent(record.val_accuracy):.2f}% validation accuracy",
+        f"{format_count(record.params)} parameters, {format_bytes(record.size_bytes)}",
+        f"{KINDS[kind]}" + (f" after {record.epochs} epochs" if kind == "stopped" else "") + f" · {record.arch}",
+    )
+    return Mark(key_of(record), x.place(record.params), y.place(percent(record.val_accuracy)), kind, lines)
+
+
+def _drawn(limits: Mapping[float, str], x: Axis) -> tuple[LimitLine, ...]:
+    return tuple(LimitLine(x.place(at), label) for at, label in sorted(limits.items()))
+
+
+def _labels(names: Sequence[tuple[str, float, float]]) -> tuple[Label, ...]:
+    """Names beside their marks, lifted where two of them would lie on each other."""
+    placed: list[Label] = []
+    for text, x, y in sorted(names, key=lambda name: (name[2], name[1])):
+        near = [other for other in placed if abs(other.x - x) < _NEAR]
+        height = max([y, *(other.y + _GAP for other in near if other.y + _GAP > y)])
+        placed.append(Label(text, x, round(height, 2), x > _WIDE))
+    return tuple(placed)
+
+
+def _stairs(best: Sequence[Record], x: Axis, y: Axis, end: float) -> str:
+    """An SVG path in a box of 100 by 100: right to the next size, then up; on to where the budget ends."""
+    path = ""
+    for record in best:
+        across, up = x.place(record.params), round(100 - y.place(percent(record.val_accuracy)), 2)
+        path += f"H{across}V{up}" if path else f"M{across} {up}"
+    return path and f"{path}H{end}"
+
+
+def _rug(rejects: Sequence[Reject], x: Axis) -> str:
+    """One short line for every size that was rejected and lies within the axis, as an SVG path of height 10."""
+    inside = {round(x.place(r.params) * _RUG / 100) for r in rejects if r.params and x.low <= r.params <= x.high}
+    return "".join(f"M{100 * at / _RUG:g} 0V10" for at in sorted(inside))
+
+
+def curve_chart(contents: Contents) -> CurveChart:
+    """A line a training, the front's last so that they lie on top."""
+    best = {r.arch for r in contents.front}
+    rows = [r for r in (*contents.history, *contents.references) if r.curve and r.state in KINDS]
+    rows.sort(key=lambda r: kind_of(r, best) == "front")
+    rungs = [rung for rung in contents.about.get("rungs", []) if isinstance(rung, int)]
+    x = epoch_axis(int(max([r.curve[-1][0] for r in rows] + [*map(float, rungs)], default=1)))
+    y = percent_axis([percent(value) for r in rows for _, value in r.curve])
+    curves = tuple(_curve(r, kind_of(r, best), x, y) for r in rows)
+    return CurveChart(x, y, curves, tuple(LimitLine(x.place(rung), f"rung after {rung}") for rung in rungs))
+
+
+def _curve(record: Record, kind: str, x: Axis, y: Axis) -> Curve:
+    step = math.ceil(len(record.curve) / _POINTS)
+    kept = [*record.curve[:-1:step], record.curve[-1]]
+    places = [(x.place(epoch), y.place(percent(value))) for epoch, value in kept]
+    points = " ".join(f"{across:g},{100 - up:g}" for across, up in ((a, round(u, 2)) for a, u in places))
+    end = _mark(record, kind, log_axis([record.params]), y)
+    return Curve(points, replace(end, x=places[-1][0], y=places[-1][1]))
+
+
+def reject_histogram(contents: Contents) -> Histogram | None:
+    """How many of the recorded rejects have which size; None without any."""
+    sizes = [r.params for r in contents.rejects if r.params]
+    if not sizes:
+        return None
+    limits = contents.budget.edges
+    x = log_axis([*sizes, *limits])
+    counts = [0] * _BARS
+    for size in sizes:
+        counts[min(_BARS - 1, int(x.place(size) * _BARS / 100))] += 1
+    edges = [x.low * (x.high / x.low) ** (i / _BARS) for i in range(_BARS + 1)]
+    bars = tuple(
+        Bar(round(100 * n / max(counts), 1), f"{n:,} from {format_short(edges[i])} to {format_short(edges[i + 1])}")
+        for i, n in enumerate(counts)
+    )
+    return Histogram(x, bars, _drawn(limits, x)[0] if limits else None)

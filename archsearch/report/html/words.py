@@ -1,0 +1,161 @@
+"""The page's sentences, figures and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archsearch._utils.units import format_bytes, format_count, format_seconds
+from archsearch.network.limits import LIMITS
+from archsearch.report.html.charts import percent
+from archsearch.report.html.contents import Contents
+from archsearch.report.tables import Tested
+from archsearch.study.records import Record
+
+_PHASES = {
+    "step_seconds": "training steps",
+    "data_seconds": "data and augmentation",
+    "eval_seconds": "evaluation",
+    "overhead_seconds": "set-up and the rest",
+}
+_NEAR, _WORTH_SAYING, _WHOLE = 0.01, 1.1, 99.5
+
+
+@dataclass(frozen=True)
+class Share:
+    """A named amount and its share of the largest one, in percent."""
+
+    name: str
+    amount: str
+    width: float
+
+
+def headline(contents: Contents) -> list[tuple[str, str]]:
+    """The winner's figures: (value, what it is)."""
+    winner = contents.front[-1]
+    figures = [
+        (f"{percent(winner.val_accuracy):.2f}%", "validation accuracy"),
+        (format_count(winner.params), "parameters"),
+        (format_bytes(winner.size_bytes), f"on disk at {contents.budget.size_dtype}"),
+        (format_count(winner.macs), "multiply-accumulates"),
+    ]
+    if winner.arch in contents.tests:
+        test = contents.tests[winner.arch]
+        figures.insert(1, (score_words(test), "test accuracy" + (f", {test.seeds} seeds" if test.seeds > 1 else "")))
+    return figures
+
+
+def score_words(test: Tested) -> str:
+    """`97.20% ± 0.12`, without a deviation where there is one seed."""
+    if test.std is None or test.seeds < 2:
+        return f"{100 * test.mean:.2f}%"
+    return f"{100 * test.mean:.2f}% ± {100 * test.std:.2f}"
+
+
+def smaller(contents: Contents) -> str:
+    """What a point of accuracy would save; empty if nothing."""
+    winner = contents.front[-1]
+    near = next(r for r in contents.front if percent(r.val_accuracy) >= percent(winner.val_accuracy) - 100 * _NEAR)
+    ratio = winner.params / near.params
+    if ratio < _WORTH_SAYING:
+        return ""
+    times = f"{ratio:.2g}" if ratio < _WHOLE else format_count(ratio)
+    return (
+        f"Within one point of it: {percent(near.val_accuracy):.2f}% with {format_count(near.params)} parameters, "
+        f"{times} times fewer."
+    )
+
+
+def story(contents: Contents) -> str:
+    """What the search did, in one sentence or two."""
+    counts, history = contents.counts, contents.history
+    states = {state: sum(r.state == state for r in history) for state in ("complete", "stopped", "failed")}
+    done = f"{states['complete'] + states['stopped']:,} candidates were trained"
+    if states["stopped"]:
+        done += f", {states['stopped']:,} of them stopped early"
+    if states["failed"]:
+        done += f"; {states['failed']:,} failed"
+    if not counts:
+        return f"{done}."
+    return (
+        f"{counts['checked']:,} candidates were checked by arithmetic; {counts['over_budget']:,} distinct ones "
+        f"were over budget and cost no training. {done}."
+    )
+
+
+def front_rows(contents: Contents) -> list[dict[str, str]]:
+    """The front's table, smallest first."""
+    return [_row(record, contents.tests.get(record.arch)) for record in contents.front]
+
+
+def _row(record: Record, test: Tested | None) -> dict[str, str]:
+    return {
+        "key": f"t{record.trial}",
+        "arch": record.arch,
+        "summary": record.summary,
+        "accuracy": f"{percent(record.val_accuracy):.2f}%",
+        "test": score_words(test) if test else "",
+        "params": format_count(record.params),
+        "size": format_bytes(record.size_bytes),
+        "macs": format_count(record.macs),
+        "epochs": str(record.epochs),
+        "time": format_seconds(record.train_seconds),
+    }
+
+
+def broken_limits(contents: Contents) -> list[Share]:
+    """How many distinct candidates broke each limit; one may break several."""
+    broke = {name: n for name, n in contents.counts.get("broke", {}).items() if n > 0}
+    titles = {limit.measure: limit.title for limit in LIMITS} | {"no network": "no network at all"}
+    rows = [(titles.get(name, name), n, format_count(n)) for name, n in broke.items()]
+    return _shares(sorted(rows, key=lambda row: -row[1]))
+
+
+def importances(contents: Contents, most: int = 12) -> list[Share]:
+    """The dims that matter most."""
+    rows = [(name, share, f"{100 * share:.0f}%") for name, share in contents.importance.shares.items()]
+    return _shares(rows[:most])
+
+
+def phases(contents: Contents) -> list[Share]:
+    """Seconds of all trainings by what they went into, as far as these were measured."""
+    total = {name: sum(r.usage.get(name, 0.0) for r in contents.history) for name in _PHASES}
+    rows = [(_PHASES[name], seconds, format_seconds(seconds)) for name, seconds in total.items() if seconds > 0]
+    return _shares(rows)
+
+
+def states(contents: Contents) -> list[Share]:
+    """Seconds of training by what became of the candidates."""
+    names = {"complete": "trained to the end", "stopped": "stopped early", "failed": "failed"}
+    rows = [(words, sum(r.train_seconds for r in contents.history if r.state == s)) for s, words in names.items()]
+    return _shares([(words, seconds, format_seconds(seconds)) for words, seconds in rows if seconds > 0])
+
+
+def _shares(rows: Sequence[tuple[str, float, str]]) -> list[Share]:
+    most = max((amount for _, amount, _ in rows), default=1.0)
+    return [Share(name, words, round(100 * amount / most, 1)) for name, amount, words in rows]
+
+
+def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What it takes to repeat the search, but for the command."""
+    data, space = about.get("dataset", {}), about.get("space", {})
+    shape = "x".join(map(str, about.get("input", [])))
+    rows = [
+        ("dataset", f"{data.get('name', '')}, {about.get('classes', '?')} classes of {shape}"),
+        ("fingerprint", data.get("fingerprint")),
+        ("validation share", f"{data['validation']:.3g}" if data.get("validation") else None),
+        ("search space", space.get("name")),
+        ("seed", about.get("seed")),
+        ("device", about.get("device")),
+        ("workers", about.get("workers")),
+        ("recipe", _pairs(about.get("settled_recipe") or about.get("recipe", {}))),
+        ("versions", _pairs(about.get("versions", {}))),
+        ("machine", about.get("machine")),
+        ("git commit", about.get("git_commit")),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

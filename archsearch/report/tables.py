@@ -1,0 +1,103 @@
+"""Finished candidates as tables: columns as the contract fixes them, accuracies as fractions."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archsearch.study.records import Record, Reject, Retrained, front
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASE_COLUMNS = [
+    "arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes",
+    "epochs", "train_seconds", "trial", "seed", "summary",
+]  # fmt: skip
+USAGE_COLUMNS = [
+    "images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes",
+]  # fmt: skip
+TRIAL_COLUMNS = [*BASE_COLUMNS, "state", "reason", *USAGE_COLUMNS]
+TEST_COLUMNS = ["test_accuracy_mean", "test_accuracy_std", "test_seeds"]
+RETRAINED_COLUMNS = [
+    "arch", "seed", "test_accuracy", "mirrored", "epochs", "train_seconds", "params", "device", "start", "recipe",
+]  # fmt: skip
+REJECT_COLUMNS = ["arch", "params", "size_bytes", "macs", "broke"]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Accuracy on the test split over retrainings: mean and deviation (ddof 1, None for a single one) as fractions."""
+
+    mean: float
+    std: float | None
+    seeds: int
+
+
+def tested(rows: Sequence[Retrained]) -> dict[str, Tested]:
+    """What retraining measured, by network."""
+    every: dict[str, list[float]] = {}
+    for row in rows:
+        every.setdefault(row.arch, []).append(row.test_accuracy)
+    return {
+        arch: Tested(statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))
+        for arch, found in every.items()
+    }
+
+
+def front_table(records: Sequence[Record], retrained: Sequence[Retrained] = ()) -> pd.DataFrame:
+    """The front with the columns of `pareto.csv`; with retrainings also those of the test split."""
+    import pandas as pd
+
+    rows = front(records)
+    frame = _frame(rows, [*BASE_COLUMNS, *_more(records)])
+    if not retrained:
+        return frame
+    found = tested(retrained)
+    tests: list[list[float | None]] = [_test_cells(found.get(row.arch)) for row in rows]
+    kinds = dict(zip(TEST_COLUMNS, ("float64", "float64", "Int64"), strict=True))
+    return frame.join(pd.DataFrame(tests, columns=TEST_COLUMNS, dtype=object).astype(kinds))
+
+
+def _test_cells(found: Tested | None) -> list[float | None]:
+    return [found.mean, found.std, found.seeds] if found else [None, None, None]
+
+
+def retrained_table(rows: Sequence[Retrained]) -> pd.DataFrame:
+    """Retrainings with the columns of `retrain.csv`, one row each; the recipe as JSON."""
+    frame = _frame(rows, RETRAINED_COLUMNS)
+    return frame.assign(recipe=[json.dumps(row.recipe) for row in rows])
+
+
+def trials_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Every finished candidate with the columns of `trials.csv`."""
+    frame = _frame(records, [*TRIAL_COLUMNS, *_more(records)])
+    outside = frame["state"] == "reference"
+    return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
+
+
+def _more(records: Sequence[Record]) -> list[str]:
+    """Measures beyond the base columns that the study limits."""
+    return list(dict.fromkeys(name for record in records for name in record.more))
+
+
+def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:
+    """Candidates over budget with the columns of `rejected.csv`."""
+    return _frame(rejects, REJECT_COLUMNS)
+
+
+def _frame(rows: Sequence[object], columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame([[_cell(row, name) for name in columns] for row in rows], columns=columns)
+    whole = [name for name in ("params", "size_bytes", "macs") if name in columns]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _cell(row: object, name: str) -> object:
+    if isinstance(row, Record) and not hasattr(row, name):
+        return row.usage.get(name) if name in USAGE_COLUMNS else row.more.get(name)
+    return getattr(row, name)

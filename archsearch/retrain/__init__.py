@@ -1,0 +1,1 @@
+"""Full trainings of chosen networks: plan, distillation, pretrained encoders."""

@@ -1,0 +1,116 @@
+"""What a study carries of itself, typed: everything that rebuilds its search from the storage alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from archsearch.errors import StudyError
+from archsearch.network.budget import Budget
+from archsearch.network.layers import Shape
+from archsearch.network.recipe import Recipe
+from archsearch.space.domain import Domain
+from archsearch.space.reader import parse_space
+from archsearch.space.space import SearchSpace
+
+FORMAT = 3
+"""Of what a study carries: 1 had no terms, 2 no share of validation images."""
+EPOCHS, DIGITS_EPOCHS = 20, 5
+"""Of a candidate by default, and of one on the embedded digits."""
+_FORMAT = "format"
+_WHOLE_IMAGES = {"initial_scale": 1.0}
+"""Of recipes that were written before trainings began with smaller images."""
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """The images of a study.
+
+    `name`: as `--dataset` was told; `fingerprint`: of images and classes; `image_size`: pixels of a side, None for
+    the dataset's own; `validation`: share of the train images that judges, None where the dataset brings others and
+    in studies of format 2, which took a tenth.
+    """
+
+    name: str
+    fingerprint: str
+    image_size: int | None = None
+    validation: float | None = None
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What all workers of a study have in common and a resumed run may not change.
+
+    `input_shape`: (channels, height, width); `seed`: of proposals, validation split and trainings.
+    """
+
+    space_name: str
+    space_toml: str
+    budget: Budget
+    data: StudyData
+    input_shape: Shape
+    classes: int
+    recipe: Recipe
+    seed: int = 0
+    deterministic: bool = False
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space, read once. Raises SpecError, for example where a user's own block is not installed."""
+        return parse_space(self.space_toml, self.space_name, "the study's space")
+
+    @property
+    def domain(self) -> Domain:
+        """The space for the study's images."""
+        return Domain(self.space, self.input_shape, self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values in the format `FORMAT`, which `from_json` reads."""
+        return {
+            _FORMAT: FORMAT,
+            "space": {"name": self.space_name, "toml": self.space_toml},
+            "budget": self.budget.to_dict(),
+            "dataset": asdict(self.data),
+            "input": list(self.input_shape),
+            "classes": self.classes,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StudyConfig:
+        """Read any format up to `FORMAT`.
+
+        Raises:
+            StudyError: a newer format, or values that no archsearch wrote; one line.
+        """
+        version = values.get(_FORMAT, 1)
+        if version > FORMAT:
+            raise StudyError(f"has format {version}, of a newer archsearch; this one reads up to {FORMAT}: upgrade it")
+        try:
+            return cls(
+                space_name=values["space"]["name"],
+                space_toml=values["space"]["toml"],
+                budget=Budget(**values["budget"]),
+                data=StudyData(**values["dataset"]),
+                input_shape=tuple(values["input"]),
+                classes=values["classes"],
+                recipe=Recipe(**{**_WHOLE_IMAGES, **values["recipe"]}),
+                seed=values["seed"],
+                deterministic=values.get("deterministic", False),
+            )
+        except KeyError as error:
+            raise StudyError(f"carries no {error.args[0]!r}, which archsearch writes") from None
+        except TypeError as error:
+            raise StudyError(f"carries what no archsearch wrote: {error}") from None
+
+
+def default_recipe(space: SearchSpace, dataset: str, epochs: int | None = None) -> Recipe:
+    """The space's recipe, with 20 epochs where it says nothing, on the embedded digits with 5; or with `epochs`."""
+    recipe = space.recipe(Recipe(epochs=EPOCHS))
+    if epochs or dataset == "digits":
+        recipe = recipe.with_values({"epochs": epochs or DIGITS_EPOCHS})
+    return recipe

@@ -1,0 +1,145 @@
+"""What a study records, as plain values: candidates, rejects, draws, full trainings, the terms of its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from archsearch import pareto
+from archsearch.network.blocks import Value
+from archsearch.sampler.asha import CURVE, Rungs
+from archsearch.space.dims import Choice, Dim, Int
+
+BASE_MEASURES = ("params", "size_bytes", "macs", "peak_activation_bytes")
+"""What every record says of its network's cost."""
+_RESULT_FIELDS = ("val_accuracy", "epochs", "train_seconds", "state", "reason", "usage")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished candidate, as it stands in the tables.
+
+    `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...];
+    `usage` is what the training measured of itself (`tables.USAGE_COLUMNS`), as far as it is known; `more` holds
+    other measures that the budget limits, by name.
+    """
+
+    arch: str
+    val_accuracy: float | None
+    params: int
+    size_bytes: int
+    macs: int
+    peak_activation_bytes: int
+    epochs: int
+    train_seconds: float
+    trial: int
+    seed: int
+    summary: str
+    state: str = "complete"
+    reason: str = ""
+    curve: list[list[float]] = field(default_factory=list)
+    usage: dict[str, float] = field(default_factory=dict)
+    more: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def values(self) -> list[float] | None:
+        """The study's objectives (val_accuracy, params); None unless it was trained to the end."""
+        if self.state != "complete" or self.val_accuracy is None:
+            return None
+        return [self.val_accuracy, float(self.params)]
+
+    @property
+    def proposal(self) -> dict[str, Any]:
+        """The fields that are known before the training."""
+        later = (*_RESULT_FIELDS, CURVE, "trial")
+        return {name: value for name, value in asdict(self).items() if name not in later and value != {}}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The fields that the training made, but for the curve."""
+        return {name: getattr(self, name) for name in _RESULT_FIELDS}
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A distinct candidate over budget; without a network its sizes are None and `broke` says why."""
+
+    arch: str
+    params: int | None
+    size_bytes: int | None
+    macs: int | None
+    broke: str
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One full training of a chosen network, and its accuracy on the test split, which was read once for it.
+
+    `mirrored`: the accuracy where logits of an image and of its mirror image are added, None if it was not asked for;
+    accuracies are fractions. `start`: where the weights of the encoder came from and who taught, "" for neither.
+    """
+
+    arch: str
+    seed: int
+    test_accuracy: float
+    mirrored: float | None
+    epochs: int
+    train_seconds: float
+    params: int
+    device: str
+    start: str
+    recipe: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all workers of a study go by and a resumed run may change.
+
+    `trials`: the total; `sampler`: who proposes; `rungs`: who goes on, None: everybody; `dataset`: as `run` was told.
+    """
+
+    trials: int
+    sampler: str
+    rungs: Rungs | None
+    dataset: str
+
+
+def front(records: Sequence[Record]) -> list[Record]:
+    """The complete candidates that no other one beats in (val_accuracy up, params down), smallest first."""
+    complete = [record for record in records if record.state == "complete" and record.val_accuracy is not None]
+    if not complete:
+        return []
+    keep = pareto.front([(record.params, -_accuracy(record)) for record in complete])
+    return sorted((r for r, kept in zip(complete, keep, strict=True) if kept), key=lambda r: r.params)
+
+
+def _accuracy(record: Record) -> float:
+    return record.val_accuracy or 0.0
+
+
+def distribution(dim: Dim) -> BaseDistribution:
+    """A dim as Optuna's distribution."""
+    if isinstance(dim, Choice):
+        return CategoricalDistribution(dim.options)
+    if isinstance(dim, Int):
+        return IntDistribution(dim.low, dim.high, log=dim.log, step=dim.step)
+    return FloatDistribution(dim.low, dim.high, log=dim.log)
+
+
+@dataclass
+class Draw:
+    """One draw: what was answered, for which dims, and its trial in the draft (None for a random one)."""
+
+    params: dict[str, Value]
+    distributions: dict[str, BaseDistribution]
+    trial: optuna.Trial | None = None
+
+    def answer(self, name: str, dim: Dim, value: Value) -> Value:
+        """Note an answer and return it."""
+        self.params[name] = value
+        self.distributions[name] = distribution(dim)
+        return value

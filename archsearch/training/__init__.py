@@ -1,0 +1,1 @@
+"""One training: a recipe and data to a trained module."""

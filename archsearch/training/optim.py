@@ -1,0 +1,164 @@
+"""What moves the weights: initialisation, optimiser, learning-rate cycle, averaged weights and statistics."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from archsearch.network.recipe import Recipe
+from archsearch.training.muon import Muon, kernels
+
+_CHUNK = 512  # images that recalibration takes at a time
+
+
+def initialise(module: nn.Module) -> None:
+    """Kaiming-normal kernels for the number of inputs (He et al. 2015, arXiv 1502.01852), in place."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
+    """The recipe's optimiser; weight decay on kernels and matrices only, not on norms, biases and what Muon turns.
+
+    On CUDA the learning rate is a tensor there, so that a captured step can be told another one.
+    """
+    params = [p for p in module.parameters() if p.requires_grad]
+    turned = kernels(module) if recipe.optimiser == "muon" else []
+    others = [p for p in params if not any(p is kernel for kernel in turned)]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": turned, "weight_decay": 0.0, "orthogonal": True},
+    ]
+    groups = [group for group in groups if group["params"]]
+    kinds = {p.device.type for p in params}
+    on_cuda, fused = kinds == {"cuda"}, kinds <= {"cpu", "cuda"}
+    peak = recipe.lr * batch / 256
+    lr = torch.tensor(peak, device=params[0].device) if on_cuda else peak
+    if recipe.optimiser == "muon":
+        return Muon(groups, lr, recipe.momentum)
+    if recipe.optimiser == "sgd":
+        nesterov = recipe.momentum > 0
+        return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    adam = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return adam(groups, lr=lr, fused=fused, capturable=on_cuda)
+
+
+def set_lr(optimiser: torch.optim.Optimizer, value: float) -> None:
+    """Give all groups another learning rate."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
+
+
+def one_cycle(steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor on the learning rate: linearly up to 1 over `warmup` of the steps, then linearly to 0."""
+    rise = warmup * steps
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return max(0.0, (steps - step) / max(1.0, steps - rise))
+
+    return factor
+
+
+class Schedule:
+    """Gives an optimiser its learning rate, step by step.
+
+    Args:
+        peak: the highest learning rate.
+        factor: of it at a step, counted from 0.
+
+    Attributes:
+        done: how many steps had theirs.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, peak: float, factor: Callable[[int], float]) -> None:
+        self.optimiser, self.done = optimiser, 0
+        self._peak, self._factor = peak, factor
+
+    def advance(self) -> float:
+        """Set the next step's learning rate; returns it."""
+        rate = self._peak * self._factor(self.done)
+        set_lr(self.optimiser, rate)
+        self.done += 1
+        return rate
+
+    def restore(self, done: int, state: dict[str, Any]) -> None:
+        """Go back to a number of steps and the optimiser's state then."""
+        rates = [group["lr"] for group in self.optimiser.param_groups]  # on CUDA tensors, which must stay there
+        self.optimiser.load_state_dict(state)
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.done = done
+
+
+class Average:
+    """An exponential moving average of a module's weights and statistics, over about `horizon` steps.
+
+    Early on the horizon is half of the steps so far, so that the average does not remember the start
+    (as in Polyak averaging with a decay that grows, Tarvainen & Valpola 2017, arXiv 1703.01780).
+    """
+
+    def __init__(self, module: nn.Module, horizon: float) -> None:
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self._horizon = horizon
+        self._steps = 0
+        self._pairs = list(zip(_floats(self.module), _floats(module), strict=True))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the module's present weights."""
+        self._steps += 1
+        weight = max(1 / self._horizon, 1 / (1 + self._steps / 2)) if self._horizon > 1 else 1.0
+        mine, theirs = zip(*self._pairs, strict=True)
+        torch._foreach_lerp_(mine, theirs, weight)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes."""
+        return {"steps": self._steps, "module": self.module.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to an average as it was."""
+        self._steps = state["steps"]
+        self.module.load_state_dict(state["module"])
+
+
+@torch.no_grad()
+def recalibrate(module: nn.Module, images: torch.Tensor) -> None:
+    """Set the running statistics of every BatchNorm to those of `images` (N, C, H, W) under the present weights.
+
+    Running averages lag behind weights that move fast, most of all in the first epochs, and do not belong to
+    averaged weights at all ("precise BatchNorm", Wu & Johnson 2021, arXiv 2105.07576). Leaves `module` in
+    evaluation mode; does nothing with fewer than two images, which have no variance.
+    """
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    module.eval()
+    if len(images) < 2 or not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+        norm.momentum = None  # the plain mean over the chunks
+    for some in images.chunk(math.ceil(len(images) / _CHUNK)):
+        module(some)
+    module.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def _floats(module: nn.Module) -> list[torch.Tensor]:
+    """Everything in a module's state that can be averaged."""
+    return [value for value in module.state_dict(keep_vars=True).values() if value.is_floating_point()]

@@ -1,0 +1,49 @@
+"""What one training, or a series of them, is given beside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from archsearch.network.arch import Arch
+from archsearch.network.blocks.registry import Value
+from archsearch.network.recipe import Recipe
+from archsearch.training.data import TrainingData
+
+Start = Callable[[nn.Module], None]
+Teach = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """Data, recipe and seed, how the device computes, and what a network starts and learns from.
+
+    Args:
+        recipe: for all networks; a network's own recipe goes before it, `overrides` before both.
+        seed: fixes initial weights, order and augmentation. Reruns are equal to the last digit on one CPU with
+            one number of threads; on CUDA only if `deterministic`; never from device to device.
+        overrides: values of the recipe that hold for every network.
+        threads: of the CPU, at most; by default all cores.
+        deterministic: as `devices.determinism`.
+        compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
+        start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
+            (stem, a stage) without any parameter to train keep their statistics too.
+        teach: gives probabilities (N, classes) for normalised images (N, C, H, W) of full size, on the data's device;
+            they take the labels' place, unsmoothed.
+    """
+
+    data: TrainingData
+    recipe: Recipe
+    seed: int = 0
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    threads: int | None = None
+    deterministic: bool = False
+    compiled: bool = False
+    start: Start | None = None
+    teach: Teach | None = None
+
+    def recipe_of(self, arch: Arch) -> Recipe:
+        """What a network is trained with, settled for the data. Raises SpecError."""
+        return self.data.settle(self.recipe.with_values({**arch.recipe, **self.overrides}))

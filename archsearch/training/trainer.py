@@ -1,0 +1,112 @@
+"""Candidates trained one after the other, as a search wants them evaluated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from archsearch._utils.seeds import seed_of
+from archsearch.errors import InputError, StopTraining, TrainingFailed, one_line
+from archsearch.evaluation import Evaluation, Report
+from archsearch.network.arch import Arch
+from archsearch.nn import weights
+from archsearch.nn.devices import Stopwatch, peak_memory, reset_peak
+from archsearch.training.checkpoint import Checkpoint
+from archsearch.training.fit import Trained, fit
+from archsearch.training.setup import TrainingSetup
+
+
+class Trainer:
+    """Evaluates candidates for a search, and keeps the last trained module so that it can be saved.
+
+    The seed of a candidate's training comes from the setup's seed and the candidate's id alone, so that it
+    does not depend on what was trained before.
+
+    Args:
+        checkpoint: gives each network's, of a training that an earlier process may have begun; None: none is kept.
+
+    Attributes:
+        evaluation: of the last training, also if it was stopped or failed. Its usage is that of the part in this
+            process: images_per_second (training, with data), data_seconds, step_seconds, eval_seconds,
+            overhead_seconds (the rest), peak_memory_bytes.
+    """
+
+    def __init__(self, setup: TrainingSetup, checkpoint: Callable[[Arch], Checkpoint] | None = None) -> None:
+        self.setup = setup
+        self.checkpoint = checkpoint
+        self.module: nn.Module | None = None
+        self.evaluation = Evaluation(math.nan)
+
+    def __call__(self, arch: Arch, report: Report) -> Evaluation:
+        """Train `arch`; its score is the validation accuracy after the last epoch. Raises TrainingFailed."""
+        device = self.setup.data.device
+        watch = Stopwatch(device)
+        reset_peak(device)
+        self.module, self.evaluation = None, Evaluation(math.nan)
+        checkpoint = self.checkpoint(arch) if self.checkpoint else None
+        try:
+            trained = self._fit(arch, report, watch, checkpoint)
+        except Exception as error:
+            self.evaluation = self._measured(watch, checkpoint)
+            if isinstance(error, StopTraining | TrainingFailed):
+                error.evaluation = self.evaluation
+            raise
+        self.module = trained.module
+        measured = self._measured(watch, checkpoint)
+        self.evaluation = replace(measured, score=trained.accuracy, metrics=trained.metrics)
+        return self.evaluation
+
+    def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:
+        own = replace(self.setup, seed=seed_of(self.setup.seed, arch.id))
+        try:
+            return fit(arch, own, report, watch=watch, checkpoint=checkpoint)
+        except InputError as error:  # a recipe that is none, or a searched crop or cutout larger than the images
+            raise TrainingFailed(str(error)) from None
+        except RuntimeError as error:
+            # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
+            raise TrainingFailed(one_line(error)) from error
+
+    def _measured(self, watch: Stopwatch, checkpoint: Checkpoint | None) -> Evaluation:
+        """What is known of a training without its end."""
+        wall, data = watch.elapsed, self.setup.data
+        seconds = {"data": 0.0, "step": 0.0, "eval": 0.0, **watch.seconds()}
+        training = seconds["data"] + seconds["step"]
+        images = watch.laps["eval"] * len(data.train)
+        usage = {
+            "images_per_second": round(images / training, 1) if images and training else 0.0,
+            **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
+            "overhead_seconds": round(wall - sum(seconds.values()), 3),
+            "peak_memory_bytes": peak_memory(data.device),
+        }
+        return Evaluation(math.nan, usage, before=checkpoint.before if checkpoint else 0.0)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The last trained module. Raises RuntimeError where there is none."""
+        if self.module is None:
+            raise RuntimeError("nothing was trained yet")
+        return self.module
+
+    def save(self, path: Path, arch: Arch, **info: Any) -> None:
+        """Write the last trained module as a weights file. Raises OSError."""
+        dataset = self.setup.data.dataset
+        mean, std = dataset.normalisation
+        weights.save(
+            path,
+            self.trained,
+            arch,
+            {
+                "dataset": dataset.name,
+                "seed": self.setup.seed,
+                "validation": dataset.share,
+                "recipe": self.setup.recipe_of(arch).to_dict(),
+                "normalisation": {"mean": list(mean), "std": list(std)},
+                "classes": list(dataset.classes),
+                **info,
+            },
+        )

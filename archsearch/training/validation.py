@@ -1,0 +1,66 @@
+"""How good a network is on the validation images, with statistics of BatchNorm taken anew for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from archsearch.data import DeviceData
+from archsearch.network.layers import Shape
+from archsearch.nn.devices import autocast
+from archsearch.training.data import TrainingData
+from archsearch.training.optim import recalibrate
+from archsearch.training.resizing import scaled
+
+_EVAL_BATCH = 1000
+_STATISTICS = 2048
+
+
+class Validation:
+    """Measures one module on images of any size.
+
+    Args:
+        module: on the data's device; in evaluation mode after every call.
+    """
+
+    def __init__(self, module: nn.Module, data: TrainingData) -> None:
+        self.module, self._images, self._device = module, data.validation, data.device
+        self._sample = _sample(data.train)
+
+    def __call__(self, shape: Shape) -> tuple[float, float]:
+        """Recalibrate; accuracy and cross-entropy on images of that shape, (channels, height, width)."""
+        self.recalibrate(shape)
+        return accuracy_and_loss(self.module, self._images, shape)
+
+    def recalibrate(self, shape: Shape) -> None:
+        """Take the statistics of train images of that shape."""
+        with autocast(self._device):
+            recalibrate(self.module, scaled(self._sample, shape))
+
+
+def _sample(train: DeviceData) -> torch.Tensor:
+    """Images for recalibration: a quarter of them, 2,048 at most; evenly spaced, for datasets sorted by class."""
+    count = min(_STATISTICS, max(2, len(train) // 4), len(train))
+    chosen = torch.linspace(0, len(train) - 1, count).long().to(train.pixels.device)
+    return train.normalised(train.pixels[chosen]).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None = None) -> tuple[float, float]:
+    """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy.
+
+    shape: (channels, height, width) to which images are scaled; None: as they are.
+    """
+    module.eval()
+    device = data.images.device
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), device=device)
+    with autocast(device):
+        for images, labels in zip(
+            torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
+        ):
+            logits = module(scaled(images, shape) if shape else images)
+            correct += (logits.argmax(1) == labels).sum()
+            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return int(correct) / len(data), float(loss) / len(data)

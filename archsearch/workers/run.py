@@ -1,0 +1,287 @@
+"""A run: everything that `archsearch run` does, as a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import ndiff
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from archsearch._utils.units import format_count
+from archsearch.data import Dataset, load_dataset
+from archsearch.data.splits import validation_share
+from archsearch.errors import InputError, StudyError
+from archsearch.network.budget import Budget
+from archsearch.network.recipe import Recipe
+from archsearch.nn.devices import resolve_device
+from archsearch.report.dashboard import DashboardCurves, DashboardFront
+from archsearch.report.files import ArchFiles, RunFolder, environment, read_counts, read_rejects
+from archsearch.report.html import StudyPage
+from archsearch.sampler.asha import Rungs
+from archsearch.space.feasibility import check_feasible
+from archsearch.space.reader import load_space, space_text
+from archsearch.study.config import StudyConfig, StudyData, default_recipe
+from archsearch.study.observers import Counts, Observer
+from archsearch.study.records import Reject, Terms
+from archsearch.study.storage import (
+    create_study,
+    is_empty,
+    load_study,
+    open_storage,
+    set_terms,
+    sqlite_url,
+    stored_references,
+    stored_retrained,
+    study_names,
+)
+from archsearch.training.data import TrainingData
+from archsearch.workers.jobs import Job, jobs_of, workers_of
+from archsearch.workers.local import Result
+from archsearch.workers.supervisor import Supervisor
+
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run of a study may choose anew each time.
+
+    `folder`: OUT/STUDY, whose name is the study's. `storage`: an Optuna URL; None: SQLite in the folder.
+    `trials`: candidates to be trained in total; `timeout`: seconds after which none is started. `rungs`: who goes on
+    after which epoch; None: everybody. `workers`: processes; 0: as many as serve. `references`: first train the
+    textbook's networks that fit. `resume`: go on with an existing study; `any_share`: with its share of validation
+    images, whatever the config's is. `command`: how it was called, for `run.json`.
+    """
+
+    folder: Path
+    data_dir: Path = Path("data")
+    storage: str | None = None
+    trials: int = 24
+    timeout: float | None = None
+    sampler: str = "pareto"
+    rungs: Rungs | None = None
+    workers: int = 1
+    device: str = "auto"
+    references: bool = False
+    resume: bool = False
+    any_share: bool = False
+    command: str = ""
+
+    @property
+    def url(self) -> str:
+        """The study's storage."""
+        return self.storage or sqlite_url(self.folder / "study.db")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was chosen by looking at the data, before anything is trained.
+
+    `words`: data, space, budget and device in one line; `about`: what `run.json` says.
+    """
+
+    words: str
+    workers: int
+    device: str
+    about: Mapping[str, Any]
+
+
+def configure(
+    budget: Budget,
+    dataset: Dataset,
+    *,
+    space: str = "resnin",
+    recipe: Recipe | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    deterministic: bool = False,
+) -> StudyConfig:
+    """What a new study carries.
+
+    Args:
+        dataset: the images as `data.load_dataset` gives them; its `share` of validation images is the study's.
+        space: a shipped space, or a .toml file.
+        recipe: of every candidate; None: the space's, with 20 epochs, on the digits with 5.
+        image_size: to which images were resized.
+
+    Raises:
+        SpecError: no such space, or one with faults.
+        InputError: the dataset brings validation images and has a share too, or a share outside of (0, 1).
+    """
+    loaded = load_space(space)
+    return StudyConfig(
+        space_name=loaded.name,
+        space_toml=space_text(space),
+        budget=budget,
+        data=StudyData(dataset.name, dataset.fingerprint, image_size, share_of(dataset)),
+        input_shape=dataset.input_shape,
+        classes=len(dataset.classes),
+        recipe=recipe or default_recipe(loaded, dataset.name),
+        seed=seed,
+        deterministic=deterministic,
+    )
+
+
+def share_of(dataset: Dataset) -> float | None:
+    """The share of the train images that validates; None where the dataset brings others. Raises InputError."""
+    asked = dataset.share
+    if asked is not None and not 0 < asked < 1:  # nan too
+        raise InputError(f"--validation {asked}: must lie between 0 and 1, such as 0.2")
+    if dataset.validation is None:
+        return asked or validation_share(len(dataset.labels))
+    if asked is not None:
+        given = format_count(len(dataset.validation[1]))
+        raise InputError(f"--validation {asked}: {dataset.name} brings {given} validation images: leave the option out")
+    return None
+
+
+def run(
+    config: StudyConfig, options: RunOptions, observers: Sequence[Observer] = (), dataset: Dataset | None = None
+) -> Result:
+    """Search, reject, train, and write the front: tables, figure, page and weights in `options.folder`.
+
+    Args:
+        config: as `configure` makes it.
+        observers: told of everything, after the tables are written.
+        dataset: where it was loaded already; None: it is loaded here.
+
+    Returns:
+        All finished candidates, counts, and why the search ended.
+
+    Raises:
+        NothingFeasible: no candidate of the space fits the budget.
+        StudyError: the study exists and `resume` is off, or it was made with other settings.
+        DataError: the dataset is missing or broken.
+        KeyboardInterrupt: everything finished is saved.
+    """
+    check_feasible(config.domain, config.budget)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    study, config = open_study(config, options)
+    device, share = resolve_device(options.device), config.data.validation
+    spec, size = config.data.name, config.data.image_size
+    images = dataset or load_dataset(spec, data_dir=options.data_dir, image_size=size)
+    preparation = prepare(config, options, replace(images, share=share), device)
+    return _search(study, config, options, preparation, observers)
+
+
+def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
+    """Look at the data, which are not kept."""
+    data = TrainingData.of(dataset, config.seed, torch.device("cpu"))
+    workers = workers_of(options.workers, config, data, device)
+    crew = f"; {workers} workers" if workers > 1 else ""
+    about = {
+        "command": options.command,
+        **config.to_json(),
+        "device": str(device),
+        "workers": workers,
+        "rungs": options.rungs.at if options.rungs else [],
+        **environment(),
+        "settled_recipe": data.settle(config.recipe).to_dict(),
+    }
+    words = f"{_images(config, data)}; space {config.space_name}, {config.budget.words}; {device}{crew}"
+    return Preparation(words, workers, str(device), about)
+
+
+def _images(config: StudyConfig, data: TrainingData) -> str:
+    channels, height, width = config.input_shape
+    return (
+        f"{config.data.name}, {len(data.train):,} train and {len(data.validation):,} validation images"
+        f" of {channels}x{height}x{width}, {config.classes} classes"
+    )
+
+
+def _search(
+    study: optuna.Study,
+    config: StudyConfig,
+    options: RunOptions,
+    preparation: Preparation,
+    observers: Sequence[Observer],
+) -> Result:
+    for observer in observers:
+        observer.prepared(preparation.words, preparation.about)
+    folder = options.folder
+    counts, rejects = _before(study, folder)
+    files = RunFolder(
+        folder, preparation.about, config.budget, stored_references(study), stored_retrained(study), rejects
+    )
+    every = [
+        ArchFiles(folder, study, config),
+        files,
+        *observers,
+        DashboardCurves(study),
+        StudyPage(folder, study, config),
+        DashboardFront(folder, study),
+    ]
+    set_terms(study, Terms(options.trials, options.sampler, options.rungs, config.data.name))
+    job = _job(study.study_name, config, options, preparation, rejects)
+    return Supervisor(study, jobs_of(job, preparation.workers), every, counts).run()
+
+
+def _before(study: optuna.Study, folder: Path) -> tuple[Counts | None, list[Reject]]:
+    """Counts and rejects of earlier runs; what lies in the folder of an empty study is of one that is gone."""
+    if not study.get_trials(deepcopy=False):
+        return None, []
+    return read_counts(folder), read_rejects(folder)
+
+
+def _job(
+    study: str, config: StudyConfig, options: RunOptions, preparation: Preparation, rejects: Sequence[Reject]
+) -> Job:
+    return Job(
+        url=options.url,
+        study=study,
+        folder=options.folder.absolute(),
+        dataset=config.data.name,
+        data_dir=options.data_dir.absolute(),
+        device=preparation.device,
+        timeout=options.timeout,
+        references=options.references,
+        rejected=tuple(reject.arch for reject in rejects),
+        shared=options.storage is not None,
+    )
+
+
+def open_study(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, StudyConfig]:
+    """A new study, or with `resume` the existing one if space, budget, data and seed are the same; and its settings.
+
+    Raises:
+        StudyError: it exists and `resume` is off, or it was made with other settings.
+    """
+    storage, name = open_storage(options.url), options.folder.name
+    if not options.resume or name not in study_names(storage) or is_empty(storage, name):
+        return create_study(storage, name, config, resume=options.resume), config
+    study, old = load_study(storage, name)
+    if options.any_share:
+        config = replace(config, data=replace(config.data, validation=old.data.validation))
+    before, now = old.to_json(), config.to_json()
+    other = [key for key in now if before[key] != now[key]]
+    if other:
+        raise StudyError(
+            f"study {name!r} was made with another {' and '.join(other)}: choose another --study"
+            f" ({'; '.join(differences(before, now))})"
+        )
+    return study, config
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between a study's settings and those of a run, a few words each."""
+    found = []
+    for key in [key for key in {**old, **new} if old.get(key) != new.get(key)]:
+        if key == "space":
+            found.append(f"space: {_lines(old[key]['toml'], new[key]['toml'])}")
+        elif isinstance(new.get(key), Mapping) and isinstance(old.get(key), Mapping):
+            found += [f"{key}: {words}" for words in differences(old[key], new[key])]
+        else:
+            found.append(f"{key} was {old.get(key)!r}, is {new.get(key)!r}")
+    return found
+
+
+def _lines(old: str, new: str) -> str:
+    """The first lines of a file that differ, and how many more."""
+    words = [line for line in ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-"]
+    shown = ", ".join(f"{line[0]} {line[2:].strip()!r}" for line in words[:_SHOWN])
+    return shown + (f" and {len(words) - _SHOWN} more lines" if len(words) > _SHOWN else "")

@@ -1,0 +1,258 @@
+"""One worker of a study in a process of its own: loads its data, searches, and tells its parent of everything.
+
+It dies with its parent: what it holds of the study is given back then, and nothing runs on unseen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+
+import optuna
+import torch
+
+from archsearch.data import Dataset, load_dataset
+from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
+from archsearch.evaluation import Evaluation, Report
+from archsearch.network import zoo
+from archsearch.network.arch import Arch
+from archsearch.nn.devices import resolve_device
+from archsearch.report.files import CandidateFiles
+from archsearch.study.config import StudyConfig
+from archsearch.study.leases import Seat
+from archsearch.study.observers import Candidate, Counts, Observer
+from archsearch.study.records import Record, Reject
+from archsearch.study.retrying import hide_password, waiter_of
+from archsearch.study.storage import load_study, open_storage, terms_of
+from archsearch.training.data import TrainingData
+from archsearch.training.memory import SHARE, predictor
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.trainer import Trainer
+from archsearch.workers.jobs import Job
+from archsearch.workers.local import search
+from archsearch.workers.measure import Evaluate, train_references
+from archsearch.workers.processes import keep_interrupts
+
+_LAST_WORDS = 5.0
+_BATCH, _EVERY = 200, 0.1
+
+
+class Messages(Observer):
+    """Sends what happens to the parent; counts as what was added since the last message."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._gone = False
+        self._lock = threading.Lock()
+        self._told = Counts()
+        self._rejects: list[Reject] = []
+        self._clock = 0.0
+
+    def started(self, history: Sequence[Record], counts: Counts) -> None:
+        """The parent counts what was there before."""
+        self._told = replace(counts, broke=dict(counts.broke))
+
+    def checked(self, counts: Counts, reject: Reject | None) -> None:
+        """Sent in batches: there may be thousands in a second."""
+        if reject is not None:
+            self._rejects.append(reject)
+        if len(self._rejects) >= _BATCH or time.monotonic() - self._clock > _EVERY:
+            self._send_counts(counts)
+
+    def training(self, candidate: Candidate) -> None:
+        """Without the draft's trial, which is this process's own."""
+        self.send("training", replace(candidate, draw=replace(candidate.draw, trial=None)))
+
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
+        """The parent knows the candidate."""
+        self.send("epoch", epoch, accuracy, metrics)
+
+    def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
+        """The record, which the study has by now."""
+        self._send_counts(counts)
+        self.send("finished", record)
+
+    def ended(self, history: Sequence[Record], counts: Counts) -> None:
+        """What is left to count."""
+        self._send_counts(counts)
+
+    def send(self, *message: object) -> None:
+        """Send whole messages or none: after one that was cut off no other may follow.
+
+        Raises:
+            KeyboardInterrupt: the parent is gone.
+        """
+        with self._lock:  # the lease's thread may have something to say, too
+            if self._gone:
+                return
+            self._gone = True
+            try:
+                self._connection.send(message)
+            except (BrokenPipeError, ConnectionResetError):
+                raise KeyboardInterrupt from None
+            self._gone = False
+
+    def _send_counts(self, counts: Counts) -> None:
+        self.send("checked", difference(counts, self._told), self._rejects)
+        self._told = replace(counts, broke=dict(counts.broke))
+        self._rejects, self._clock = [], time.monotonic()
+
+
+def difference(new: Counts, old: Counts) -> Counts:
+    """What was counted between two states of the counts."""
+    broke = {name: n - old.broke.get(name, 0) for name, n in new.broke.items()}
+    return Counts(**{n: v - getattr(old, n) for n, v in asdict(new).items() if n != "broke"}, broke=broke)
+
+
+def work(connection: Connection, job: Job) -> None:
+    """The main function of a worker process. Its last message is `ended` with a reason, or `error`."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
+    signal.signal(signal.SIGTERM, _interrupt)
+    keep_interrupts(signal.SIGTERM)
+    threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
+    last: tuple[str, object]
+    try:
+        last = "ended", _search(Messages(connection), job)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Exception as error:  # noqa: BLE001  the parent raises it
+        if not isinstance(error, (ArchsearchError, OSError)):
+            error.add_note("in a worker process:\n" + hide_password(traceback.format_exc()))
+        last = "error", error
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word
+        connection.send(last)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _die_with_parent(connection: Connection) -> None:
+    """The parent never sends anything: what can be read is its end."""
+    connection.poll(None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_LAST_WORDS)
+    os._exit(1)
+
+
+def _search(messages: Messages, job: Job) -> str:
+    storage = open_storage(job.url, wait=True)
+    waiter_of(storage).told = lambda line: messages.send("outage", line)
+    study, config = load_study(storage, job.study)
+    terms = terms_of(study)
+    dataset = study_dataset(job.dataset, job.data_dir, config)
+    check_dataset(dataset, job.dataset, study.study_name, config)
+    data = TrainingData.of(dataset, config.seed, resolve_device(job.device))
+    key = json.dumps([config.to_json(), data.device.type])
+    setup = TrainingSetup(
+        data,
+        config.recipe,
+        config.seed,
+        threads=job.threads,
+        deterministic=config.deterministic,
+    )
+    trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
+
+    def save(path: Path, arch: Arch, record: Record) -> None:
+        trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
+
+    files = CandidateFiles(job.folder, save)
+    if job.references:
+        textbook = zoo.fitting(config.input_shape, config.classes)
+
+        def done(record: Record) -> None:
+            files.forget(record.arch)
+            messages.send("reference", record)
+
+        train_references(textbook, study, trainer, config.budget, config.seed, done)
+    result = search(
+        config.space,
+        evaluate=guarded(trainer, lambda: trainer.evaluation),
+        input_shape=config.input_shape,
+        classes=config.classes,
+        budget=config.budget,
+        trials=lambda: terms_of(study).trials,
+        seed=config.seed,
+        sampler=terms.sampler,
+        rungs=terms.rungs,
+        timeout=job.timeout,
+        study=study,
+        rejected=job.rejected,
+        observers=[files, messages],
+        seat=seat(job, data.device),
+        memory=predictor(data, config.recipe),
+    )
+    return result.reason
+
+
+def study_dataset(spec: str, data_dir: Path, config: StudyConfig) -> Dataset:
+    """The images as the study wants them. Raises DataError."""
+    wanted = config.data
+    return load_dataset(spec, data_dir=data_dir, image_size=wanted.image_size, share=wanted.validation)
+
+
+def check_dataset(dataset: Dataset, spec: str, study: str, config: StudyConfig) -> None:
+    """Refuse other data than the study's. Raises StudyError with both fingerprints."""
+    wanted = config.data.fingerprint
+    if dataset.fingerprint != wanted:
+        raise StudyError(
+            f"dataset {spec!r} has fingerprint {dataset.fingerprint}, study {study!r} was made with {wanted}:"
+            " give --dataset, --data-dir the same images"
+        )
+
+
+def seat(job: Job, device: torch.device) -> Seat:
+    """A worker's seat; with a shared CUDA device only where its trainings have room beside the others there."""
+    if not job.shared or device.type != "cuda":
+        return Seat(job.index, before=job.before)
+    about = torch.cuda.get_device_properties(device)
+    room = SHARE * about.total_memory
+    return Seat(job.index, device=str(getattr(about, "uuid", device)), room=room, before=job.before)
+
+
+def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] | None = None) -> Evaluate:
+    """An evaluation whose every error is a failed training: one broken network must not end a search.
+
+    It raises TrainingFailed with the error's type and first line; errors of `report` go through.
+
+    Args:
+        measured: gives what is known of the evaluation that such an error has ended.
+    """
+
+    def run(arch: Arch, report: Report) -> float | Evaluation:
+        ours: list[BaseException] = []
+
+        def note(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
+            try:
+                report(epoch, accuracy, metrics)
+            except BaseException as error:
+                ours.append(error)
+                raise
+
+        try:
+            return evaluate(arch, note)
+        except ArchsearchError:
+            raise
+        except Exception as error:
+            if ours:
+                raise
+            first = (str(error).splitlines() or [""])[0]
+            failure = TrainingFailed(f"{type(error).__name__}: {first}")
+            if measured:
+                failure.evaluation = measured()
+            raise failure from error
+
+    return run
