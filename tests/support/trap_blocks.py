@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archsearch.network.blocks import block
-from archsearch.network.blocks.common import conv
-from archsearch.network.layer_cost import LeafCost
-from archsearch.network.layers import Custom, Expr, Shape, seq
+from archsearch.network import Custom, Expr, LeafCost, Shape, block, conv, seq
 
 SPACE = """
 [stem]
