@@ -29,7 +29,6 @@ from PIL import Image
 from archsearch import Arch, build, load
 from archsearch.data import load_dataset
 from archsearch.nn.weights import read
-from archsearch.report.tables import REJECT_COLUMNS
 from archsearch.study.storage import sqlite_url
 from archsearch.training.data import TrainingData
 from archsearch.training.validation import accuracy_and_loss
@@ -38,7 +37,6 @@ PARETO = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activati
           "trial", "seed", "summary"]  # fmt: skip
 USAGE = ["images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes"]
 TRIALS = [*PARETO, "state", "reason", *USAGE]
-REJECTED = ["arch", "params", "size_bytes", "macs", "broke"]
 Start = Callable[..., Process]
 
 
@@ -71,12 +69,6 @@ def test_the_files_of_the_contract(left: Path) -> None:
     } <= names
     assert not [name for name in names if name.startswith(".") or name.endswith(("-wal", "-shm"))]
     assert (left / "pareto.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_columns_of_the_contract(left: Path) -> None:
-    assert list(table(left / "pareto.csv").columns) == PARETO
-    assert list(table(left / "trials.csv").columns) == TRIALS
-    assert list(table(left / "rejected.csv").columns) == REJECTED == REJECT_COLUMNS
 
 
 def test_the_front_is_that_of_the_complete_trials(left: Path) -> None:
