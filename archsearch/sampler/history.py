@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,7 +16,12 @@ from archsearch.sampler.pool import log_size
 from archsearch.sampler.space import Params, Space
 
 PROPOSAL = "archsearch:proposal"
+"""User attributes of a study, one a slot: the whole proposal of a trial, seen by all before it is suggested."""
+SLOTS = 64
+"""A slot is used again so many trials later, when its trial has all that was suggested in its own parameters."""
 CURVE = "curve"
+Stored = Mapping[str, float]
+"""Parameters as `encode` gives them."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +57,26 @@ class History:
         self._key = key
         self._finished: dict[int, Record | None] = {}
 
-    def read(self, trials: Sequence[FrozenTrial], sign: float) -> list[Record]:
+    def read(self, trials: Sequence[FrozenTrial], sign: float, proposals: Mapping[int, Stored]) -> list[Record]:
         """Records of all trials whose parameters are known, by trial number.
 
         Args:
             trials: of the study.
             sign: 1 where the first objective is maximised, -1 where it is minimised.
+            proposals: what running trials will suggest, by trial number.
         """
-        records = [self._remembered(trial, sign) for trial in trials]
+        records = [self._remembered(trial, sign, proposals.get(trial.number)) for trial in trials]
         return [record for record in records if record is not None]
 
-    def _remembered(self, trial: FrozenTrial, sign: float) -> Record | None:
+    def _remembered(self, trial: FrozenTrial, sign: float, proposal: Stored | None) -> Record | None:
         if not trial.state.is_finished():
-            return self._record(trial, sign)
-        if trial._trial_id not in self._finished:
-            self._finished[trial._trial_id] = self._record(trial, sign)
-        return self._finished[trial._trial_id]
+            return self._record(trial, sign, proposal)
+        if trial.number not in self._finished:
+            self._finished[trial.number] = self._record(trial, sign, proposal)
+        return self._finished[trial.number]
 
-    def _record(self, trial: FrozenTrial, sign: float) -> Record | None:
-        known = self.params_of(trial)
+    def _record(self, trial: FrozenTrial, sign: float, proposal: Stored | None) -> Record | None:
+        known = self._params_of(trial, proposal)
         if not known:
             return None
         params = self._space.settled(known)
@@ -85,9 +92,9 @@ class History:
             curve=tuple((float(epoch), sign * float(value)) for epoch, value in pairs),
         )
 
-    def params_of(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _params_of(self, trial: FrozenTrial, proposal: Stored | None) -> dict[str, Any]:
         """The trial's proposal, overruled by what was enqueued, overruled by what was suggested."""
-        stored = trial.system_attrs.get(PROPOSAL, {})
+        stored = proposal or trial.system_attrs.get(PROPOSAL, {})  # where older samplers kept it
         fixed = trial.system_attrs.get("fixed_params", {})
         known = {**decode(stored, self._distributions), **fixed, **trial.params}
         return {name: value for name, value in known.items() if name in self._distributions}
@@ -99,12 +106,23 @@ class History:
             return None
 
 
+def note_proposal(study: Study, number: int, stored: Stored) -> None:
+    """Let everybody see what a trial will suggest, in one write."""
+    study.set_user_attr(f"{PROPOSAL}:{number % SLOTS}", {"number": number, "params": dict(stored)})
+
+
+def proposals(study: Study) -> dict[int, Stored]:
+    """What trials will suggest, or have suggested lately, by trial number."""
+    slots = [value for name, value in study.user_attrs.items() if name.startswith(f"{PROPOSAL}:")]
+    return {slot["number"]: slot["params"] for slot in slots}
+
+
 def encode(params: Params, distributions: Mapping[str, BaseDistribution]) -> dict[str, float]:
     """Parameters as numbers that any storage keeps exactly."""
     return {name: float(distributions[name].to_internal_repr(value)) for name, value in params.items()}
 
 
-def decode(stored: Mapping[str, float], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+def decode(stored: Stored, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """What `encode` was given."""
     return {
         name: distributions[name].to_external_repr(value) for name, value in stored.items() if name in distributions

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import NothingFeasible, SpaceExhausted
 from archsearch.sampler.engine import Engine, Features
-from archsearch.sampler.history import PROPOSAL, History, Record, decode, encode
+from archsearch.sampler.history import History, Record, decode, encode, note_proposal, proposals
 from archsearch.sampler.pool import Pool
 from archsearch.sampler.space import Params, Space
 
@@ -38,7 +38,7 @@ class ParetoSampler(BaseSampler):
     """Proposes, each time, the untried network inside the budget with the largest expected gain of the front.
 
     The study's first objective is accuracy (either direction), a second one, if there is any, is ignored:
-    `cost` knows it. The whole proposal is written into the trial when it is asked for, so that workers that
+    `cost` knows it. The whole proposal is written into the study when it is asked for, so that workers that
     share a storage see it before its parameters are suggested; a dim that is never suggested is inactive.
 
     Args:
@@ -105,7 +105,7 @@ class ParetoSampler(BaseSampler):
             In both cases the trial is closed as failed.
         """
         fixed = trial.system_attrs.get("fixed_params", {})
-        if PROPOSAL in trial.system_attrs or self._distributions.keys() <= fixed.keys():
+        if self._distributions.keys() <= fixed.keys() or trial.number in proposals(study):
             return
         try:
             self._claim(study, trial, fixed)
@@ -121,8 +121,7 @@ class ParetoSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The proposal that `before_trial` wrote."""
-        attributes = study._storage.get_trial_system_attrs(trial._trial_id)
-        return decode(attributes.get(PROPOSAL, {}), search_space)
+        return decode(proposals(study).get(trial.number, {}), search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -152,7 +151,7 @@ class ParetoSampler(BaseSampler):
             params = self._propose(others, taken, fixed, rng)
             free = {name: value for name, value in params.items() if name not in fixed}
             stored = encode(free, self._distributions)
-            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, stored)
+            note_proposal(study, trial.number, stored)
             others = self._others(study, trial)
             if fixed or self._engine.key(dict(params)) not in {record.key for record in others}:
                 return
@@ -169,7 +168,7 @@ class ParetoSampler(BaseSampler):
     def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        return self._history.read(trials, sign)
+        return self._history.read(trials, sign, proposals(study))
 
 
 def _values(params: Params) -> Hashable:

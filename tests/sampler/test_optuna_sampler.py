@@ -409,17 +409,17 @@ def test_making_a_sampler_loads_neither_torch_nor_scikit_learn():
 def test_who_meets_its_own_network_in_another_trial_yields(monkeypatch):
     dims = {"a": IntDistribution(1, 2)}
     study = study_with(ParetoSampler(dims, lambda p: p["a"]))
-    write = study._storage.set_trial_system_attr
+    write = study.set_user_attr
     taken = []
 
-    def write_and_be_overtaken(trial_id, name, value):
-        write(trial_id, name, value)
-        if name == PROPOSAL and not taken:
-            taken.append(int(value["a"]))
+    def write_and_be_overtaken(name, value):
+        write(name, value)
+        if name.startswith(PROPOSAL) and not taken:
+            taken.append(int(value["params"]["a"]))
             rival = optuna.trial.create_trial(params={"a": taken[0]}, distributions=dims, values=[0.5, 1.0])
             study.add_trial(rival)
 
-    monkeypatch.setattr(study._storage, "set_trial_system_attr", write_and_be_overtaken)
+    monkeypatch.setattr(study, "set_user_attr", write_and_be_overtaken)
     assert study.ask(dims).params["a"] != taken[0]
 
 
