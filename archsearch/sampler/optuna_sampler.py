@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -94,7 +95,8 @@ class ParetoSampler(BaseSampler):
             options.get("features"),
         )
         self._lock = threading.Lock()
-        self._history = History(self._distributions, self._space, cost, key)
+        self._make_history = partial(History, self._distributions, self._space, cost, key)
+        self._histories: dict[str, History] = {}
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Propose, claim and write down the trial's whole assignment.
@@ -168,7 +170,9 @@ class ParetoSampler(BaseSampler):
     def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
-        return self._history.read(trials, sign, proposals(study))
+        if study.study_name not in self._histories:  # a sampler may serve several studies
+            self._histories[study.study_name] = self._make_history()
+        return self._histories[study.study_name].read(trials, sign, proposals(study))
 
 
 def _values(params: Params) -> Hashable:

@@ -32,7 +32,7 @@ from archsearch.study.leases import (
     worker_name,
 )
 from archsearch.study.observers import Counts, Observer
-from archsearch.study.records import Record
+from archsearch.study.records import Draw, Record
 from archsearch.study.storage import create_study, load_study, open_storage, records, sqlite_url, status
 from archsearch.study.store import store_of
 from archsearch.workers import loop
@@ -248,7 +248,7 @@ def test_a_lost_candidate_is_trained_first_and_counted_once(study: optuna.Study)
     trial = study.get_trials()[0]
     arch = "f" * 12
     draw = {name: (9 if "stem" in name else 6) for name in trial.params}
-    made = make_claim(study, record(arch), draw, trial.distributions, FITS, Seat(name="elsewhere/1:1"))
+    made = make_claim(study, record(arch), Draw(draw, trial.distributions), FITS, Seat(name="elsewhere/1:1"))
     lose(study, Board(study).running[0], "gone")
     found = run(study, trials=3, counts=first.counts)
     assert made.number == 2

@@ -14,7 +14,7 @@ from studies import config
 from archsearch.errors import StudyError
 from archsearch.network.budget import LimitCheck, Verdict
 from archsearch.study.leases import Seat, finish, make_claim
-from archsearch.study.records import Record
+from archsearch.study.records import Draw, Record
 from archsearch.study.retrying import hide_password
 from archsearch.study.storage import (
     create_study,
@@ -40,7 +40,7 @@ def record(arch: str = "0123456789ab", **changes: object) -> Record:
 
 
 def add(study: optuna.Study, row: Record, verdict: Verdict = FITS) -> Record:
-    done = finish(study, make_claim(study, row, {"stem.width": 8}, WIDTH, verdict, Seat()), row)
+    done = finish(study, make_claim(study, row, Draw({"stem.width": 8}, WIDTH), verdict, Seat()), row)
     assert done
     return done
 

@@ -10,7 +10,7 @@ from optuna.distributions import IntDistribution
 from archsearch.network.budget import LimitCheck, Verdict
 from archsearch.space.reader import parse_space
 from archsearch.study.leases import Claim, Seat, make_claim
-from archsearch.study.records import Record
+from archsearch.study.records import Draw, Record
 
 FITS = Verdict((LimitCheck("params", 1000.0, 900),))
 WIDTH = {"stem.width": IntDistribution(4, 16)}
@@ -28,7 +28,7 @@ def record(arch: str = "a" * 12, **changes: Any) -> Record:
 
 
 def claim(study: optuna.Study, arch: str = "a" * 12, seat: Seat | None = None, **options: Any) -> Claim:
-    return make_claim(study, record(arch), {"stem.width": 8}, WIDTH, FITS, seat or Seat(), **options)
+    return make_claim(study, record(arch), Draw({"stem.width": 8}, WIDTH), FITS, seat or Seat(), **options)
 
 
 def last(study: optuna.Study) -> optuna.trial.FrozenTrial:
