@@ -31,7 +31,7 @@ from PIL import Image
 
 from archsearch import Arch, load
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from postgres import Postgres, query
 
 LIMIT = 20_000

@@ -39,7 +39,7 @@ from archsearch.study.retrying import Waiter, waiter_of
 from archsearch.study.storage import create_study, load_study, open_storage, records
 from archsearch.workers.local import search
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from postgres import Postgres
 
 SHAPE, CLASSES = (3, 32, 32), 10

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archsearch.network.blocks import block
-from archsearch.network.blocks.common import conv, depthwise, scaled, shortcut
-from archsearch.network.layer_cost import LeafCost, Tensor
-from archsearch.network.layers import Custom, Expr, Shape, add, seq
+from archsearch.network import Custom, Expr, LeafCost, Shape, Tensor, add, block, conv, depthwise, scaled, seq, shortcut
 
 if TYPE_CHECKING:
     from torch import nn
