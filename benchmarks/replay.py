@@ -1,7 +1,11 @@
-"""Replay searches on a table of measured networks: `python benchmarks/replay.py TABLE --budget 1.5e6`.
+"""Replay searches on networks that were trained before: which sampler would have found the front sooner?
 
-Prints one line a figure: the mean and the standard deviation over seeds. The two tables of this project are
-known by name; for any other name the columns with the options below.
+    python benchmarks/replay.py TABLE.csv.gz --budget 1.5e6 --dims arch --accuracy a1,a2
+    python benchmarks/replay.py results/STUDY
+
+Of a study its complete candidates are replayed. The space is what was measured: nothing else is proposed or trained.
+Prints one line a figure: the mean and the standard deviation over seeds. The columns of two tables are known by the
+files' names.
 """
 
 from __future__ import annotations
@@ -12,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from replays import SAMPLERS, Columns, Table, replay
+from replays.figures import lines, plot, shares
 
+from archsearch._utils.units import parse_count
 from archsearch.errors import InputError
-from archsearch.replay import SAMPLERS, Columns, Table, replay
-from archsearch.replay.figures import lines, plot, shares
+from archsearch.study.storage import open_existing
+
+TRAININGS = (5, 10, 20, 50, 100, 200)
 
 KNOWN = {
     "nas_bench_macro_cifar10": Columns(
@@ -36,26 +44,38 @@ KNOWN = {
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("table", type=Path, help="CSV file, plain or gzipped")
-    parser.add_argument("--budget", type=float, required=True, help="sizes must be below")
-    parser.add_argument("--samplers", default=",".join(SAMPLERS))
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--trainings", default="20,50,100,200")
-    parser.add_argument("--rungs", type=float, default=0.0, help="reduction factor at the early accuracy; 0: none")
-    parser.add_argument("--forget-stopped", action="store_true", help="the surrogate ignores stopped trials")
-    parser.add_argument("--ordered", action="store_true", help="treat codes in the table as ordered numbers")
-    parser.add_argument("--plot", type=Path, help="write a plot here")
-    parser.add_argument("--dims", help="comma-separated columns, or one whose characters are the dims")
-    parser.add_argument("--size", default="params")
-    parser.add_argument("--accuracy", help="comma-separated columns, one a seed")
-    parser.add_argument("--final")
-    parser.add_argument("--key")
-    parser.add_argument("--early")
-    parser.add_argument("--early-epochs", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--features", help="comma-separated columns that are known beforehand; shown to pareto")
-    parser.add_argument("--no-features", action="store_true", help="hide those of a known table")
-    return parser.parse_args(arguments)
+    add = parser.add_argument
+    add("table", type=Path, help="CSV file, plain or gzipped, one network a row; or the folder of a study")
+    add("--budget", type=parse_count, help="sizes must be below; by default the study's limit, or none")
+    add("--samplers", default=",".join(SAMPLERS))
+    add("--seeds", type=int, default=10, help="searches a sampler")
+    add("--trainings", help="where to look, as 10,20,50; by default what the table's size allows")
+    add("--rungs", type=float, default=0.0, help="one in so many goes on at the early accuracy; 0: no rung")
+    add("--forget-stopped", action="store_true", help="the surrogate ignores stopped trials")
+    add("--ordered", action="store_true", help="whole numbers in the dims are quantities, not names")
+    add("--plot", type=Path, help="write a picture here, a PNG file")
+    add("--dims", help="comma-separated columns, or one whose characters are the dims")
+    add("--size", default="params", help="column of the exact size")
+    add("--accuracy", default="val_accuracy", help="comma-separated columns, one a seed")
+    add("--final", help="column of the accuracy that counts; by default the mean of --accuracy")
+    add("--key", help="column: equal values are one network")
+    add("--early", help="column of the accuracy after --early-epochs")
+    add("--early-epochs", type=int, help="epoch of the rung; by default a quarter of a study's training")
+    add("--epochs", type=int, default=1, help="epochs of a full training")
+    add("--features", help="comma-separated columns that are known beforehand; shown to pareto")
+    add("--no-features", action="store_true", help="hide those of a known table or of a study")
+    options = parser.parse_args(arguments)
+    options.samplers = options.samplers.split(",")
+    return options
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises InputError where an option cannot be."""
+    unknown = [name for name in options.samplers if name not in SAMPLERS]
+    if unknown:
+        raise InputError(f"no sampler {unknown[0]!r}: choose from {', '.join(SAMPLERS)}")
+    if options.plot and options.plot.suffix.lower() != ".png":
+        raise InputError(f"--plot {options.plot}: must end in .png")
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -65,40 +85,73 @@ def columns_of(options: argparse.Namespace) -> Columns:
         if name not in KNOWN:
             raise InputError(f"{name} is not a table known here: name its columns with --dims and --accuracy")
         return KNOWN[name]
+    if options.rungs and not (options.early and options.early_epochs):
+        raise InputError("--rungs on a CSV file needs --early, --early-epochs and --epochs")
     return Columns(
         dims=tuple(options.dims.split(",")),
         size=options.size,
-        accuracy=tuple((options.accuracy or "val_accuracy").split(",")),
+        accuracy=tuple(options.accuracy.split(",")),
         final=options.final,
         key=options.key,
         early=options.early,
-        early_epochs=options.early_epochs,
+        early_epochs=options.early_epochs or 1,
         epochs=options.epochs,
         features=tuple(options.features.split(",")) if options.features else (),
     )
 
 
+def table_of(options: argparse.Namespace) -> tuple[Table, float]:
+    """The measured networks, and the budget: the option's, the study's, or just above the largest."""
+    limit = None
+    if options.table.name.endswith((".csv", ".csv.gz")):
+        table = Table.read(options.table, columns_of(options), ordered=options.ordered)
+    else:
+        table, limit = study_of(options)
+    if options.rungs and table.early_epochs >= table.epochs:
+        raise InputError(f"--rungs: a rung after epoch {table.early_epochs} of {table.epochs} stops nothing")
+    return table, options.budget or limit or 1.001 * float(table.size.max())
+
+
+def study_of(options: argparse.Namespace) -> tuple[Table, float | None]:
+    """A study's candidates, and its limit of parameters."""
+    if not (options.table / "study.db").exists():
+        raise InputError(f"{options.table} is neither a CSV file nor the folder of a study: it holds no study.db")
+    study, config = open_existing(options.table)
+    early = options.early_epochs or max(1, round(config.recipe.epochs / 4))
+    return Table.of_study(study, early if options.rungs else 0), config.budget.get("max_params")
+
+
+def counts_of(text: str | None, table: Table, budget: float) -> list[int]:
+    """Numbers of trainings to look at, rising; by default those that leave something untrained."""
+    table.corner(budget)
+    if text is None:
+        networks = {key for key, size in zip(table.keys, table.size, strict=True) if size < budget}
+        return [count for count in TRAININGS if count < len(networks)] or [1]
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise InputError(f"--trainings {text}: give whole numbers above zero, as 10,20,50")
+    return sorted(map(int, words))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Replay, print, plot."""
     options = parse(arguments)
+    check(options)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = Table.read(options.table, columns_of(options), ordered=options.ordered)
-    counts = [int(count) for count in options.trainings.split(",")]
+    table, budget = table_of(options)
+    counts = counts_of(options.trainings, table, budget)
     more: dict[str, Any] = {"use_stopped": False} if options.forget_stopped else {}
     if options.no_features:
         more["features"] = None
     found = {}
-    for name in options.samplers.split(","):
+    for name in options.samplers:
         extra = more if name == "pareto" else {}
-        runs = [
-            replay(table, options.budget, name, max(counts), seed, options.rungs, **extra)
-            for seed in range(options.seeds)
-        ]
-        for line in lines(name, runs, table, options.budget, counts):
+        runs = [replay(table, budget, name, counts[-1], seed, options.rungs, **extra) for seed in range(options.seeds)]
+        for line in lines(name, runs, table, budget, counts):
             print(line, flush=True)
-        found[name] = shares(runs, table, options.budget, range(1, max(counts) + 1))
+        found[name] = shares(runs, table, budget, range(1, counts[-1] + 1))
     if options.plot:
-        plot(found, f"{options.table.name}, below {options.budget:g}", options.plot)
+        plot(found, f"{options.table.name}, below {budget:g}", options.plot)
 
 
 if __name__ == "__main__":

@@ -114,9 +114,7 @@ def work(url: str, index: int, options: argparse.Namespace, rows: Any) -> None:
     storage = open_storage(url, wait=True)
     metered = Metered(url)
     storage.waiter = metered
-    engine = getattr(getattr(storage.inner, "_backend", None), "engine", None)
-    if engine is not None:
-        sqlalchemy.event.listen(engine, "before_cursor_execute", metered.query)
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", metered.query)
     time.sleep(options.seconds * index / options.workers)  # trainings do not begin together
     meter = Meter(metered, options.seconds)
 

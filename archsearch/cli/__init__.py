@@ -22,7 +22,6 @@ _COMMANDS = {
     "retrain": "Train chosen networks fully, then read the test split once.",
     "evaluate": "Accuracy, per class too, and confusion matrix of a trained file.",
     "export": "Write a trained network as safetensors, ONNX or .pt2, checked before it is kept.",
-    "replay": "Replay searches on networks that were trained before: a CSV file or a study.",
     "worker": "Join a study from any machine that reaches its storage.",
     "dashboard": "Open a study in the Optuna dashboard.",
 }

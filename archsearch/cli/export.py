@@ -25,7 +25,6 @@ from archsearch.errors import InputError
 
 if TYPE_CHECKING:
     from archsearch.export import Exported, Images, Source
-    from archsearch.export.card import TestResult
     from archsearch.report.tables import Tested
     from archsearch.study.config import StudyConfig
 
@@ -45,7 +44,7 @@ class Order:
     max_size: float | None = None
     arch: str = ""
     fingerprint: str = ""
-    tested: TestResult | None = None
+    tested: Tested | None = None
 
 
 @click.command()
@@ -153,7 +152,7 @@ def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path 
         **{**known, **given},
         arch=record.arch,
         fingerprint=config.data.fingerprint,
-        tested=_tested(found.get(record.arch)),
+        tested=found.get(record.arch),
     )
 
 
@@ -164,13 +163,6 @@ def _weights(folder: Path, arch: str) -> Path:
     if not retrained and not found.exists():
         raise InputError(f"study {folder.name!r} keeps no weights of {arch}, it is not on the front: give --weights")
     return (retrained or [found])[0]
-
-
-def _tested(found: Tested | None) -> TestResult | None:
-    """What `retrain` measured, for the card."""
-    from archsearch.export.card import TestResult
-
-    return TestResult(found.mean, found.std, found.seeds) if found else None
 
 
 def _images(source: Source, order: Order, data_dir: Path) -> Images:

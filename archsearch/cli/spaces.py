@@ -66,12 +66,7 @@ def _list(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _number(count: int | None) -> str:
-    return "infinite" if count is None else format_big(count)
-
-
-def format_big(count: int) -> str:
-    """A whole number of any size with thousands separated."""
-    return f"{count:,}"
+    return "infinite" if count is None else f"{count:,}"
 
 
 def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: int, draws: int) -> dict[str, Any]:
@@ -87,7 +82,7 @@ def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: in
         "classes": classes,
         "dims": [{"name": name, **_dim(dim), "active": active[name]} for name, dim in space.dims.items()],
         "descriptions": statistics.descriptions(space),
-        "architectures": statistics.distinct(space, input_shape, classes),
+        "architectures": statistics.architectures(space),
         "recipes": statistics.recipes(space),
         "smallest": _network(smallest, budget.size_dtype),
         "largest": _network(largest, budget.size_dtype),
@@ -134,16 +129,13 @@ def _range(dim: dict[str, Any]) -> str:
 
 
 def _counts(facts: dict[str, Any]) -> list[str]:
-    """The two exact numbers, and what each counts."""
+    """The numbers, and what each counts."""
     lines = [f"descriptions   {_number(facts['descriptions'])}  (different answers to the dims)"]
-    if facts["architectures"] is not None:
-        lines.append(
-            f"architectures  {format_big(facts['architectures'])}  (different layers that make a network here)"
-        )
-    elif facts["descriptions"] is not None:
-        lines.append("architectures  at most as many: too many layer sequences to tell equal ones apart exactly")
+    if facts["architectures"] is None:
+        lines.append("architectures  infinite: a float dim")
     else:
-        lines.append("architectures  infinite or not countable: a float dim")
+        most = _number(facts["architectures"])
+        lines.append(f"architectures  at most {most}  (several may be the same layers, or make no network here)")
     if facts["recipes"] != 1:
         lines.append(f"recipes        {_number(facts['recipes'])}  (searched values of [train])")
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.seeds import seed_of
 from archsearch.cli.options import SECONDS, data_dir_option, out_option, storage_option
 from archsearch.cli.settings import Workers
 
@@ -74,7 +74,7 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
     from archsearch.workers.jobs import Job
 
     # Workers of one seed and one index would draw the same: each machine and process has numbers of its own.
-    mine = int.from_bytes(hashlib.sha256(worker_name(os.getpid()).encode()).digest()[:4], "big")
+    mine = seed_of(worker_name(os.getpid()))
     return Job(
         url=options["storage"],
         study=study,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
 from archsearch._utils.units import format_bytes, format_count
@@ -18,22 +17,15 @@ from archsearch.inference.pixels import normalisation_of
 from archsearch.network.blocks.registry import is_a
 from archsearch.network.file_size import DTYPE_BYTES
 
+if TYPE_CHECKING:
+    from archsearch.report.tables import Tested
+
 _OPEN, _CLOSE = "<!-- archsearch ", " -->"
 _LISTED = 200
 """Class names up to so many are listed."""
 
 
-@dataclass(frozen=True)
-class TestResult:
-    """Accuracy on the test split over retrainings: fractions, and how many there were; one has no deviation."""
-
-    __test__ = False
-    mean: float
-    std: float | None
-    seeds: int
-
-
-def write_card(exported: Exported, dtype: str, source: Source, tested: TestResult | None = None) -> Path:
+def write_card(exported: Exported, dtype: str, source: Source, tested: Tested | None = None) -> Path:
     """Write the card of the file's folder, with the files of the same network that were exported there before.
 
     A README.md that is no card is left alone: the card is then named after the file.
@@ -86,7 +78,7 @@ def _weights(source: Source) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity, tested: TestResult | None) -> str:
+def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity, tested: Tested | None) -> str:
     """The text of a card.
 
     Args:
@@ -144,7 +136,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}%"
 
 
-def _accuracy(source: Source, parity: Parity, tested: TestResult | None) -> str:
+def _accuracy(source: Source, parity: Parity, tested: Tested | None) -> str:
     of = format_count(parity.labelled)
     lines = [f"- validation split, before export: {_percent(parity.module_accuracy)} of {of} images"]
     if source.info.get("trained") not in (None, "search"):

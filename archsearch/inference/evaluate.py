@@ -16,7 +16,6 @@ from archsearch.data.dataset import Split
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
 
-SPLITS = ("test", "validation", "train")
 _NUMBERS_UP_TO = 25
 
 

@@ -231,15 +231,6 @@ def mul(*branches: Expr) -> Mul:
     return Mul(branches)
 
 
-def leaves(expr: Expr) -> Iterator[Leaf]:
-    """Every leaf of the deployed network, in order of evaluation (auxiliary classifiers left out)."""
-    if isinstance(expr, Leaf):
-        yield expr
-    elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
-        for part in expr.parts:
-            yield from leaves(part)
-
-
 def canonical(expr: Expr) -> list[Any]:
     """The expression as nested lists of plain values: equal networks give equal lists.
 

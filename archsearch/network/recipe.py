@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -86,10 +85,6 @@ class Recipe:
         if problems:
             raise SpecError(problems)
         return replace(self, **values)  # type: ignore[arg-type]  # types were checked a line above
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -19,6 +19,7 @@ from archsearch.report.tables import Tested, tested
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record, front
 from archsearch.study.storage import records, stored_retrained
+from archsearch.study.store import store_of
 
 FOLDER = "artifacts"
 _COLUMNS = ("trial", "network", "validation accuracy", "test accuracy", "parameters", "on disk", "weights")
@@ -38,9 +39,8 @@ def show_front(folder: Path, study: optuna.Study) -> None:
 
     best = front(records(study))
     save_note(study, merged(get_note(study), note(folder, study, best)))
-    trials = study.get_trials(deepcopy=False)
     for record in best:
-        _attach(folder, study, trials[record.trial]._trial_id, record)
+        _attach(folder, study, store_of(study).trial_id(record.trial), record)
 
 
 def merged(old: str, new: str) -> str:
@@ -56,7 +56,7 @@ def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
     """The front as a Markdown table with links to the trials."""
     tests = tested(stored_retrained(study))
     columns = [name for name in _COLUMNS if tests or name != "test accuracy"]
-    rows = [_row(study._study_id, r, tests.get(r.arch)) for r in best]
+    rows = [_row(store_of(study).id, r, tests.get(r.arch)) for r in best]
     table = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     return "\n".join(
@@ -97,7 +97,8 @@ def _put(path: Path, place: Path, study: optuna.Study, trial_id: int) -> None:
     """
     artifact = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study.study_name}/{trial_id}/{path.name}"))
     key = f"dashboard:artifacts:{trial_id}:{artifact}"
-    known = study._storage.get_study_system_attrs(study._study_id).get(key)
+    store = store_of(study)
+    known = store.storage.get_study_system_attrs(store.id).get(key)
     if known == _REMOVED or (known and (place / artifact).exists()):
         return
     place.mkdir(exist_ok=True)
@@ -105,7 +106,7 @@ def _put(path: Path, place: Path, study: optuna.Study, trial_id: int) -> None:
         FileSystemArtifactStore(str(place)).write(artifact, file)
     kind = _KINDS.get(path.suffix, "application/octet-stream")
     about = {"artifact_id": artifact, "filename": path.name, "mimetype": kind, "encoding": None}
-    study._storage.set_study_system_attr(study._study_id, key, json.dumps(about))
+    store.storage.set_study_system_attr(store.id, key, json.dumps(about))
 
 
 class DashboardFront(Observer):

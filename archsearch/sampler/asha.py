@@ -16,12 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from optuna import Study
 from optuna.trial import FrozenTrial
 
 from archsearch import pareto
 
 ENDS = 2
+LEASE = "lease"
+"""User attribute of a claim: counted up while its worker lives."""
 CURVE = "curve"
 """User attribute of a trial: its measurements so far, a list of [epoch, accuracy]."""
 SIZE = "size"
@@ -110,19 +111,19 @@ class Rungs:
         """The epochs at which somebody may be stopped, rising."""
         return rung_epochs(self.epochs, self.grace, self.reduction)
 
-    def goes_on(self, study: Study, number: int, epoch: int, accuracy: float, size: float) -> bool:
+    def goes_on(self, trials: Sequence[FrozenTrial], number: int, epoch: int, accuracy: float, size: float) -> bool:
         """Whether trial `number` trains on after `epoch`, where it has `accuracy` (higher is better).
 
-        True between rungs. Reads the other trials' user attributes `curve` and `size`; the caller writes
-        the trial's own before it asks, so that others see it.
+        True between rungs. Reads the user attributes `curve` and `size` of the other trials, whoever trains them;
+        the caller writes the trial's own before it asks, so that others see it.
         """
         if epoch not in self.at:
             return True
-        trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number != number]
-        return goes_on(accuracy, size, peers_at(trials, epoch), self.reduction)
+        others = [trial for trial in trials if trial.number != number]
+        return goes_on(accuracy, size, _peers(others, epoch), self.reduction)
 
 
-def peers_at(trials: Sequence[FrozenTrial], epoch: int) -> list[tuple[float, float]]:
+def _peers(trials: Sequence[FrozenTrial], epoch: int) -> list[tuple[float, float]]:
     """(accuracy, size) of every trial that was measured after `epoch`, whatever became of it."""
     found = []
     for trial in trials:

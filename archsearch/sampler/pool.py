@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,6 @@ from archsearch.errors import Infeasible, NothingFeasible
 from archsearch.sampler.space import Params, Space
 
 Cost = Callable[[Params], float]
-Key = Callable[[Params], Hashable]
 
 LIST_UP_TO = 2_000
 LIST_AT_LAST_UP_TO = 100_000

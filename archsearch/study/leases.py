@@ -29,11 +29,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import StudyError
 from archsearch.network.budget import Verdict
-from archsearch.sampler.asha import CURVE, SIZE
-from archsearch.study.rdb import LEASE
+from archsearch.sampler.asha import CURVE, LEASE, SIZE
 from archsearch.study.records import Record
 from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import FATE, RESULT, STATES, record_of, status
+from archsearch.study.store import store_of
 
 ATTEMPTS = 3
 BEAT, STALE = 15.0, 90.0
@@ -160,7 +160,7 @@ class Board:
 
         While the storage was away nobody could count: the seconds begin again when it is back.
         """
-        now, back = time.monotonic(), waiter_of(self.study._storage).disturbed
+        now, back = time.monotonic(), waiter_of(store_of(self.study).storage).disturbed
         seen, self._leases = self._leases, {}
         for trial in self.running:
             lease = trial.user_attrs.get(LEASE, 0)
@@ -182,8 +182,11 @@ class Board:
         """The claim as the storage has it: the lowest of those that lost answers have made; others are withdrawn."""
         mine = [trial for trial in self.running if trial.user_attrs.get(_TOKEN) == claim.token]
         for trial in mine[1:]:
-            withdraw(self.study, trial._trial_id)
-        return replace(claim, trial_id=mine[0]._trial_id, number=mine[0].number) if mine else claim
+            withdraw(self.study, store_of(self.study).trial_id(trial.number))
+        if not mine:
+            return claim
+        number = mine[0].number
+        return replace(claim, trial_id=store_of(self.study).trial_id(number), number=number)
 
     def stands(self, claim: Claim, arch: str, total: int, seat: Seat) -> str:
         """Empty if a claim stands; `taken`, `full` or `crowded` if lower numbers are in its way. Read first."""
@@ -235,8 +238,9 @@ def make_claim(
         system_attrs={"constraints": list(excess.values())},
         constraints=excess,
     )
-    trial_id = study._storage.create_new_trial(study._study_id, template_trial=trial)
-    return Claim(trial_id, study._storage.get_trial_number_from_id(trial_id), memory, token)
+    store = store_of(study)
+    trial_id = store.storage.create_new_trial(store.id, template_trial=trial)
+    return Claim(trial_id, store.storage.get_trial_number_from_id(trial_id), memory, token)
 
 
 def note_curve(study: optuna.Study, claim: Claim, curve: Sequence[Sequence[float]]) -> None:
@@ -269,13 +273,15 @@ def next_attempt(lost: FrozenTrial) -> int:
 
 def lose(study: optuna.Study, trial: FrozenTrial, reason: str) -> Record | None:
     """Close a claim whose worker is gone. After the last attempt this is a failure, whose record is returned."""
+    store = store_of(study)
+    trial_id = store.trial_id(trial.number)
     if trial.user_attrs.get("attempt", 1) < ATTEMPTS:
-        _close(study, trial._trial_id, {FATE: "lost", "reason": reason})
+        _close(study, trial_id, {FATE: "lost", "reason": reason})
         return None
     nothing: dict[str, Any] = {"val_accuracy": None, "epochs": 0, "train_seconds": 0.0, "usage": {}}
     result = {**nothing, "state": "failed", "reason": f"{reason}, in each of {ATTEMPTS} attempts"}
-    closed = _close(study, trial._trial_id, {CURVE: [], RESULT: result})
-    return record_of(study._storage.get_trial(trial._trial_id)) if closed else None
+    closed = _close(study, trial_id, {CURVE: [], RESULT: result})
+    return record_of(store.storage.get_trial(trial_id)) if closed else None
 
 
 def _close(
@@ -288,9 +294,9 @@ def _close(
     """Write attributes, then the state, which makes them final; False if somebody else closed the trial before."""
     try:
         _set(study, trial_id, attrs)
-        return study._storage.set_trial_state_values(trial_id, state, values)
+        return store_of(study).storage.set_trial_state_values(trial_id, state, values)
     except UpdateFinishedTrialError:
-        return _is_closed_so(study._storage.get_trial(trial_id), attrs, state)
+        return _is_closed_so(store_of(study).storage.get_trial(trial_id), attrs, state)
 
 
 def _is_closed_so(trial: FrozenTrial, attrs: Mapping[str, Any], state: TrialState) -> bool:
@@ -301,7 +307,7 @@ def _is_closed_so(trial: FrozenTrial, attrs: Mapping[str, Any], state: TrialStat
 
 def _set(study: optuna.Study, trial_id: int, attrs: Mapping[str, Any]) -> None:
     for name, value in attrs.items():
-        study._storage.set_trial_user_attr(trial_id, name, value)
+        store_of(study).storage.set_trial_user_attr(trial_id, name, value)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import warnings
 import weakref
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import optuna
@@ -23,9 +23,9 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.errors import StudyError
 from archsearch.sampler.asha import Rungs
 from archsearch.study.config import StudyConfig
-from archsearch.study.rdb import Database, StudyCache
 from archsearch.study.records import Record, Retrained, Terms
 from archsearch.study.retrying import PatientStorage, Waiter, hide_password
+from archsearch.study.store import lies_in, private_parts
 
 METRICS = ["val_accuracy", "params"]
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
@@ -62,7 +62,7 @@ def open_storage(url: str, *, wait: bool = False) -> BaseStorage:
     waiter = Waiter(url, connected=wait)
     inner = waiter.attempt(lambda: connect(url))
     waiter.connected = True
-    return PatientStorage(StudyCache(inner) if isinstance(inner, RDBStorage) else inner, waiter)
+    return PatientStorage(_cached(inner), waiter)
 
 
 def connect(url: str) -> BaseStorage:
@@ -90,13 +90,23 @@ def _reason(kind: str, error: Exception) -> str:
 
 
 def _database(url: str) -> RDBStorage:
-    storage = Database(url, engine_kwargs={"connect_args": _connect_args(url)})
+    parts = None if _is_sqlite(url) else private_parts()
+    kind = parts.Database if parts else RDBStorage
+    storage: RDBStorage = kind(url, engine_kwargs={"connect_args": _connect_args(url)})
     weakref.finalize(storage, storage.engine.dispose)  # a driver may warn of connections that nobody has closed
     if _is_sqlite(url):
         sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
         with storage.engine.connect() as connection:
             _pragmas(connection.connection.dbapi_connection, None)
     return storage
+
+
+def _cached(storage: BaseStorage) -> BaseStorage:
+    """A database with what its process remembers of it; any other storage as it is."""
+    parts = private_parts()
+    if parts and isinstance(storage, parts.Database):
+        return cast(BaseStorage, parts.StudyCache(storage))
+    return optuna.storages.get_storage(storage)
 
 
 def _connect_args(url: str) -> dict[str, int]:
@@ -144,6 +154,7 @@ def create_study(storage: BaseStorage, name: str, config: StudyConfig, *, resume
     except optuna.exceptions.DuplicatedStudyError:
         raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
     name_metrics(study)
+    lies_in(study, storage)
     study.set_user_attr(_CONFIG, json.dumps(config.to_json()))
     return study
 
@@ -168,7 +179,7 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, StudyConf
         StudyError: no study of this name, one that archsearch did not make, or a newer archsearch made.
     """
     try:
-        study = optuna.load_study(study_name=name, storage=storage)
+        study = lies_in(optuna.load_study(study_name=name, storage=storage), storage)
     except KeyError:
         raise StudyError(f"there is no study {name!r} in this storage") from None
     carried = study.user_attrs.get(_CONFIG)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from archsearch._utils.seeds import seed_of
 from archsearch.errors import InputError, StopTraining, TrainingFailed, one_line
 from archsearch.evaluation import Evaluation, Report
 from archsearch.network.arch import Arch
@@ -62,8 +62,9 @@ class Trainer:
         return self.evaluation
 
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:
+        own = replace(self.setup, seed=seed_of(self.setup.seed, arch.id))
         try:
-            return fit(arch, replace(self.setup, seed=self._seed(arch)), report, watch=watch, checkpoint=checkpoint)
+            return fit(arch, own, report, watch=watch, checkpoint=checkpoint)
         except InputError as error:  # a recipe that is none, or a searched crop or cutout larger than the images
             raise TrainingFailed(str(error)) from None
         except RuntimeError as error:
@@ -83,9 +84,6 @@ class Trainer:
             "peak_memory_bytes": peak_memory(data.device),
         }
         return Evaluation(math.nan, usage, before=checkpoint.before if checkpoint else 0.0)
-
-    def _seed(self, arch: Arch) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.setup.seed}/{arch.id}".encode()).digest()[:4], "big")
 
     @property
     def trained(self) -> nn.Module:

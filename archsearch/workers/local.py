@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import optuna
+from optuna.storages import BaseStorage
 
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
@@ -19,6 +20,7 @@ from archsearch.study.leases import Board, Seat, lose
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record
 from archsearch.study.storage import name_metrics
+from archsearch.study.store import lies_in
 from archsearch.workers.loop import Loop
 from archsearch.workers.measure import Evaluate
 
@@ -51,6 +53,7 @@ class SearchOptions(TypedDict, total=False):
     `seed` (0) fixes proposals and trainings. `sampler`: pareto (the default), tpe, nsga2 or random. `rungs`: who goes
     on after which epoch; None: every training runs to its end. `timeout`: seconds after which no further candidate is
     started. `study`: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
+    `storage`: the object that `study` was opened with, where Optuna does not tell.
     `observers` are told of everything.
 
     For several workers: `counts` of the history, to go on from; `rejected`: ids that an earlier run rejected, so that
@@ -64,6 +67,7 @@ class SearchOptions(TypedDict, total=False):
     rungs: Rungs | None
     timeout: float | None
     study: optuna.Study | None
+    storage: BaseStorage | None
     observers: Sequence[Observer]
     counts: Counts | None
     rejected: Iterable[str]
@@ -106,7 +110,7 @@ def search(
         Domain(space, tuple(input_shape), classes),
         budget or Budget(),
         options.get("seed", 0),
-        options.get("study") or _memory_study(),
+        _study(options.get("study"), options.get("storage")),
         options.get("rungs"),
         options.get("observers", ()),
         options.get("seat") or Seat(),
@@ -126,7 +130,14 @@ def take_from_the_dead(board: Board) -> None:
     board.read()
 
 
+def _study(study: optuna.Study | None, storage: BaseStorage | None) -> optuna.Study:
+    if study is None:
+        return _memory_study()
+    return study if storage is None else lies_in(study, storage)
+
+
 def _memory_study() -> optuna.Study:
-    study = optuna.create_study(directions=["maximize", "minimize"])
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
     name_metrics(study)
-    return study
+    return lies_in(study, storage)

@@ -12,7 +12,7 @@ import optuna
 from archsearch.errors import NothingFeasible, SpaceExhausted, StopTraining
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget, Verdict
-from archsearch.sampler.asha import Rungs, goes_on, peers_at
+from archsearch.sampler.asha import Rungs
 from archsearch.space.domain import Domain
 from archsearch.space.feasibility import check_feasible, nothing_at_once
 from archsearch.study.leases import (
@@ -233,8 +233,8 @@ class Loop:
             return True
         note_curve(self.study, claim, curve)
         self.board.read()
-        peers = [trial for trial in [*self.board.running, *self.board.finished] if trial.number != claim.number]
-        return goes_on(accuracy, size, peers_at(peers, epoch), rungs.reduction)
+        trials = [*self.board.running, *self.board.finished]
+        return rungs.goes_on(trials, claim.number, epoch, accuracy, size)
 
     def _commit(self, candidate: Candidate, record: Record | None) -> None:
         """Tell everybody of a record; None if the claim was declared lost: who takes it up will measure it again."""

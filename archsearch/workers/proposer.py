@@ -6,7 +6,6 @@ study's own storage.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from archsearch._utils.seeds import seed_of
 from archsearch.errors import Infeasible, InputError, SpecError
 from archsearch.network.blocks import Value
 from archsearch.sampler import ParetoSampler
@@ -65,11 +65,13 @@ class Draft:
             raise InputError(f"unknown sampler {sampler!r}: use one of {', '.join(SAMPLERS)}")
         self.judges = sampler == PARETO
         """Whether the sampler takes every verdict itself, before it proposes."""
-        seed = _seed(seed, "worker", worker) if worker else seed
-        start = _seed(seed, len(history))
+        seed = seed_of(seed, "worker", worker) if worker else seed
+        start = seed_of(seed, len(history))
         self._random = random.Random(start)
         made = _Sizes(domain, ledger).sampler(seed) if self.judges else STOCK[sampler](start)
-        self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
+        self._memory = optuna.storages.InMemoryStorage()
+        self._study = optuna.create_study(storage=self._memory, directions=["maximize", "minimize"], sampler=made)
+        self._id = self._memory.get_study_id_from_name(self._study.study_name)
         self._study.add_trials(history)
         self._settled = {trial.number for trial in history}
         self._pending: dict[int, int] = {}
@@ -100,11 +102,11 @@ class Draft:
                 self._study.add_trial(trial)
             return
         if trial.state != TrialState.FAIL:
-            self._study._storage.set_trial_user_attr(pending, CURVE, trial.user_attrs[CURVE])
-        self._study._storage.set_trial_state_values(pending, trial.state, trial.values)
+            self._memory.set_trial_user_attr(pending, CURVE, trial.user_attrs[CURVE])
+        self._memory.set_trial_state_values(pending, trial.state, trial.values)
 
     def _add(self, trial: FrozenTrial) -> int:
-        return self._study._storage.create_new_trial(self._study._study_id, template_trial=trial)
+        return self._memory.create_new_trial(self._id, template_trial=trial)
 
     def ask(self) -> tuple[Draw, Ask]:
         """A new draw and the function that answers its dims with the sampler's proposals."""
@@ -230,7 +232,3 @@ def _pending(trial: FrozenTrial) -> FrozenTrial:
         user_attrs={SIZE: trial.user_attrs[SIZE]},
         constraints={"budget": -1e-9},
     )
-
-
-def _seed(*parts: int | str) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4], "big")

@@ -21,6 +21,7 @@ from archsearch.study.observers import Candidate, Counts, Observer, trained, up_
 from archsearch.study.records import Record, Reject
 from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import stored_references
+from archsearch.study.store import store_of
 from archsearch.workers.jobs import Job
 from archsearch.workers.ledger import KEPT_REJECTS
 from archsearch.workers.local import Result, take_from_the_dead
@@ -106,7 +107,7 @@ class Supervisor:
     ) -> None:
         self.jobs, self.observers, self.others = jobs, observers, others
         self.board = Board(study)
-        self.waiter = waiter_of(study._storage)
+        self.waiter = waiter_of(store_of(study).storage)
         self.waiter.told = self._outage
         self.looked, self.complained = time.monotonic(), float("-inf")
         take_from_the_dead(self.board)
@@ -289,7 +290,7 @@ class Supervisor:
             self._drain(worker)
         self.board.read()
         for trial in [trial for worker in self.workers for trial in self._held(worker)]:
-            interrupt(self.board.study, trial._trial_id)
+            interrupt(self.board.study, store_of(self.board.study).trial_id(trial.number))
         self.workers = []
         take_from_the_dead(self.board)
         self._read()

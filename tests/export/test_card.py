@@ -9,8 +9,9 @@ import pytest
 from exports import ARCH, CLASSES, INFO, images_of, settled
 
 from archsearch.export import Exported, Images, Source, export
-from archsearch.export.card import TestResult, write_card
+from archsearch.export.card import write_card
 from archsearch.nn import weights
+from archsearch.report import tables
 
 
 def exported(source: Source, images: Images, path: Path, dtype: str = "fp32") -> Exported:
@@ -44,7 +45,7 @@ def test_the_lines_that_load_each_file_work(
 
 def test_what_a_card_says(source: Source, images: Images, tmp_path: Path) -> None:
     done = exported(source, images, tmp_path / "model.fp16.safetensors", "fp16")
-    text = write_card(done, "fp16", source, TestResult(0.91234, 0.0123, 3)).read_text()
+    text = write_card(done, "fp16", source, tables.Tested(0.91234, 0.0123, 3)).read_text()
     cost = ARCH.cost
     for words in (
         f"| `model.fp16.safetensors` | fp16 | {done.bytes:,} | {100 * done.parity.accuracy:.2f}% of 60 |",

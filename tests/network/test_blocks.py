@@ -143,7 +143,7 @@ def test_a_name_that_another_module_has_is_refused(kind: str, register: Any) -> 
     def mine(c_in: int) -> Expr:
         return seq()
 
-    with pytest.raises(ValueError, match=f"{kind} '{name}' is registered by archsearch.blocks"):
+    with pytest.raises(ValueError, match=f"{kind} '{name}' is registered by archsearch.network.blocks"):
         register(name)(mine)
     assert lookup(kind, name) is before
 

@@ -81,4 +81,4 @@ def test_all_faults_come_at_once() -> None:
 def test_valid_values_replace_the_defaults_and_nothing_else(values: dict[str, Any]) -> None:
     recipe = Recipe().with_values(values)
     assert recipe.to_dict() == {**Recipe().to_dict(), **values}
-    assert Recipe(**json.loads(recipe.to_json())) == recipe
+    assert Recipe(**json.loads(json.dumps(recipe.to_dict()))) == recipe

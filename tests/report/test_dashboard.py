@@ -15,6 +15,7 @@ from studies import config, make_study, retrained
 from archsearch.report.dashboard import FOLDER, merged, show_front
 from archsearch.study.records import front
 from archsearch.study.storage import create_study, open_existing, open_storage, records, sqlite_url
+from archsearch.study.store import store_of
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,12 @@ def study(folder: Path) -> optuna.Study:
 
 def shown(study: optuna.Study) -> dict[int, dict[str, str]]:
     """The artifacts that the dashboard finds: by trial number, by file name their id."""
-    storage = study._storage
-    attrs = storage.get_study_system_attrs(study._study_id)
+    store = store_of(study)
+    attrs = store.storage.get_study_system_attrs(store.id)
     found: dict[int, dict[str, str]] = {}
     for trial in study.get_trials(deepcopy=False):
-        metas: Any = list_trial_artifacts(attrs, storage.get_trial_system_attrs(trial._trial_id), trial)
+        own = store.storage.get_trial_system_attrs(store.trial_id(trial.number))
+        metas: Any = list_trial_artifacts(attrs, own, trial)
         if metas:
             assert len({meta["filename"] for meta in metas}) == len(metas)
             found[trial.number] = {meta["filename"]: meta["artifact_id"] for meta in metas}
@@ -75,8 +77,9 @@ def test_what_a_person_deletes_in_the_dashboard_stays_away(folder: Path, study: 
     number, names = next(iter(shown(study).items()))
     name = next(name for name in names if name.endswith(".toml"))
     trial = study.get_trials(deepcopy=False)[number]
-    key = f"dashboard:artifacts:{trial._trial_id}:{names[name]}"
-    study._storage.set_study_system_attr(study._study_id, key, "null")
+    store = store_of(study)
+    key = f"dashboard:artifacts:{store.trial_id(trial.number)}:{names[name]}"
+    store.storage.set_study_system_attr(store.id, key, "null")
     (folder / FOLDER / names[name]).unlink()
     show_front(folder, study)
     assert name not in shown(study)[number]

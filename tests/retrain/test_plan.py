@@ -11,6 +11,7 @@ from commands import small_npz
 from archsearch.data import load_dataset
 from archsearch.network import zoo
 from archsearch.network.recipe import Recipe
+from archsearch.retrain import plan as module
 from archsearch.retrain.plan import Pace, Plan, epochs_within, pace
 from archsearch.training.data import TrainingData
 from archsearch.training.setup import TrainingSetup
@@ -42,14 +43,14 @@ def test_an_epoch_is_all_images_at_the_pace_of_some(
     data = TrainingData.whole(dataset, torch.device("cpu"))
     plan = Plan(TrainingSetup(data, Recipe(batch_size=4), overrides={"epochs": 9, "lr": 8.0}), tmp_path)
     arch = zoo.load("mlp").arch.adapted(dataset.input_shape, len(dataset.classes))
-    asked, short = [], plan._short
+    asked, short = [], module._short
 
     def counting(plan: Plan, arch: object, steps: int) -> tuple[Pace, float]:
         asked.append(steps)
         return short(plan, arch, steps)
 
-    monkeypatch.setattr(plan, "_short", counting)
-    monkeypatch.setattr(plan, "_TIMED_STEPS", 3)
+    monkeypatch.setattr(module, "_short", counting)
+    monkeypatch.setattr(module, "_TIMED_STEPS", 3)
     found = pace(plan, arch, most)
     assert asked == [1, steps]
     assert 0 < found.epoch < 60

@@ -121,13 +121,13 @@ def test_peers_of_every_state_are_read_from_the_storage(tmp_path):
     other = optuna.load_study(storage=url, study_name="s")
     mine = trained(other, [[1, 0.1], [2, 0.1]], 200)
     rungs = Rungs(epochs=8, grace=2, reduction=2)
-    assert rungs.goes_on(other, mine.number, 1, 0.1, 200)
-    assert not rungs.goes_on(other, mine.number, 2, 0.1, 200)
-    assert rungs.goes_on(other, mine.number, 2, 0.95, 150)
-    assert rungs.goes_on(other, mine.number, 2, 0.1, 50)
+    assert rungs.goes_on(other.trials, mine.number, 1, 0.1, 200)
+    assert not rungs.goes_on(other.trials, mine.number, 2, 0.1, 200)
+    assert rungs.goes_on(other.trials, mine.number, 2, 0.95, 150)
+    assert rungs.goes_on(other.trials, mine.number, 2, 0.1, 50)
 
 
 def test_the_first_at_a_rung_goes_on():
     study = optuna.create_study(directions=["maximize", "minimize"])
     trial = trained(study, [[1, 0.1]], 10)
-    assert Rungs(9, 1).goes_on(study, trial.number, 1, 0.1, 10)
+    assert Rungs(9, 1).goes_on(study.trials, trial.number, 1, 0.1, 10)

@@ -34,6 +34,7 @@ from archsearch.study.leases import (
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record
 from archsearch.study.storage import create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.study.store import store_of
 from archsearch.workers import loop
 
 
@@ -141,9 +142,9 @@ def test_stale_leases_by_the_observers_own_clock(study: optuna.Study, monkeypatc
     assert board.stale() == []
     for lease in range(1, 8):
         now += 15
-        study._storage.set_trial_user_attr(made[2].trial_id, "lease", lease)
+        store_of(study).storage.set_trial_user_attr(made[2].trial_id, "lease", lease)
         if lease == 1:
-            study._storage.set_trial_user_attr(made[1].trial_id, "lease", 1)
+            store_of(study).storage.set_trial_user_attr(made[1].trial_id, "lease", 1)
         board.read()
         numbers = [trial.number for trial in board.stale()]
         assert numbers == {7: [0]}.get(lease, [])

@@ -25,6 +25,7 @@ from archsearch.study import retrying
 from archsearch.study.leases import BEAT, STALE, Board, beating, finish, lose, withdraw
 from archsearch.study.retrying import PatientStorage, Waiter, is_passing, waiter_of
 from archsearch.study.storage import connect, create_study, load_study, open_storage, records, sqlite_url, status
+from archsearch.study.store import store_of
 
 AWAY = "postgresql+psycopg://me:secret@127.0.0.1:1/db"
 URL = "postgresql+psycopg://me:***@127.0.0.1:1/db"
@@ -154,10 +155,13 @@ def test_a_connection_that_breaks_within_a_read_is_an_outage(postgres: Postgres)
             broken.append(connection.connection.dbapi_connection.info.backend_pid)
             query(url, f"SELECT pg_terminate_backend({broken[0]})")
 
-    sqlalchemy.event.listen(study._storage.inner._backend.engine, "before_cursor_execute", terminate)
     said: list[str] = []
-    waiter_of(study._storage).told = said.append
-    assert Board(study).trials == []
+    waiter_of(store_of(study).storage).told = said.append
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", terminate)
+    try:
+        assert Board(study).trials == []
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "before_cursor_execute", terminate)
     assert len(broken) == len(said) == 1
 
 
@@ -248,7 +252,7 @@ def test_a_search_goes_on_over_lost_answers() -> None:
 
 def test_after_an_outage_everybody_has_time_to_show_that_he_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     study, _ = forgetful()
-    waiter, now = waiter_of(study._storage), 1000.0
+    waiter, now = waiter_of(store_of(study).storage), 1000.0
     claim(study)
     monkeypatch.setattr("archsearch.study.leases.time.monotonic", lambda: now)
     board = Board(study)
@@ -314,6 +318,6 @@ def test_sqlite_urls_need_no_server(tmp_path: Path) -> None:
     """The wrapper is on every storage, and hands everything on."""
     storage = open_storage(sqlite_url(tmp_path / "s.db"))
     study = create_study(storage, "s", config(seed=1))
-    assert storage.get_study_id_from_name("s") == study._study_id
+    assert storage.get_study_id_from_name("s") == store_of(study).id
     assert load_study(open_storage(sqlite_url(tmp_path / "s.db")), "s")[1] == config(seed=1)
     assert waiter_of(storage).url.startswith("sqlite:///")

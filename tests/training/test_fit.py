@@ -14,6 +14,7 @@ from torch.nn import functional
 from toys import CPU, SMALL, same, toy, untouchable
 
 from archsearch import Arch, build, load
+from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import StopTraining, TrainingFailed
 from archsearch.network.blocks import registry
@@ -119,7 +120,7 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL)
     assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
-    plain, _ = trained(digits, trainer._seed(SMALL))
+    plain, _ = trained(digits, seed_of(trainer.setup.seed, SMALL.id))
     assert trainer.module is not None
     assert not same(trainer.module, plain)
 
@@ -411,7 +412,7 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
 @pytest.mark.slow
 def test_a_compiled_training_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32: fused operations of bfloat16 round less often."""
-    for place in ("step", "devices"):
+    for place in ("training.step", "nn.devices"):
         monkeypatch.setattr(f"archsearch.{place}.autocast_dtype", lambda device: None)
     data = TrainingData.of(toy(64), 0, CPU)
     arch, teach = SMALL.adapted((1, 8, 8), 2), nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Softmax(1))

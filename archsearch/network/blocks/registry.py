@@ -27,7 +27,6 @@ from archsearch.network.layers import Expr
 Value = int | float | str | bool
 Dims = tuple[tuple[str, Value], ...]
 Builder = TypeVar("Builder", bound=Callable[..., Expr])
-_KINDS = ("stem", "block", "head")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A study in a database, with few statements a trial, and what a worker remembers of it.
+"""What needs Optuna's private parts: a study in a server's database, with few statements a trial.
 
 Optuna's own cache reads every running trial whole, with all its parameters and attributes: with n workers that is
 n * 40 rows, by each of them, several times a trial. Of our running trials only two attributes change. Optuna's storage
@@ -13,13 +13,14 @@ import json
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+from optuna import Study
 from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb.models import (
     StudyModel,
@@ -34,11 +35,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import insert, or_, select
 from sqlalchemy.orm import Session
 
-from archsearch.sampler.asha import CURVE
+from archsearch.sampler.asha import CURVE, LEASE
 
-LEASE = "lease"
-"""User attribute of a claim: counted up while its worker lives."""
 _CHANGING = (CURVE, LEASE)
+
+
+def storage_of(study: Study) -> BaseStorage:
+    """The storage that a study was opened with."""
+    return study._storage
 
 
 class Database(RDBStorage):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from archsearch._utils.files import write_with
-from archsearch.replay.loop import Replay
-from archsearch.replay.table import Array, Table
+from replays.loop import Replay
+from replays.table import Array, Table
 
 
 def shares(runs: Sequence[Replay], table: Table, budget: float, counts: Sequence[int]) -> Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import optuna
@@ -9,12 +10,11 @@ import pandas as pd
 import pytest
 from by_path import benchmark_module
 from paths import ROOT
+from replays import SAMPLERS, Columns, Table, loop, replay
 
-from archsearch.cli import main
-from archsearch.errors import DataError, InputError
+from archsearch.errors import ArchsearchError, DataError
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import Recipe
-from archsearch.replay import SAMPLERS, Columns, Table, loop, replay
 from archsearch.space.reader import load_space, space_text
 from archsearch.study.config import StudyConfig, StudyData
 from archsearch.study.storage import create_study, open_storage, sqlite_url
@@ -169,11 +169,6 @@ def test_the_surrogates_benchmark_prints_a_line_a_figure(capsys):
     assert all(-1 <= float(line.split()[-3]) <= 1 for line in lines)
 
 
-def test_an_unknown_table_needs_its_columns(path, benchmark):
-    with pytest.raises(InputError, match="name its columns with --dims"):
-        benchmark.main([str(path), "--budget", "300"])
-
-
 # ---- tables that hold a part of their space
 
 
@@ -240,23 +235,19 @@ def test_a_study_is_a_table(study_folder):
         Table.of_study(study, early_epochs=9)
 
 
-def test_the_command_replays_a_study(study_folder, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["replay", str(study_folder), "--seeds", "2", "--samplers", "pareto,random", "--rungs", "3"])
-    assert end.value.code == 0
+def test_the_benchmark_replays_a_study(study_folder, benchmark, capsys):
+    benchmark.main([str(study_folder), "--seeds", "2", "--samplers", "pareto,random", "--rungs", "3"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("pareto hypervolume %@5: ")
     assert "pareto wasted, duplicates: 0.0 a run" in lines
     assert any(line.startswith("random best accuracy@10: 0.9") for line in lines)
 
 
-def test_the_command_replays_a_file(path, tmp_path, capsys):
+def test_the_benchmark_stops_at_rungs_and_sorts_counts(path, benchmark, tmp_path, capsys):
     columns = "--dims arch --accuracy a1,a2 --key canon --early early --early-epochs 2 --epochs 10"
     plot = tmp_path / "replay.png"
     options = f"--budget 300 --seeds 2 --samplers random --trainings 6,3 --rungs 2 --plot {plot}"
-    with pytest.raises(SystemExit) as end:
-        main(["replay", str(path), *options.split(), *columns.split()])
-    assert end.value.code == 0
+    benchmark.main([str(path), *options.split(), *columns.split()])
     assert capsys.readouterr().out.startswith("random hypervolume %@3: ")
     assert plot.stat().st_size > 1000
 
@@ -264,7 +255,7 @@ def test_the_command_replays_a_file(path, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("TABLE", "needs --dims"),
+        ("TABLE", "name its columns with --dims"),
         ("TABLE --dims arch --rungs 2", "needs --early"),
         ("TABLE --dims arch --samplers magic", "no sampler 'magic'"),
         ("TABLE --dims arch --accuracy a1 --trainings 5,x", "--trainings 5,x"),
@@ -276,11 +267,9 @@ def test_the_command_replays_a_file(path, tmp_path, capsys):
             "a rung after epoch 4 of 4 stops nothing",
         ),
         ("nowhere.csv --dims arch", "no table at nowhere.csv"),
-        ("nowhere", "there is no study 'nowhere'"),
+        ("nowhere", "nowhere is neither a CSV file nor the folder of a study"),
     ],
 )
-def test_the_command_names_what_is_wrong(path, words, message, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["replay", *words.replace("TABLE", str(path)).split()])
-    assert end.value.code == 2
-    assert message in capsys.readouterr().err
+def test_the_benchmark_names_what_is_wrong(path, benchmark, words, message):
+    with pytest.raises(ArchsearchError, match=re.escape(message)):
+        benchmark.main(words.replace("TABLE", str(path)).split())

@@ -13,9 +13,9 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import Trial, TrialState
 
 from archsearch.errors import DataError, SpaceExhausted
-from archsearch.replay.table import Table
 from archsearch.sampler import ParetoSampler
 from archsearch.sampler.asha import CURVE, SIZE, Rungs
+from replays.table import Table
 
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")
 PATIENCE = 10
@@ -170,4 +170,4 @@ class _Search:
         epoch, early = self.table.early_epochs, float(self.table.early[row])
         trial.set_user_attr(SIZE, size)
         trial.set_user_attr(CURVE, [[epoch, early]])
-        return self.rungs.goes_on(self.study, trial.number, epoch, early, size)
+        return self.rungs.goes_on(self.study.get_trials(deepcopy=False), trial.number, epoch, early, size)

@@ -1,6 +1,6 @@
 """Replay a search on networks that were trained before: no training, only look-ups."""
 
-from archsearch.replay.loop import SAMPLERS, Replay, make_sampler, replay
-from archsearch.replay.table import Columns, Table
+from replays.loop import SAMPLERS, Replay, make_sampler, replay
+from replays.table import Columns, Table
 
 __all__ = ["SAMPLERS", "Columns", "Replay", "Table", "make_sampler", "replay"]

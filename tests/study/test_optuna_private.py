@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from postgres import Postgres
 
-from archsearch.study.rdb import Database, StudyCache
+from archsearch.study.optuna_private import Database, StudyCache
 from archsearch.study.storage import sqlite_url
 
 DIMS = {
