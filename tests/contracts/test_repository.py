@@ -20,7 +20,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(
     r"`((?:archsearch|benchmarks|docs|scripts|search_spaces|tests|\.ci|\.github)/[\w./-]*|[\w.-]+\.(?:md|toml))`"
 )
-PAGES = ["CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "llms.txt"]
 BLOCK_TESTS = "tests/contracts/test_blocks.py"
 TO_BE_MADE = {"archsearch/data/parquet.py", "tests/data/test_parquet.py"}
 """What the recipe for a dataset format would add."""
@@ -35,6 +35,19 @@ def anchors(text: str) -> set[str]:
 def test_the_package_is_built_with_the_version_of_the_code() -> None:
     assert ProjectMetadata(str(ROOT), PluginManager()).version == archsearch.__version__
     assert "version" not in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_citation_and_changelog_have_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert str(citation["version"]) == archsearch.__version__
+    assert citation.keys() >= {"cff-version", "message", "title", "authors", "license", "type"}
+    assert f"\n## {archsearch.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_llms_txt_lists_every_page() -> None:
+    text = (ROOT / "llms.txt").read_text()
+    assert re.match(r"# \S.*\n\n> ", text)
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")} <= set(LINK.findall(text))
 
 
 @pytest.mark.parametrize("name", PAGES)
