@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -62,6 +63,14 @@ def test_what_contributing_names_is_there() -> None:
     named = set(PATH.findall((ROOT / "CONTRIBUTING.md").read_text()))
     assert len(named) > 60
     assert {name for name in named if not (ROOT / name).exists()} == TO_BE_MADE
+
+
+@pytest.mark.parametrize(
+    "page", sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "RESULTS.md"])
+)
+def test_files_that_the_documents_name_are_there(page: Path) -> None:
+    named = set(re.findall(r"(?<![\w/.-])((?:archsearch|benchmarks|scripts|tests)/[\w/-]+\.\w+)", page.read_text()))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_code_that_contributing_names_is_there() -> None:
