@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from archsearch._utils.units import BYTES, format_bytes, format_count, format_short
-from archsearch.cli.options import SHAPE, budget_of, columns, limits
+from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
@@ -25,7 +25,7 @@ HEAVIEST = 5
 @click.argument("target")
 @limits
 @click.option("--input-shape", type=SHAPE, help="Channels, height, width: 3,224,224.  [default: the target's own]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@json_option
 def check(target: str, input_shape: Shape | None, as_json: bool, **options: Any) -> int:
     """Hold TARGET against limits: exit 0 if it is under all of them, 1 if not, 2 if it cannot be measured.
 

@@ -135,6 +135,15 @@ def data_dir_option(function: Function) -> Function:
     return option(function)
 
 
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
+)
+timeout_option = click.option(
+    "--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
 def data_options(function: Function) -> Function:
     """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`."""
     for option in reversed(

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_count
-from archsearch.cli.options import SECONDS, budget_of, data_dir_option, limits, lower_limits, out_option, storage_option
+from archsearch.cli.options import (
+    budget_of,
+    data_dir_option,
+    device_option,
+    limits,
+    lower_limits,
+    out_option,
+    storage_option,
+    timeout_option,
+)
 from archsearch.cli.settings import Workers, default_name, recipe_of, run_options
 from archsearch.space.reader import DEFAULT_SPACE, load_space
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Candidates to train, in total over all runs of the study.",
 )
-@click.option("--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h.")
+@timeout_option
 @click.option(
     "--epochs", type=click.IntRange(1), help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}]"
 )
@@ -68,9 +77,7 @@ if TYPE_CHECKING:
     metavar="SHARE",
     help="Share of the train images that judges candidates.  [default: 0.2, but 10,000 images at most]",
 )
-@click.option(
-    "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
-)
+@device_option
 @click.option(
     "--workers",
     type=Workers(),

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from archsearch.cli.options import one_record, opened_study, out_option, storage_option
+from archsearch.cli.options import json_option, one_record, opened_study, out_option, storage_option
 from archsearch.network.arch import Arch
 
 
 @click.command()
 @click.argument("study")
 @click.argument("arch")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@json_option
 @storage_option()
 @out_option
 def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -> None:

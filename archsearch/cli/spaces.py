@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from archsearch._utils.units import format_bytes, format_count, format_short
-from archsearch.cli.options import SHAPE, budget_of, columns, limits, lower_limits
+from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits, lower_limits
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
@@ -35,7 +35,7 @@ from archsearch.space.space import SearchSpace
     show_default=True,
     help="Uniform draws behind the share inside the limits.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@json_option
 def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any) -> None:
     """List the shipped search spaces, or describe one: dims, number of networks, smallest, largest.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.seeds import seed_of
-from archsearch.cli.options import SECONDS, data_dir_option, out_option, storage_option
+from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
 from archsearch.cli.settings import Workers
 
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 @click.option("--study", required=True, help="Name of the study, which `archsearch run` has made.")
 @click.option("--dataset", help="Where the study's images are on this machine.  [default: as `run` was told]")
 @data_dir_option
-@click.option(
-    "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
-)
+@device_option
 @click.option(
     "--workers", type=Workers(), default="1", show_default=True, help="Processes that train at the same time, or auto."
 )
-@click.option("--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h.")
+@timeout_option
 @out_option
 def worker(**options: Any) -> int:
     """Join a study from any machine that reaches its storage, and train for it until it has its total.

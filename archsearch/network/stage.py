@@ -13,6 +13,8 @@ from archsearch.network.blocks.registry import cached, is_a
 from archsearch.network.cost import Cost
 from archsearch.network.layers import Aux, Expr, Pool, Seq, Shape, seq
 
+MAX_COST = 2**53
+"""Figures from here on are refused: floats cannot tell them apart, and no machine could hold the network."""
 DOWNS = ("stride", "max", "avg")
 STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
 
@@ -86,7 +88,10 @@ def _stage(stage: Stage, shape: Shape, classes: int) -> Expr:
 def unrolled(kind: str, spec: Part | Stage, shape: Shape, classes: int) -> tuple[Expr, Cost]:
     """One part and its cost; a search meets the same parts over and over."""
     expr = _stage(spec, shape, classes) if isinstance(spec, Stage) else _end(kind, spec, shape, classes)
-    return expr, cost.measure(expr, shape)
+    found = cost.measure(expr, shape)
+    if max(found.params, found.macs, found.peak) >= MAX_COST:
+        raise SpecError("more than 2^53 parameters, MACs or activations")
+    return expr, found
 
 
 def _end(kind: str, part: Part, shape: Shape, classes: int) -> Expr:

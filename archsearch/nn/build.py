@@ -92,6 +92,11 @@ class AuxHead(nn.Module):
         return x
 
 
+def aux_prefixes(module: nn.Module) -> tuple[str, ...]:
+    """How the names of a state begin that belong to auxiliary classifiers, which no file holds."""
+    return tuple(f"{name}.head." for name, part in module.named_modules() if isinstance(part, AuxHead))
+
+
 def build(arch: Arch) -> nn.Sequential:
     """The network of an architecture: named parts stem, stage1 .., head; images (N, C, H, W) to logits.
 

@@ -21,7 +21,7 @@ from archsearch._utils.files import write_with
 from archsearch.errors import InputError, SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import METADATA_BYTES
-from archsearch.nn.build import AuxHead, build
+from archsearch.nn.build import aux_prefixes, build
 
 FORMAT = "1"
 
@@ -36,11 +36,11 @@ class Weights:
 
 def deployed_state(module: nn.Module) -> dict[str, torch.Tensor]:
     """The module's state without auxiliary classifiers: contiguous tensors on the CPU by name."""
-    aux = [f"{name}.head." for name, part in module.named_modules() if isinstance(part, AuxHead)]
+    aux = aux_prefixes(module)
     return {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in module.state_dict().items()
-        if not name.startswith(tuple(aux))
+        if not name.startswith(aux)
     }
 
 

@@ -15,7 +15,7 @@ from archsearch._utils.units import format_count
 from archsearch.errors import InputError, one_line
 from archsearch.network.blocks.registry import unknown
 from archsearch.nn import weights
-from archsearch.nn.build import AuxHead
+from archsearch.nn.build import aux_prefixes
 
 TORCHVISION = "torchvision:"
 _HEADS = ("fc.", "classifier.", "aux1.", "aux2.")
@@ -66,8 +66,8 @@ class Encoder:
 
 
 def _encoder_names(module: nn.Module) -> set[str]:
-    heads = ["head."] + [f"{name}.head." for name, part in module.named_modules() if isinstance(part, AuxHead)]
-    return {name for name in module.state_dict() if not name.startswith(tuple(heads))}
+    heads = ("head.", *aux_prefixes(module))
+    return {name for name in module.state_dict() if not name.startswith(heads)}
 
 
 def _why(name: str, mine: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import StudyError
 from archsearch.network.budget import Verdict
 from archsearch.sampler.asha import CURVE, LEASE, SIZE
-from archsearch.study.records import Record
+from archsearch.study.records import Draw, Record
 from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import FATE, RESULT, STATES, record_of, status
 from archsearch.study.store import store_of
@@ -216,8 +215,7 @@ def _is_dead(worker: str) -> bool:
 def make_claim(
     study: optuna.Study,
     record: Record,
-    params: Mapping[str, Any],
-    distributions: Mapping[str, BaseDistribution],
+    draw: Draw,
     verdict: Verdict,
     seat: Seat,
     attempt: int = 1,
@@ -231,8 +229,8 @@ def make_claim(
     excess = {f"{'min_' if check.lower else ''}{check.name}": check.excess for check in verdict.limits}
     trial = optuna.trial.create_trial(
         state=TrialState.RUNNING,
-        params=dict(params),
-        distributions=dict(distributions),
+        params=dict(draw.params),
+        distributions=dict(draw.distributions),
         user_attrs=attrs,
         # The dashboard reads the list, Optuna's samplers the keyed values; both say: feasible.
         system_attrs={"constraints": list(excess.values())},

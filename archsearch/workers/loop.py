@@ -182,7 +182,7 @@ class Loop:
 
     def _try_claim(self, candidate: Candidate) -> Claim:
         """A claim, as soon as the device has room for it."""
-        draw, row = candidate.draw, proposal(candidate.arch, self.budget, self.seed)
+        row = proposal(candidate.arch, self.budget, self.seed)
         bytes_needed = self.memory(candidate.arch)
         while not self.board.has_room(self.seat, bytes_needed):
             time.sleep(_WAIT)
@@ -190,8 +190,7 @@ class Loop:
         claim = make_claim(
             self.study,
             row,
-            draw.params,
-            draw.distributions,
+            candidate.draw,
             candidate.verdict,
             self.seat,
             candidate.attempt,

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SPACES, draws, few, mutated, within
+from strategies import SPACES, draws, few, leaves, mutated, within
 
 from archsearch.errors import SpecError
 from archsearch.network.arch import MAX_BLOCKS, Arch, count, parse_toml, read_text
-from archsearch.network.layers import canonical, leaves
+from archsearch.network.layers import canonical
 from archsearch.network.stage import Part, Stage
 
 ARCH = Arch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,13 @@ from archsearch.errors import InputError, SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.cost import Cost, chain, measure
 from archsearch.network.file_size import DTYPE_BYTES, element_bytes
-from archsearch.network.layer_cost import leaf_cost
+from archsearch.network.layer_cost import LeafCost, leaf_cost
 from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Aux,
     Conv,
+    Custom,
     Dropout,
     Expr,
     Flatten,
@@ -342,3 +344,20 @@ def test_counting_is_fast() -> None:
     archs = list(draws("resnin", 200, seed=random.randrange(10**6)))
     with within(1.0):
         assert all(isinstance(arch.cost, Cost) for arch in archs)
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Custom):
+    """A layer without a state that multiplies."""
+
+    def cost(self, shape: Shape) -> LeafCost:
+        return LeafCost(shape, macs=100)
+
+    def build(self, shape: Shape) -> object:
+        raise NotImplementedError
+
+
+def test_work_without_a_state_counts_inside_a_sequence_too() -> None:
+    assert measure(Work(), (3, 8, 8)).macs == 100
+    assert measure(seq(Work(), Act("relu"), Work()), (3, 8, 8)).macs == 200
+    assert measure(add(Work(), seq(Work())), (3, 8, 8)).macs == 200

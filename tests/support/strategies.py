@@ -24,10 +24,13 @@ from archsearch.network.layers import (
     ACTIVATIONS,
     Act,
     AdaptivePool,
+    Aux,
+    Combinator,
     Conv,
     Dropout,
     Expr,
     Flatten,
+    Leaf,
     Linear,
     Norm,
     Pool,
@@ -83,6 +86,15 @@ def bare(network: Arch | Expr, shape: Shape = ()) -> nn.Sequential:
 
 
 # expressions
+
+
+def leaves(expr: Expr) -> Iterator[Leaf]:
+    """Every leaf of the deployed network, in order of evaluation (auxiliary classifiers left out)."""
+    if isinstance(expr, Leaf):
+        yield expr
+    elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
+        for part in expr.parts:
+            yield from leaves(part)
 
 
 _leaves = st.one_of(
