@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from archsearch import __version__
 from archsearch.errors import ArchsearchError, InputError, NothingFeasible
 from archsearch.workers.processes import keep_interrupts
 
@@ -45,7 +46,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="archsearch")
+@click.version_option(__version__)
 def cli() -> None:
     """Find the most accurate image classifiers inside a budget.
 

@@ -3,7 +3,7 @@
     runner = open_runner("model.onnx")
     logits = runner(images)         # uint8 (N, C, H, W) to float32 (N, classes)
 
-Nothing in a file is run or unpickled before it was checked: see `runtime.pt2` for what that means there.
+Nothing in a file is run or unpickled before it was checked: see `inference.pt2` for what that means there.
 """
 
 from archsearch.inference.runner import Runner, format_of, open_runner

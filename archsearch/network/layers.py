@@ -1,7 +1,7 @@
 """A network is an expression over layer specs: pure data, no torch.
 
 Leaves say what one layer is; `Seq`, `Add`, `Concat` and `Mul` say how they are put together. What a leaf
-costs stands in `cost`, what it builds in `modules`; a leaf of your own is a `Custom` that brings both.
+costs stands in `layer_cost`, what it builds in `nn.build`; a leaf of your own is a `Custom` that brings both.
 
     seq(Conv(16), Norm(), Act("relu"))           one after the other
     add(seq(), seq(Conv(16), Norm()))            a residual sum with an identity shortcut

@@ -22,7 +22,7 @@ class Recipe:
         linearly up over `warmup` of the steps, then linearly to zero.
     `batch_size`, `crop` (pixels), `flip` and `initial_scale` are chosen from the dataset where they are -1.
     `crop` to `policy`: augmentation, see `data.Augmentation`.
-    `initial_scale`: of the sides of images in the first epochs, see `resizing`; 1: whole images all along.
+    `initial_scale`: of the sides of images in the first epochs, see `training.resizing`; 1: whole images all along.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
     """

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from archsearch import __version__
 from archsearch._utils.files import write_text, write_with
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
@@ -25,7 +26,7 @@ from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, Reject, Retrained, front
 from archsearch.training.checkpoint import Checkpoint
 
-_PACKAGES = ("archsearch", "torch", "torchvision", "optuna", "numpy")
+_PACKAGES = ("torch", "torchvision", "optuna", "numpy")
 _REJECTS_EVERY = 500
 _FREE, _SHARE = 60.0, 0.1
 _NO_BUDGET = Budget()
@@ -237,7 +238,11 @@ def read_counts(folder: Path) -> Counts | None:
 def environment() -> dict[str, Any]:
     """Versions, machine and git commit, for `run.json`."""
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "archsearch": __version__,
+            **{name: version(name) for name in _PACKAGES},
+        },
         "machine": platform.platform(),
         "git_commit": _git_commit(),
     }

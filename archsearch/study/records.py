@@ -24,7 +24,7 @@ class Record:
     """One finished candidate, as it stands in the tables.
 
     `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...];
-    `usage` is what the training measured of itself (`tables.USAGE_COLUMNS`), as far as it is known; `more` holds
+    `usage` is what the training measured of itself (`report.tables.USAGE_COLUMNS`), as far as it is known; `more` holds
     other measures that the budget limits, by name.
     """
 

@@ -1,7 +1,7 @@
 """A study's storage that waits while its database is away, and says what is wrong in one line.
 
 Every access of a study goes through here, so that a restart of the database is a pause and no error. What is asked
-again may have happened the first time: attributes are written over, and `claims` settles the rest.
+again may have happened the first time: attributes are written over, and `leases` settles the rest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The study's storage: an Optuna study, the only record that must survive.
 
-A trial is added whole when its candidate is claimed (see `claims`) and closed when that is finished. Its user
+A trial is added whole when its candidate is claimed (see `leases`) and closed when that is finished. Its user
 attributes hold the candidate's id, cost and history; the study's hold what rebuilds the search.
 """
 

@@ -26,7 +26,7 @@ class TrainingSetup:
             one number of threads; on CUDA only if `deterministic`; never from device to device.
         overrides: values of the recipe that hold for every network.
         threads: of the CPU, at most; by default all cores.
-        deterministic: as `devices.determinism`.
+        deterministic: as `nn.devices.determinism`.
         compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
         start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
             (stem, a stage) without any parameter to train keep their statistics too.
