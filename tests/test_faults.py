@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from by_path import benchmark_module
 from conftest import RUN, STUDY, TINY, Answer, snapshot
+from optuna.storages import RDBStorage
 from studies import config
 from test_claims import SPACE
 
@@ -85,8 +86,7 @@ def test_a_clock_that_is_set_back_in_a_training_changes_nothing(
     def evaluate(arch: Any, report: Any) -> float:
         calls.append(arch.id)
         if len(calls) == 2:
-            monkeypatch.setattr(optuna.storages._rdb.storage, "datetime", Earlier)
-
+            monkeypatch.setattr(sys.modules[RDBStorage.__module__], "datetime", Earlier)
             real = time.time
             monkeypatch.setattr(time, "time", lambda: real() - 86_400)
         return 0.5
