@@ -74,8 +74,7 @@ def trained(folders: Sequence[Path]) -> list[Training]:
     found = []
     for folder in (one for parent in folders for one in (parent, parent / "random")):
         study, config = open_existing(folder)
-        space = parse_space(config["space"]["toml"], config["space"]["name"])
-        shape, classes = tuple(config["input"]), config["classes"]
+        space, shape, classes = config.space, config.input_shape, config.classes
         for trial in study.get_trials(deepcopy=False):
             if status(trial) in ("complete", "stopped"):
                 arch = space.draw(lambda name, dim, of=trial.params: of[name], shape, classes)

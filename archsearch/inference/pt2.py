@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils import _pytree
 
 from archsearch.errors import InputError, one_line
+from archsearch.nn.torch_private import call_specs
 
 METADATA = "archsearch.json"
 _GRAPH, _EXTRA = "models/model.json", f"extra/{METADATA}"
@@ -38,8 +38,7 @@ _WORD = re.compile(r"[\w.+-]*", re.A)
 _MODES = {"none", "tanh"}
 """What a string argument of an operator may be; a file name is none of these."""
 _FORBIDDEN = {"as_operator", "as_graph", "as_custom_obj"}
-_IN = _pytree.treespec_dumps(_pytree.tree_structure(((0,), {})))
-_OUT = _pytree.treespec_dumps(_pytree.tree_structure(0))
+_IN, _OUT = call_specs()
 
 
 def load(path: Path, *, trusted: bool = False) -> tuple[dict[str, str], Any]:

@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from archsearch.errors import InputError, one_line
 from archsearch.network.cost import Cost, Layer, of_tensors
 from archsearch.network.layer_cost import Tensor
 from archsearch.network.layers import Shape
+from archsearch.nn.torch_private import CAN_TRACE, DispatchMode, leaves, memory_of, written_by
 
 _PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 
@@ -91,6 +90,8 @@ def _measure(module: nn.Module, what: str, shape: Shape | None, auxiliaries: tup
         if _is_lazy(module):
             raise InputError(f"{what}: has lazy layers, which take their size from an input: give --input-shape")
         return _state_only(module, auxiliaries)
+    if not CAN_TRACE:
+        return _state_only(module, auxiliaries, f"torch {torch.__version__} cannot trace its forward pass")
     try:
         trace = _forward(module, shape)
     except Exception as error:  # noqa: BLE001 - it is not our code
@@ -174,17 +175,17 @@ class _Value:
         self.born = self.died = born
 
 
-class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Trace(DispatchMode):  # type: ignore[misc]
     """Follows every operation below autograd; composite ones arrive as the operations they are made of."""
 
     def __init__(self, module: nn.Module, image: torch.Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.clock = 0
         self.macs = 0
         self.macs_by_module: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
         self._path: list[str] = [""]
-        self._weights = {_memory(tensor) for tensor in (*module.parameters(), *module.buffers())}
+        self._weights = {memory_of(tensor) for tensor in (*module.parameters(), *module.buffers())}
         self._alive: dict[int, _Value] = {}
         self._values: list[_Value] = []
         self._keep: list[torch.Tensor] = []  # a freed tensor's address would be given to another one
@@ -210,10 +211,10 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.clock += 1
         for tensor in inputs:
             self._read(tensor)
-        written = {_memory(tensor) for tensor in inputs if _is_written(func, tensor, args, kwargs)}
-        known = {_memory(tensor) for tensor in inputs}
+        written = {memory_of(tensor) for tensor in written_by(func, args, kwargs or {}, outputs)}
+        known = {memory_of(tensor) for tensor in inputs}
         for tensor in outputs:
-            if _memory(tensor) in written or _memory(tensor) not in known:
+            if memory_of(tensor) in written or memory_of(tensor) not in known:
                 self._write(tensor)
         self._count(func, args, inputs, outputs)
         return result
@@ -243,10 +244,10 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         value = _Value(tensor.numel(), self.clock)
         self._values.append(value)
-        self._alive[_memory(tensor)] = value
+        self._alive[memory_of(tensor)] = value
 
     def _read(self, tensor: torch.Tensor) -> None:
-        if (value := self._alive.get(_memory(tensor))) is not None:
+        if (value := self._alive.get(memory_of(tensor))) is not None:
             value.died = self.clock
 
     def _count(self, func: Any, args: Any, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
@@ -254,7 +255,7 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         macs = self._macs(func.overloadpacket, args, inputs, outputs)
         self.macs += macs
         self.macs_by_module[owner] = self.macs_by_module.get(owner, 0) + macs
-        size = sum(tensor.numel() for tensor in (*inputs, *outputs[:1]) if _memory(tensor) not in self._weights)
+        size = sum(tensor.numel() for tensor in (*inputs, *outputs[:1]) if memory_of(tensor) not in self._weights)
         self.sizes[owner] = max(self.sizes.get(owner, 0), size)
 
     def _macs(self, packet: Any, args: Any, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
@@ -262,30 +263,13 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             transposed = args[6]  # every input value is spread over one window
             values = inputs[0] if transposed else outputs[0]
             return values.numel() * prod(inputs[1].shape[1:])
-        if packet in _PRODUCTS and any(_memory(tensor) in self._weights for tensor in inputs[-2:]):
+        if packet in _PRODUCTS and any(memory_of(tensor) in self._weights for tensor in inputs[-2:]):
             return outputs[0].numel() * inputs[-2].shape[-1]
         return 0
 
 
 def _tensors(tree: object) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, torch.Tensor)]
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _is_written(func: Any, tensor: torch.Tensor, args: Any, kwargs: Any) -> bool:
-    """Whether an in-place operation writes to this argument."""
-    for argument, value in zip(func._schema.arguments, args, strict=False):
-        if value is tensor:
-            return argument.alias_info is not None and argument.alias_info.is_write
-    return any(
-        value is tensor and argument.alias_info is not None and argument.alias_info.is_write
-        for argument in func._schema.arguments
-        for name, value in (kwargs or {}).items()
-        if name == argument.name
-    )
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def _nothing(_: object) -> None:

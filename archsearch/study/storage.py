@@ -106,7 +106,8 @@ def _cached(storage: BaseStorage) -> BaseStorage:
     parts = private_parts()
     if parts and isinstance(storage, parts.Database):
         return cast(BaseStorage, parts.StudyCache(storage))
-    return optuna.storages.get_storage(storage)
+    wrap = getattr(optuna.storages, "get_storage", None)  # Optuna's documentation calls it internal
+    return storage if wrap is None else cast(BaseStorage, wrap(storage))
 
 
 def _connect_args(url: str) -> dict[str, int]:

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archsearch.nn.torch_private import foreach
+
 _SHARE = 0.1
 """Of its own norm that a step at a learning rate of 1 adds to a kernel."""
 _STEPS = 5
@@ -60,31 +62,31 @@ class Muon(torch.optim.Optimizer):
     def _nesterov(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         grads = [p.grad for p in params if p.grad is not None]
         if group["weight_decay"]:
-            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+            grads = foreach("add", grads, params, alpha=group["weight_decay"])
         for p in params:
             if not self.state[p]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         buffers = [self.state[p]["momentum_buffer"] for p in params]
-        torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, grads)
-        return list(torch._foreach_add(grads, buffers, alpha=group["momentum"]))
+        foreach("mul_", buffers, group["momentum"])
+        foreach("add_", buffers, grads)
+        return foreach("add", grads, buffers, alpha=group["momentum"])
 
     @staticmethod
     def _slide(params: list[Tensor], steps: list[Tensor], lr: float | Tensor) -> None:
-        torch._foreach_mul_(steps, lr)
-        torch._foreach_sub_(params, steps)
+        foreach("mul_", steps, lr)
+        foreach("sub_", params, steps)
 
     @staticmethod
     def _turn(params: list[Tensor], steps: list[Tensor], lr: float | Tensor) -> None:
         turns = orthogonal([step.movedim(1, -1).flatten(1) for step in steps])  # views of channels_last kernels
-        norms, sizes = (torch.stack(torch._foreach_norm(some)) for some in (params, turns))
+        norms, sizes = (torch.stack(foreach("norm", some)) for some in (params, turns))
         shares = (_SHARE * lr * norms / (sizes + _TINY)).unbind()
         moved = [
             p - (turn * share).view(p.movedim(1, -1).shape).movedim(-1, 1)
             for p, turn, share in zip(params, turns, shares, strict=True)
         ]
-        back = norms / (torch.stack(torch._foreach_norm(moved)) + _TINY)
-        torch._foreach_copy_(params, torch._foreach_mul(moved, back.unbind()))
+        back = norms / (torch.stack(foreach("norm", moved)) + _TINY)
+        foreach("copy_", params, foreach("mul", moved, back.unbind()))
 
 
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
@@ -94,7 +96,7 @@ def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     Those of one size are taken together: on a GPU most of the time goes into starting kernels.
     """
     wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T for matrix in matrices]
-    wide = [matrix / (norm + _TINY) for matrix, norm in zip(wide, torch._foreach_norm(list(matrices)), strict=True)]
+    wide = [matrix / (norm + _TINY) for matrix, norm in zip(wide, foreach("norm", list(matrices)), strict=True)]
     alike: dict[int, list[int]] = {}
     for number, matrix in enumerate(wide):
         alike.setdefault(len(matrix), []).append(number)

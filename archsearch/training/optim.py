@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from archsearch.network.recipe import Recipe
+from archsearch.nn.torch_private import foreach
 from archsearch.training.muon import Muon, kernels
 
 _CHUNK = 512  # images that recalibration takes at a time
@@ -123,7 +124,7 @@ class Average:
         self._steps += 1
         weight = max(1 / self._horizon, 1 / (1 + self._steps / 2)) if self._horizon > 1 else 1.0
         mine, theirs = zip(*self._pairs, strict=True)
-        torch._foreach_lerp_(mine, theirs, weight)
+        foreach("lerp_", mine, theirs, weight)
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes."""

@@ -37,7 +37,7 @@ def prepare() -> None:
 
 def _end_forkserver() -> None:
     """It would end by itself, but only when its imports are done."""
-    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
 

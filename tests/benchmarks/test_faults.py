@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from by_path import benchmark_module
 from claims import SPACE
 from commands import RUN, STUDY, TINY, Answer, snapshot
+from conftest import RUN, STUDY, TINY, Answer, snapshot
+from optuna.storages import RDBStorage
 from studies import config
 
 from archsearch import search
@@ -85,8 +87,7 @@ def test_a_clock_that_is_set_back_in_a_training_changes_nothing(
     def evaluate(arch: Any, report: Any) -> float:
         calls.append(arch.id)
         if len(calls) == 2:
-            monkeypatch.setattr(optuna.storages._rdb.storage, "datetime", Earlier)
-
+            monkeypatch.setattr(sys.modules[RDBStorage.__module__], "datetime", Earlier)
             real = time.time
             monkeypatch.setattr(time, "time", lambda: real() - 86_400)
         return 0.5

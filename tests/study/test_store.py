@@ -14,7 +14,7 @@ import pytest
 from postgres import Postgres
 from studies import config
 
-import archsearch
+import archsearch.study
 from archsearch.errors import StudyError
 from archsearch.study import store
 from archsearch.study.storage import connect, create_study, open_storage, sqlite_url
@@ -22,6 +22,16 @@ from archsearch.study.storage import connect, create_study, open_storage, sqlite
 PRIVATE = re.compile(r"\b_(storage|study_id|trial_id|backend|get_trials|CachedStorage|StudyInfo|rdb)\b")
 MAIN = "from archsearch.cli import main; main()"
 SAME = ["arch", "val_accuracy", "params"]
+FOUR = """[stem]
+type = "conv"
+width = 4
+[[stage]]
+block = { choice = ["basic", "nin"] }
+width = { choice = [8, 12] }
+stride = 2
+[head]
+type = "linear"
+"""
 
 
 def run(folder: Path, *options: str, plain: bool) -> pd.DataFrame:
@@ -41,9 +51,20 @@ def test_the_main_job_and_its_resume_find_the_same_without(tmp_path: Path) -> No
         pd.testing.assert_frame_equal(fast, plain)
 
 
-def test_two_workers_share_a_study_without(tmp_path: Path) -> None:
-    assert len(run(tmp_path, "--trials", "4", "--workers", "2", plain=True)) > 0
-    assert len(pd.read_csv(tmp_path / "s" / "trials.csv")) == 4
+def test_two_workers_find_the_same_without(tmp_path: Path) -> None:
+    """They train every network of the space: which of them is first decides nothing."""
+    (tmp_path / "four.toml").write_text(FOUR)
+    options = ["--trials", "4", "--workers", "2", "--no-rungs", "--space", str(tmp_path / "four.toml")]
+    fast, plain = (run(tmp_path / str(plain), *options, plain=plain) for plain in (False, True))
+    assert len(pd.read_csv(tmp_path / "True" / "s" / "trials.csv")) == 4
+    pd.testing.assert_frame_equal(fast, plain)
+
+
+def test_a_study_without_optunas_cache_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(optuna.storages, "get_storage")
+    storage = open_storage(sqlite_url(tmp_path / "s.db"))
+    assert type(storage.inner) is optuna.storages.RDBStorage
+    assert storage.get_all_studies() == []
 
 
 def test_a_server_finds_the_same_without(tmp_path: Path, postgres: Postgres) -> None:
@@ -62,7 +83,7 @@ def test_untested_versions_go_without(version: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_part_that_is_gone_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(archsearch, "optuna_private", raising=False)
+    monkeypatch.delattr(archsearch.study, "optuna_private", raising=False)
     monkeypatch.setitem(sys.modules, "archsearch.study.optuna_private", None)
     assert store.private_parts() is None
 
