@@ -13,7 +13,6 @@ import pytest
 from by_path import benchmark_module
 from claims import SPACE
 from commands import RUN, STUDY, TINY, Answer, snapshot
-from conftest import RUN, STUDY, TINY, Answer, snapshot
 from optuna.storages import RDBStorage
 from studies import config
 
