@@ -56,7 +56,7 @@ def check_block(
     done = 0
     for shape, width, stride in product(shapes, widths, strides):
         where = f"block {name!r} {dims} at {shape}, width {width}, stride {stride}"
-        cost = _check(where, "block", name, (shape[0], width, stride), dims, shape)
+        cost = _cost_of(where, "block", name, (shape[0], width, stride), dims, shape)
         if cost is not None:
             assert cost.out[0] == width, f"{where}: gives {cost.out[0]} channels"
             done += 1
@@ -66,7 +66,7 @@ def check_block(
 
 def check_stem(name: str, *, shapes: Iterable[Shape] = IMAGES, **dims: Value) -> int:
     """Check a registered stem with `dims` at every input shape (channels, height, width); as `check_block`."""
-    found = [_check(f"stem {name!r} {dims} at {shape}", "stem", name, (shape[0],), dims, shape) for shape in shapes]
+    found = [_cost_of(f"stem {name!r} {dims} at {shape}", "stem", name, (shape[0],), dims, shape) for shape in shapes]
     assert any(found), f"stem {name!r} {dims}: refuses every shape tried"
     return sum(cost is not None for cost in found)
 
@@ -76,7 +76,7 @@ def check_head(name: str, *, shapes: Iterable[Shape] = IMAGES + FEATURES, classe
     done = 0
     for shape in shapes:
         where = f"head {name!r} {dims} at {shape}"
-        cost = _check(where, "head", name, (shape, classes), dims, shape)
+        cost = _cost_of(where, "head", name, (shape, classes), dims, shape)
         if cost is not None:
             assert cost.out == (classes,), f"{where}: gives {cost.out}, not ({classes},)"
             done += 1
@@ -84,7 +84,7 @@ def check_head(name: str, *, shapes: Iterable[Shape] = IMAGES + FEATURES, classe
     return done
 
 
-def _check(
+def _cost_of(
     where: str, kind: str, name: str, args: tuple[object, ...], dims: dict[str, Value], shape: Shape
 ) -> Cost | None:
     expr = _expanded(kind, name, args, dims, shape)

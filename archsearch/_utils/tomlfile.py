@@ -46,7 +46,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise SpecError(f"no valid TOML: {error}", where) from None
     except ValueError:  # Python's own limit on the digits of a number
         raise SpecError("no valid TOML: a whole number beyond 64 bits", where) from None
-    problems = _Bounds().check(data)
+    problems = _Bounds().problems_of(data)
     if problems:
         raise SpecError(problems, where)
     return data
@@ -59,7 +59,7 @@ class _Bounds:
         self.seen = 0
         self.problems: list[str] = []
 
-    def check(self, data: dict[str, Any]) -> list[str]:
+    def problems_of(self, data: dict[str, Any]) -> list[str]:
         self.walk("", data, 0)
         return self.problems
 

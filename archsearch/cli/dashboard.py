@@ -41,7 +41,7 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     url = storage or sqlite_url(Path(folder or "") / "study.db")
     place = artifacts or (folder / FOLDER if folder else None)
     store = FileSystemArtifactStore(str(place)) if place and place.is_dir() else None
-    app = Waiter(url, patience=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
+    app = Waiter(url, max_wait=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
     _serve(app, host, port, hide_password(url))
 
 

@@ -13,7 +13,7 @@ from archsearch.cli.options import columns, data_options, split_option
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from archsearch.inference.evaluate import Evaluation
+    from archsearch.inference.evaluate import Scores
 
 MATRIX_UP_TO, MISTAKES = 20, 10
 
@@ -72,7 +72,7 @@ def split_share(info: Any) -> float | None:
     return said if isinstance(said, float) and 0 < said < 1 else None
 
 
-def _text(title: str, found: Evaluation) -> list[str]:
+def _text(title: str, found: Scores) -> list[str]:
     lines = [f"{title}: {100 * found.accuracy:.2f}% of {format_count(found.n)} images", ""]
     sizes = found.confusion.sum(1).tolist()
     rows: list[tuple[str, ...]] = [("class", "accuracy", "images")]
@@ -89,7 +89,7 @@ def _text(title: str, found: Evaluation) -> list[str]:
     return lines
 
 
-def _matrix(found: Evaluation) -> list[str]:
+def _matrix(found: Scores) -> list[str]:
     rows: list[tuple[str, ...]] = [("", *(name[:6] for name in found.classes))]
     for name, counts in zip(found.classes, found.confusion.tolist(), strict=True):
         rows.append((name, *(str(n) if n else "." for n in counts)))

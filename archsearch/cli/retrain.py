@@ -103,7 +103,7 @@ def retrain(target: str, **options: Any) -> int:
     archs = [_fitting(arch, dataset) for arch in found.archs]
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
     plan = replace(_plan(found, dataset, device, options), until=until)
-    plan.check(archs)
+    plan.require_fit(archs)
     if options["within"]:
         plan = _fitted(plan, archs, options)
     return Retraining(plan, found, archs, options).run()

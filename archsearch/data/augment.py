@@ -40,7 +40,7 @@ class Augmentation:
         """Whether images are joined, which makes targets a row of shares."""
         return bool(self.mixup or self.cutmix)
 
-    def check(self, height: int, width: int) -> None:
+    def require_room(self, height: int, width: int) -> None:
         """InputError for a crop or cutout that does not fit images of this size."""
         shortest = min(height, width)
         if not 0 <= self.crop < shortest:

@@ -83,7 +83,7 @@ def epoch(
     crop or cutout that does not fit; ValueError where mixing lacks `classes`.
     """
     channels, height, width = data.pixels.shape[1:]
-    augmentation.check(height, width)
+    augmentation.require_room(height, width)
     if augmentation.mixes and classes is None:
         raise ValueError("classes None: mixup and cutmix need the number of classes")
     order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.labels.device)

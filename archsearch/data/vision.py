@@ -118,7 +118,7 @@ def _download(name: str, source: _Source, data_dir: Path) -> None:
     home = data_dir.absolute()
     parent = next(folder for folder in (home, *home.parents) if folder.exists())
     try:
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=parent) as temporary, _patience():
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=parent) as temporary, _download_timeout():
             stage = Path(temporary)
             _copy_archives(source, data_dir, stage)
             _open(source, stage, train=True, download=True)
@@ -149,7 +149,7 @@ def _move_unpacked(source: _Source, stage: Path, home: Path) -> None:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def _download_timeout() -> Iterator[None]:
     """torchvision sets no timeout of its own: a silent server would hang the run for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SILENCE)

@@ -104,7 +104,7 @@ def export(
         check_size(path.stat().st_size, max_size)
         few = kind == "pt2" and dtype != "fp32"
         parities.append(_verify(path, source, images.sample(check_images) if few else images, check_images))
-        parities[-1].check(dtype)
+        parities[-1].require(dtype)
 
     write_with(target, fill)
     return Exported(target, target.stat().st_size, parities[-1])

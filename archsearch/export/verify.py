@@ -31,7 +31,7 @@ class Parity:
     module_accuracy: float
     labelled: int
 
-    def check(self, dtype: str) -> None:
+    def require(self, dtype: str) -> None:
         """Raises ExportFailed where the outputs differ too much or the accuracy has dropped."""
         allowed = TOLERANCE[dtype] * max(1.0, self.scale)
         if not self.max_abs_diff <= allowed:

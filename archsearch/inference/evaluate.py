@@ -30,7 +30,7 @@ class Described(Protocol):
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Scores:
     """`confusion`: int64 (classes, classes), images of class i that were taken for class j."""
 
     classes: tuple[str, ...]
@@ -62,7 +62,7 @@ class Evaluation:
         return [(self.classes[at // size], self.classes[at % size], n) for n, at in pairs if n]
 
 
-def evaluate(classify: Callable[[Tensor], Tensor], part: Split, classes: tuple[str, ...]) -> Evaluation:
+def evaluate(classify: Callable[[Tensor], Tensor], part: Split, classes: tuple[str, ...]) -> Scores:
     """Hold a network against labelled images.
 
     Args:
@@ -78,11 +78,11 @@ def evaluate(classify: Callable[[Tensor], Tensor], part: Split, classes: tuple[s
     return tally(classify(images), labels, classes)
 
 
-def tally(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Evaluation:
+def tally(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Scores:
     """The evaluation of logits (N, classes) that were computed before."""
     size = len(classes)
     cells = torch.bincount(labels * size + logits.argmax(1), minlength=size * size)
-    return Evaluation(classes, cells.view(size, size))
+    return Scores(classes, cells.view(size, size))
 
 
 def part_of(dataset: Dataset, name: str, seed: int) -> Split:
@@ -111,7 +111,7 @@ def check_fit(network: Described, dataset: Dataset, path: str) -> None:
         raise InputError(f"{path}: it was trained on other classes: {mine!r} where {dataset.name} has {theirs!r}")
 
 
-def draw_confusion(path: Path, evaluation: Evaluation, title: str) -> Path:
+def draw_confusion(path: Path, evaluation: Scores, title: str) -> Path:
     """The confusion matrix as a picture: shares of each class, with numbers of images where they are readable.
 
     Raises:

@@ -21,10 +21,10 @@ def read_fields(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         SpecError: unknown or missing keys, wrong types, unknown blocks or dims; `where` says in which file.
     """
-    return _Reader(where).fields(data)
+    return _ArchReader(where).fields(data)
 
 
-class _Reader:
+class _ArchReader:
     """Reads plain values and gathers every fault on the way."""
 
     def __init__(self, where: str) -> None:
@@ -64,7 +64,7 @@ class _Reader:
         if value and not isinstance(name, str):
             self.problems.append(f"{kind}: 'type' is missing")
         if isinstance(name, str):
-            self.check(kind, kind, name, dims)
+            self.look_up(kind, kind, name, dims)
         return Part(str(name), tuple(dims.items()))
 
     def stages(self, value: object) -> tuple[Stage, ...]:
@@ -80,14 +80,14 @@ class _Reader:
         self.problems += [f"{label}: {key!r} is missing" for key in missing]
         if missing:
             return None
-        self.check(label, "block", own["block"], dims, extra=STAGE_KEYS)
+        self.look_up(label, "block", own["block"], dims, extra=STAGE_KEYS)
         try:
             return Stage(**own, dims=tuple(dims.items()))
         except SpecError as error:
             self.problems += [f"{label}: {problem}" for problem in error.problems]
             return None
 
-    def check(
+    def look_up(
         self,
         label: str,
         kind: str,
@@ -105,7 +105,7 @@ class _Reader:
             if dim not in entry.dims:
                 self.problems.append(f"{label}: {kind} {name!r} has no {unknown(dim, known)}")
             else:
-                self.problems += [f"{label}: {problem}" for problem in entry.check([(dim, value)])]
+                self.problems += [f"{label}: {problem}" for problem in entry.problems([(dim, value)])]
 
     def recipe(self, value: object) -> dict[str, Value]:
         if not isinstance(value, Mapping) or not all(isinstance(v, int | float | str) for v in value.values()):

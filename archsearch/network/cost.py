@@ -15,7 +15,7 @@ from math import prod
 from typing import NamedTuple
 
 from archsearch.errors import SpecError
-from archsearch.network.file_size import Contents, element_bytes
+from archsearch.network.file_size import FileContents, element_bytes
 from archsearch.network.layer_cost import Tensor, leaf_cost
 from archsearch.network.layers import Add, Aux, Combinator, Concat, Expr, Leaf, Mul, Seq, Shape
 
@@ -45,7 +45,7 @@ class Cost(NamedTuple):
     aux_params: int = 0
     peak_held: int = 0  # with the input kept alive to the end
     view: bool = False  # the output is the input's memory
-    contents: Contents = Contents()
+    contents: FileContents = FileContents()
 
     def size_bytes(self, dtype: str = "fp32") -> int:
         """Upper bound, tight within 16 kB, of the safetensors file with the deployed network.
@@ -192,7 +192,7 @@ def _sum(parts: list[tuple[str, Cost]], out: Shape, peak: int, held: int, view: 
             rows += outs
             matrix_chars += kernel_letters + prefix * kernels
     # By position: by names a warm count is 15% slower.
-    contents = Contents(tensors, counters, chars, matrices, elements, rows, matrix_chars)
+    contents = FileContents(tensors, counters, chars, matrices, elements, rows, matrix_chars)
     return Cost(out, params, buffers, macs, peak, aux, held, view, contents)
 
 
@@ -250,5 +250,5 @@ def of_tensors(tensors: Iterable[Tensor], out: Shape, macs: int, peak: int, view
             elements += count
             rows += dims[0]
             matrix_chars += len(name) + len(str(dims[0]))
-    contents = Contents(entries, counters, chars, matrices, elements, rows, matrix_chars)
+    contents = FileContents(entries, counters, chars, matrices, elements, rows, matrix_chars)
     return Cost(out, params, buffers, macs, peak, 0, peak, view, contents)

@@ -15,7 +15,7 @@ _ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
 _CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
 
 
-class Contents(NamedTuple):
+class FileContents(NamedTuple):
     """The tensors of a file.
 
     Args:

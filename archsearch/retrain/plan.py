@@ -103,7 +103,7 @@ class Plan:
         path = self.path(arch, seed).with_suffix(".checkpoint")
         return Checkpoint(path, json.dumps(identity), until=self.until)
 
-    def check(self, archs: Sequence[Arch]) -> None:
+    def require_fit(self, archs: Sequence[Arch]) -> None:
         """Raises InputError where the encoder is none of these networks', or a teacher would be written over."""
         for arch in archs:
             if self.encoder:

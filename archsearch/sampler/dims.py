@@ -56,7 +56,7 @@ class Dim(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
+class Categorical:
     """Values without an order: one-hot, any two at distance 1."""
 
     choices: tuple[Any, ...]
@@ -223,4 +223,4 @@ def _of_choices(choices: Sequence[Any]) -> Dim:
     numbers = all(isinstance(c, int | float) and not isinstance(c, bool) for c in choices)
     if numbers and all(map(math.isfinite, choices)):
         return Ordered(tuple(sorted(set(choices))))
-    return Choice(tuple(choices))
+    return Categorical(tuple(choices))

@@ -15,8 +15,8 @@ from archsearch.errors import SpaceExhausted
 from archsearch.sampler.dims import Array, Mask
 from archsearch.sampler.fidelity import extrapolate
 from archsearch.sampler.gain import expected_gain, staircase, top
-from archsearch.sampler.history import Record
-from archsearch.sampler.pool import Candidate, Pool, log_size
+from archsearch.sampler.history import Observation
+from archsearch.sampler.pool import Feasible, FeasiblePool, log_size
 from archsearch.sampler.space import Params
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: FeasiblePool,
         key: Callable[[Params], Hashable],
         start: int,
         use_stopped: bool,
@@ -78,9 +78,9 @@ class Engine:
         self._span = math.inf, -math.inf
         self._extent: tuple[Array, Array] | None = None
         self._beliefs: dict[int, Belief] = {}
-        self._keys: WeakKeyDictionary[Candidate, Hashable] = WeakKeyDictionary()
+        self._keys: WeakKeyDictionary[Feasible, Hashable] = WeakKeyDictionary()
 
-    def propose(self, records: Sequence[Record], taken: set[Hashable], rng: np.random.Generator) -> Candidate:
+    def propose(self, records: Sequence[Observation], taken: set[Hashable], rng: np.random.Generator) -> Feasible:
         """The candidate with the largest expected gain, at every `TOP_TURN`-th turn of the top, that is not taken.
 
         Args:
@@ -104,7 +104,7 @@ class Engine:
                 ranked = self._by_gain(known, records, rng)
         return self._first_free(ranked, taken, rng)
 
-    def _first_free(self, ranked: Sequence[Candidate], taken: set[Hashable], rng: np.random.Generator) -> Candidate:
+    def _first_free(self, ranked: Sequence[Feasible], taken: set[Hashable], rng: np.random.Generator) -> Feasible:
         efforts = (lambda: self.pool.spread(rng, 10 * SPREAD_MUTANTS), lambda: self.pool.exhaust(rng))
         for effort in (*efforts, None):
             for candidate in ranked:
@@ -132,14 +132,14 @@ class Engine:
         agree = [params for params in only if all(params[name] == value for name, value in fixed.items())]
         return [agree[i] for i in rng.permutation(len(agree))]
 
-    def _key_of(self, candidate: Candidate) -> Hashable:
+    def _key_of(self, candidate: Feasible) -> Hashable:
         if candidate not in self._keys:
             self._keys[candidate] = self.key(dict(candidate.params))
         return self._keys[candidate]
 
     # ---- the start
 
-    def _stratified(self, turn: int, records: Sequence[Record], rng: np.random.Generator) -> list[Candidate]:
+    def _stratified(self, turn: int, records: Sequence[Observation], rng: np.random.Generator) -> list[Feasible]:
         """Members by closeness to this turn's log size; turns halve the range again and again."""
         self.pool.spread(rng, 2 * SPREAD_MUTANTS)
         sizes = np.array([member.log_size for member in self.pool.members])
@@ -149,7 +149,7 @@ class Engine:
         order = [*near[np.argsort(-far, kind="stable")], *np.argsort(np.abs(sizes - target))]
         return [self.pool.members[i] for i in order]
 
-    def _far_from(self, records: Sequence[Record], members: list[Candidate]) -> Array:
+    def _far_from(self, records: Sequence[Observation], members: list[Feasible]) -> Array:
         """Distance of each member to the nearest record."""
         if not records:
             return np.zeros(len(members))
@@ -159,7 +159,7 @@ class Engine:
 
     # ---- the search
 
-    def _known(self, records: Sequence[Record]) -> Known:
+    def _known(self, records: Sequence[Observation]) -> Known:
         rows = [(r, r.accuracy, 0.0, True) for r in records if r.accuracy is not None]
         if self.use_stopped:
             rows += [(r, y, doubt, False) for r, y, doubt in extrapolate(records)]
@@ -172,7 +172,7 @@ class Engine:
             counts=np.array([done for *_, done in rows], dtype=bool),
         )
 
-    def _by_gain(self, known: Known, records: Sequence[Record], rng: np.random.Generator) -> list[Candidate]:
+    def _by_gain(self, known: Known, records: Sequence[Observation], rng: np.random.Generator) -> list[Feasible]:
         model, known = self._believe(known, records)
         level = model.typical(self._inputs(known.params, known.log_size))
         fits = known.counts & (known.log_size < self._span[1])
@@ -190,10 +190,10 @@ class Engine:
                 ranked, gains = [*ranked, *fresh], np.append(gains, self._gains(model, fresh, steps))
         return [ranked[i] for i in np.argsort(-gains, kind="stable")]
 
-    def _screen(self, best: list[Candidate], rng: np.random.Generator) -> list[Candidate]:
+    def _screen(self, best: list[Feasible], rng: np.random.Generator) -> list[Feasible]:
         pool = self.pool
         pool.trim(rng)
-        fresh: list[Candidate] = []
+        fresh: list[Feasible] = []
         if not pool.listed:
             pool.draw(rng, SPREAD_MUTANTS)
             pool.spread(rng, SPREAD_MUTANTS)
@@ -202,7 +202,7 @@ class Engine:
             return list(pool.members)
         return [*fresh, *(pool.members[i] for i in sorted(set(pool.evenly(rng, SCREEN))))]
 
-    def _believe(self, known: Known, records: Sequence[Record]) -> tuple[Surrogate, Known]:
+    def _believe(self, known: Known, records: Sequence[Observation]) -> tuple[Surrogate, Known]:
         """The surrogate, and what is known with running trials taken at their prediction."""
         model = self._model(known)
         running = [r for r in records if r.state == TrialState.RUNNING and r.log_size is not None]
@@ -264,7 +264,7 @@ class Engine:
             raise ValueError(f"features gave {figures[~(figures >= 0)][0]}: a feature is a number, none below zero")
         return np.asarray(np.log1p(figures.reshape(len(params), -1)))
 
-    def _reach(self, records: Sequence[Record]) -> tuple[float, float]:
+    def _reach(self, records: Sequence[Observation]) -> tuple[float, float]:
         """Log sizes from the smallest network known to the limit; without one, to just above the largest known.
 
         Networks of other processes and of earlier ones count, which this one's pool may never have met.
@@ -278,7 +278,7 @@ class Engine:
             )
         return low, high if high > low else low + 1.0
 
-    def _gains(self, model: Surrogate, some: Sequence[Candidate], steps: tuple[Array, Array]) -> Array:
+    def _gains(self, model: Surrogate, some: Sequence[Feasible], steps: tuple[Array, Array]) -> Array:
         sizes = np.array([one.log_size for one in some])
         mean, std = model.predict(self._inputs([one.params for one in some], sizes))
         return expected_gain(sizes, mean, std, model.ceiling, steps)
@@ -289,11 +289,11 @@ class Engine:
         return high + MARGIN * (high - low), float(np.quantile(level, REFERENCE_QUANTILE))
 
 
-def _leaders(known: Known, level: Array, fits: Mask, steps: tuple[Array, Array]) -> list[Candidate]:
+def _leaders(known: Known, level: Array, fits: Mask, steps: tuple[Array, Array]) -> list[Feasible]:
     """The believed front."""
     edges = set(steps[0][1:-1])
     return [
-        Candidate(known.params[i], float(known.log_size[i]))
+        Feasible(known.params[i], float(known.log_size[i]))
         for i in np.flatnonzero(fits)
         if known.log_size[i] in edges and level[i] in steps[1]
     ]

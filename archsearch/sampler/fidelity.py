@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from optuna.trial import TrialState
 
-from archsearch.sampler.history import Record
+from archsearch.sampler.history import Observation
 
 PAIRS = 4
 
 
-def extrapolate(records: Sequence[Record]) -> list[tuple[Record, float, float]]:
+def extrapolate(records: Sequence[Observation]) -> list[tuple[Observation, float, float]]:
     """Final accuracies to expect of stopped trials.
 
     For the epoch at which a trial stopped, a straight line from accuracy there to final accuracy is fitted

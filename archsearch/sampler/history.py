@@ -25,7 +25,7 @@ Stored = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Record:
+class Observation:
     """One trial.
 
     `accuracy`: higher is better, None unless complete. `curve`: (epoch, accuracy) pairs, higher is better.
@@ -55,9 +55,9 @@ class History:
         self._space = space
         self._cost = cost
         self._key = key
-        self._finished: dict[int, Record | None] = {}
+        self._finished: dict[int, Observation | None] = {}
 
-    def read(self, trials: Sequence[FrozenTrial], sign: float, proposals: Mapping[int, Stored]) -> list[Record]:
+    def read(self, trials: Sequence[FrozenTrial], sign: float, proposals: Mapping[int, Stored]) -> list[Observation]:
         """Records of all trials whose parameters are known, by trial number.
 
         Args:
@@ -68,21 +68,21 @@ class History:
         records = [self._remembered(trial, sign, proposals.get(trial.number)) for trial in trials]
         return [record for record in records if record is not None]
 
-    def _remembered(self, trial: FrozenTrial, sign: float, proposal: Stored | None) -> Record | None:
+    def _remembered(self, trial: FrozenTrial, sign: float, proposal: Stored | None) -> Observation | None:
         if not trial.state.is_finished():
             return self._record(trial, sign, proposal)
         if trial.number not in self._finished:
             self._finished[trial.number] = self._record(trial, sign, proposal)
         return self._finished[trial.number]
 
-    def _record(self, trial: FrozenTrial, sign: float, proposal: Stored | None) -> Record | None:
+    def _record(self, trial: FrozenTrial, sign: float, proposal: Stored | None) -> Observation | None:
         known = self._params_of(trial, proposal)
         if not known:
             return None
         params = self._space.settled(known)
         accuracy = sign * trial.values[0] if trial.state == TrialState.COMPLETE else math.nan
         pairs = trial.user_attrs.get(CURVE, [])
-        return Record(
+        return Observation(
             number=trial.number,
             state=trial.state,
             params=params,

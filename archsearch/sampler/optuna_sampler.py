@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import NothingFeasible, SpaceExhausted
 from archsearch.sampler.engine import Engine, Features
-from archsearch.sampler.history import History, Record, decode, encode, note_proposal, proposals
-from archsearch.sampler.pool import Pool
+from archsearch.sampler.history import History, Observation, decode, encode, note_proposal, proposals
+from archsearch.sampler.pool import FeasiblePool
 from archsearch.sampler.space import Params, Space
 
 RACES = 20
@@ -88,7 +88,7 @@ class ParetoSampler(BaseSampler):
         self._space = Space(self._distributions, options.get("active"))
         only = None if candidates is None else [self._space.settled(one) for one in candidates]
         self._engine = Engine(
-            Pool(self._space, cost, max_cost, only),
+            FeasiblePool(self._space, cost, max_cost, only),
             key,
             start,
             options.get("use_stopped", True),
@@ -160,14 +160,14 @@ class ParetoSampler(BaseSampler):
         raise SpaceExhausted(f"lost {RACES} races for a candidate in a row: too many workers for this space")
 
     def _propose(
-        self, others: list[Record], taken: set[Hashable], fixed: dict[str, Any], rng: np.random.Generator
+        self, others: list[Observation], taken: set[Hashable], fixed: dict[str, Any], rng: np.random.Generator
     ) -> Params:
         with self._lock:
             if fixed:
                 return self._engine.complete(fixed, taken, rng)
             return self._engine.propose(others, taken, rng).params
 
-    def _others(self, study: Study, trial: FrozenTrial) -> list[Record]:
+    def _others(self, study: Study, trial: FrozenTrial) -> list[Observation]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         sign = 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
         if study.study_name not in self._histories:  # a sampler may serve several studies

@@ -25,7 +25,7 @@ KEEP = 4_000
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class Feasible:
     """A network inside the budget."""
 
     params: Params
@@ -33,7 +33,7 @@ class Candidate:
 
 
 @dataclass
-class Pool:
+class FeasiblePool:
     """All candidates met so far that fit the budget.
 
     Args:
@@ -47,15 +47,15 @@ class Pool:
     cost: Cost
     max_cost: float
     only: Sequence[Params] | None = None
-    members: list[Candidate] = field(default_factory=list)
+    members: list[Feasible] = field(default_factory=list)
     smallest: tuple[float, Params | None] = (math.inf, None)
     listed: bool = False
-    _met: dict[tuple[Any, ...], tuple[float, Candidate | None]] = field(default_factory=dict)
+    _met: dict[tuple[Any, ...], tuple[float, Feasible | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._allowed = None if self.only is None else {tuple(params.values()) for params in self.only}
 
-    def meet(self, params: Params) -> tuple[float, Candidate | None]:
+    def meet(self, params: Params) -> tuple[float, Feasible | None]:
         """By how much settled parameters are over the budget (0: they fit), and the candidate if they fit."""
         identity = tuple(params.values())
         if identity not in self._met:
@@ -65,7 +65,7 @@ class Pool:
                 self.members.append(candidate)
         return self._met[identity]
 
-    def _measure(self, params: Params) -> tuple[float, Candidate | None]:
+    def _measure(self, params: Params) -> tuple[float, Feasible | None]:
         if self._allowed is not None and tuple(params.values()) not in self._allowed:
             return 1.0, None
         try:
@@ -75,7 +75,7 @@ class Pool:
         if size < self.smallest[0]:
             self.smallest = (size, params)
         if size < self.max_cost:
-            return 0.0, Candidate(params, log_size(size))
+            return 0.0, Feasible(params, log_size(size))
         return size / self.max_cost - 1 + 1e-12 if self.max_cost > 0 else math.inf, None
 
     def prepare(self, rng: np.random.Generator) -> None:
@@ -116,14 +116,14 @@ class Pool:
         """Random draws."""
         self.meet_all(self.space.draw(rng) for _ in range(count))
 
-    def meet_all(self, many: Iterable[Params]) -> list[Candidate]:
+    def meet_all(self, many: Iterable[Params]) -> list[Feasible]:
         """Those that fit."""
         if self.listed:
             return []
         met = [self.meet(params)[1] for params in many]
         return [candidate for candidate in met if candidate is not None]
 
-    def mutate(self, rng: np.random.Generator, parents: list[Candidate], count: int) -> list[Candidate]:
+    def mutate(self, rng: np.random.Generator, parents: list[Feasible], count: int) -> list[Feasible]:
         """Mutants of parents taken in turn; those that fit."""
         turns = (parents[i % len(parents)].params for i in range(count))
         return self.meet_all(self.space.mutate(params, rng) for params in turns)

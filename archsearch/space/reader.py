@@ -60,14 +60,14 @@ def parse_space(text: str, name: str, where: str = "") -> SearchSpace:
         if problems := [problem for name, value in pinned.items() for problem in _recipe(name, value)]:
             raise SpecError([f"recipe: {problem}" for problem in problems], where)
         data = {key: value for key, value in data.items() if key not in ("input", "classes", "recipe", ABOUT)}
-    reader = _Reader()
+    reader = _SpaceReader()
     space = reader.space(data, name, where, pinned)
     if reader.problems:
         raise SpecError(reader.problems, where)
     return space
 
 
-class _Reader:
+class _SpaceReader:
     """Reads plain values into a `SearchSpace` and gathers every fault on the way."""
 
     def __init__(self) -> None:

@@ -67,7 +67,7 @@ class Database(RDBStorage):
         session.flush()
         params = [self._param(name, value, template.distributions[name]) for name, value in template.params.items()]
         for param in params:
-            self._check(study_id, param["param_name"], param["distribution_json"], session)
+            self._require_compatible(study_id, param["param_name"], param["distribution_json"], session)
         rows = {
             TrialParamModel: params,
             TrialUserAttributeModel: _attributes(template.user_attrs),
@@ -83,7 +83,7 @@ class Database(RDBStorage):
         text = distribution_to_json(distribution)
         return {"param_name": name, "param_value": distribution.to_internal_repr(value), "distribution_json": text}
 
-    def _check(self, study_id: int, name: str, distribution: str, session: Session) -> None:
+    def _require_compatible(self, study_id: int, name: str, distribution: str, session: Session) -> None:
         """Refuse, as Optuna does, a parameter that the study has with another kind of distribution; asked once."""
         if (study_id, name, distribution) in self._compatible:
             return

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 
 from archsearch.errors import StudyError
 
-PATIENCE = 600.0
+MAX_WAIT = 600.0
 _FIRST, _LONGEST = 0.1, 5.0
 _LOCKED = ("database is locked", "database table is locked")
 _GRPC_AWAY = ("UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED")
@@ -36,7 +36,7 @@ class Waiter:
 
     Args:
         url: of the storage, for messages, which never have its password.
-        patience: seconds from the first failure to the last attempt.
+        max_wait: seconds from the first failure to the last attempt.
         connected: whether the database has answered before; it is not waited for until it has.
 
     Attributes:
@@ -44,8 +44,8 @@ class Waiter:
         disturbed: when a call last failed, on the monotonic clock; before that nobody could show that he lives.
     """
 
-    def __init__(self, url: str, patience: float = PATIENCE, *, connected: bool = True) -> None:
-        self.url, self.patience, self.connected = hide_password(url), patience, connected
+    def __init__(self, url: str, max_wait: float = MAX_WAIT, *, connected: bool = True) -> None:
+        self.url, self.max_wait, self.connected = hide_password(url), max_wait, connected
         self.told: Callable[[str], None] = lambda line: None
         self.disturbed = float("-inf")
         self._random = random.Random()
@@ -54,7 +54,7 @@ class Waiter:
         """What the call returns.
 
         Raises:
-            StudyError: the database refuses, or was away for longer than `patience` seconds; one line.
+            StudyError: the database refuses, or was away for longer than `max_wait` seconds; one line.
         """
         pause, start = _FIRST, None
         while True:
@@ -66,11 +66,11 @@ class Waiter:
                 reason = f"study storage {self.url}: {said(error)}"
                 now = self.disturbed = time.monotonic()
                 self.connected = self.connected or is_lost_connection(error)
-                if not self.connected or not is_passing(error) or now - (start or now) >= self.patience:
+                if not self.connected or not is_passing(error) or now - (start or now) >= self.max_wait:
                     raise StudyError(reason) from None
             if start is None:
                 start = now
-                self.told(f"{reason}; waiting for it, {self.patience / 60:g} minutes at most")
+                self.told(f"{reason}; waiting for it, {self.max_wait / 60:g} minutes at most")
             time.sleep(pause * self._random.uniform(0.5, 1))
             pause = min(2 * pause, _LONGEST)
 
@@ -131,7 +131,7 @@ _NAMES = BaseStorage.__abstractmethods__ | {"get_trial_number_from_id"}  # of a 
 _Forwarding: Any = type("_Forwarding", (BaseStorage,), {name: _forward(name) for name in _NAMES})
 
 
-class PatientStorage(_Forwarding):  # type: ignore[misc]
+class RetryingStorage(_Forwarding):  # type: ignore[misc]
     """An Optuna storage whose every method is called by a `Waiter`.
 
     Args:
@@ -145,4 +145,4 @@ class PatientStorage(_Forwarding):  # type: ignore[misc]
 
 def waiter_of(storage: BaseStorage) -> Waiter:
     """The storage's waiter; one that nobody asks for storages in memory."""
-    return storage.waiter if isinstance(storage, PatientStorage) else Waiter("")
+    return storage.waiter if isinstance(storage, RetryingStorage) else Waiter("")

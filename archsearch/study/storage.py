@@ -24,7 +24,7 @@ from archsearch.errors import StudyError
 from archsearch.sampler.asha import Rungs
 from archsearch.study.config import StudyConfig
 from archsearch.study.records import Record, Retrained, Terms
-from archsearch.study.retrying import PatientStorage, Waiter, hide_password
+from archsearch.study.retrying import RetryingStorage, Waiter, hide_password
 from archsearch.study.store import lies_in, private_parts
 
 METRICS = ["val_accuracy", "params"]
@@ -62,7 +62,7 @@ def open_storage(url: str, *, wait: bool = False) -> BaseStorage:
     waiter = Waiter(url, connected=wait)
     inner = waiter.attempt(lambda: connect(url))
     waiter.connected = True
-    return PatientStorage(_cached(inner), waiter)
+    return RetryingStorage(_cached(inner), waiter)
 
 
 def connect(url: str) -> BaseStorage:

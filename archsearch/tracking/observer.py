@@ -14,7 +14,7 @@ from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, front
 from archsearch.tracking.tracker import Tracker, flat
 
-PATIENCE = 300.0
+DRAIN_SECONDS = 300.0
 
 
 class Tracking(Observer):
@@ -26,7 +26,7 @@ class Tracking(Observer):
         name: of the tracker, for that line.
         config: of the search; plain values, nested ones under dotted names.
         say: told what a user must know.
-        patience: seconds that the end of the search waits for a tracker to take everything in.
+        drain_seconds: seconds that the end of the search waits for a tracker to take everything in.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Tracking(Observer):
         tracker: Tracker,
         config: Mapping[str, Any],
         say: Callable[[str], None],
-        patience: float = PATIENCE,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
-        self.name, self.tracker, self.say, self.patience = name, tracker, say, patience
+        self.name, self.tracker, self.say, self.drain_seconds = name, tracker, say, drain_seconds
         self.config = config
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"track-{name}", daemon=True)
@@ -97,6 +97,6 @@ class Tracking(Observer):
         rows = [[asdict(record)[name] for name in BASE_COLUMNS] for record in front(history)]
         self._calls.put(lambda: self.tracker.close(BASE_COLUMNS, rows))
         self._calls.put(None)
-        self._thread.join(self.patience)
+        self._thread.join(self.drain_seconds)
         if self._thread.is_alive():
-            self.say(f"tracking with {self.name}: not done after {self.patience:g} s; what it still has is lost")
+            self.say(f"tracking with {self.name}: not done after {self.drain_seconds:g} s; what it still has is lost")

@@ -147,7 +147,7 @@ class _Fit:
         """Train and evaluate on images of the epoch's size; returns accuracy and metrics."""
         shape = self.shapes[number - 1]
         loss, rate = self.epochs(number, shape)
-        _check(loss, number, len(self.data.dataset.classes))
+        _require_finite(loss, number, len(self.data.dataset.classes))
         metrics = {"train_loss": loss, "learning_rate": rate}
         value = math.nan
         if len(self.data.validation):
@@ -174,7 +174,7 @@ class _Fit:
         return int(state["epoch"]) + 1
 
 
-def _check(loss: float, epoch: int, classes: int) -> None:
+def _require_finite(loss: float, epoch: int, classes: int) -> None:
     """Refuse to go on with a training whose mean loss in an epoch is useless."""
     if not math.isfinite(loss):
         raise TrainingFailed(f"the loss is not finite in epoch {epoch}")

@@ -30,7 +30,7 @@ from archsearch.workers.processes import context_of_workers
 from archsearch.workers.worker import work
 
 _IDLE_DEATHS = 3
-_PATIENCE = 5.0
+_STOP_SECONDS = 5.0
 _LOOK_EVERY, _AGAIN = 5.0, 60.0
 _ENDS = ("failures", "trials", "timeout", "exhausted")
 
@@ -134,7 +134,7 @@ class Supervisor:
             while self.workers and self.failures < MAX_FAILURES:
                 self._listen()
         except BaseException:
-            self.waiter.patience = min(self.waiter.patience, _PATIENCE)  # who presses Ctrl-C does not wait
+            self.waiter.max_wait = min(self.waiter.max_wait, _STOP_SECONDS)  # who presses Ctrl-C does not wait
             raise
         finally:
             self._stop()
@@ -281,7 +281,7 @@ class Supervisor:
         """End what still runs; its claims are closed, by itself or from here, to be taken up on `--resume`."""
         for worker in self.workers:
             worker.process.terminate()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _STOP_SECONDS
         for worker in self.workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()

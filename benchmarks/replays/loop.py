@@ -18,7 +18,7 @@ from archsearch.sampler.asha import CURVE, SIZE, Rungs
 from replays.table import Table
 
 SAMPLERS = ("pareto", "tpe", "nsga2", "random")
-PATIENCE = 10
+MOST_WASTED = 10
 """A search ends when it has wasted so many proposals a training."""
 
 
@@ -118,7 +118,7 @@ class _Search:
     spent: int = 0
 
     def run(self, trainings: int) -> Replay:
-        while self.spent < trainings * self.table.epochs and self._wasted() < PATIENCE * trainings:
+        while self.spent < trainings * self.table.epochs and self._wasted() < MOST_WASTED * trainings:
             start = time.perf_counter()
             try:
                 trial = self.study.ask(self.table.distributions)

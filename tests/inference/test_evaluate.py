@@ -17,7 +17,7 @@ from PIL import Image
 
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import InputError
-from archsearch.inference.evaluate import Evaluation, check_fit, draw_confusion, evaluate, part_of, tally
+from archsearch.inference.evaluate import Scores, check_fit, draw_confusion, evaluate, part_of, tally
 from archsearch.network.arch import Arch
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -114,7 +114,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def test_the_picture_shows_shares_and_numbers(tmp_path: Path, figures: list[Figure]) -> None:
-    path = draw_confusion(tmp_path / "c.png", Evaluation(NAMES, torch.tensor(EXPECTED)), "w on small")
+    path = draw_confusion(tmp_path / "c.png", Scores(NAMES, torch.tensor(EXPECTED)), "w on small")
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 300
@@ -129,10 +129,10 @@ def test_the_picture_shows_shares_and_numbers(tmp_path: Path, figures: list[Figu
 
 def test_a_picture_of_many_classes_has_no_numbers(tmp_path: Path, figures: list[Figure]) -> None:
     names = tuple(map(str, range(100)))
-    draw_confusion(tmp_path / "c.png", Evaluation(names, torch.eye(100).long()), "many")
+    draw_confusion(tmp_path / "c.png", Scores(names, torch.eye(100).long()), "many")
     assert list(figures[0].axes[0].texts) == []
 
 
 def test_a_name_with_signs_that_matplotlib_reads_as_formulas(tmp_path: Path) -> None:
     names = ("$\\bad{$", *CLASSES[1:3])
-    assert draw_confusion(tmp_path / "c.png", Evaluation(names, torch.tensor(EXPECTED)), "a $_$ b").exists()
+    assert draw_confusion(tmp_path / "c.png", Scores(names, torch.tensor(EXPECTED)), "a $_$ b").exists()

@@ -10,7 +10,7 @@ from strategies import few
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, plain
 from archsearch.network.cost import Cost, measure
-from archsearch.network.file_size import Contents
+from archsearch.network.file_size import FileContents
 from archsearch.network.layers import Conv, Flatten, Linear, seq
 
 COST = measure(seq(Conv(8), Flatten(), Linear(10)), (3, 8, 8))
@@ -33,7 +33,7 @@ def test_every_limit_is_strict(option: str, name: str, value: int, more: float, 
 
 
 def test_a_verdict_names_every_broken_limit_in_the_tables_words() -> None:
-    cost = Cost((10,), params=6_000_000, contents=Contents(tensors=1))
+    cost = Cost((10,), params=6_000_000, contents=FileContents(tensors=1))
     assert Budget(max_params=5e6, max_size=6e6, max_macs=1).check(cost).broke == "params>=5000000; size_bytes>=6000000"
 
 

@@ -15,7 +15,7 @@ from studies import BUDGET, NAME, config, make_study, retrained
 from archsearch.report.html import write_page
 from archsearch.report.html.axes import epoch_axis, log_axis, percent_axis
 from archsearch.report.html.charts import curve_chart, front_chart, reject_histogram
-from archsearch.report.html.contents import Contents, read_contents
+from archsearch.report.html.contents import PageContents, read_contents
 from archsearch.report.html.importance import LEAST, importance
 from archsearch.report.html.words import smaller
 from archsearch.report.html.write import render
@@ -34,7 +34,7 @@ def study(folder: Path) -> optuna.Study:
 
 
 @pytest.fixture(scope="module")
-def contents(folder: Path, study: optuna.Study) -> Contents:
+def contents(folder: Path, study: optuna.Study) -> PageContents:
     return read_contents(folder, study, config())
 
 
@@ -47,7 +47,7 @@ def row(trial: int, accuracy: float | None, params: int, state: str = "complete"
     return Record(f"{trial:012x}", accuracy, params, 4 * params, 10 * params, 64, 3, 0.5, trial, 0, "s", state)
 
 
-def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str, contents: Contents) -> None:
+def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str, contents: PageContents) -> None:
     winner = contents.front[-1]
     plain = html.unescape(text)
     assert winner.summary in plain
@@ -60,7 +60,7 @@ def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str,
     assert f"{contents.counts['over_budget']:,} distinct ones were over budget" in plain
 
 
-def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: Contents) -> None:
+def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: PageContents) -> None:
     (body,) = re.findall(r"<tbody>(.*?)</tbody>", text, re.DOTALL)
     assert re.findall(r"<small>(\w{12})</small>", body) == [record.arch for record in contents.front]
 
@@ -69,7 +69,7 @@ def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: Contents
     ("params", "words"),
     [(4_001, ""), (4_400, "1.1 times"), (42_000, "10 times"), (398_400, "100 times"), (4_200_000, "1,050 times")],
 )
-def test_what_a_point_of_accuracy_would_save(contents: Contents, params: int, words: str) -> None:
+def test_what_a_point_of_accuracy_would_save(contents: PageContents, params: int, words: str) -> None:
     found = smaller(replace(contents, history=[row(0, 0.3, 100), row(1, 0.895, 4_000), row(2, 0.9, params)]))
     assert found == (f"Within one point of it: 89.50% with 4,000 parameters, {words} fewer." if words else "")
 
@@ -93,7 +93,7 @@ def test_it_is_the_same_again(folder: Path, study: optuna.Study, text: str) -> N
 
 
 def test_the_test_accuracy_is_shown_as_soon_as_the_study_has_it(
-    folder: Path, study: optuna.Study, contents: Contents, text: str
+    folder: Path, study: optuna.Study, contents: PageContents, text: str
 ) -> None:
     assert "test accuracy" not in text
     for record in contents.front:
@@ -105,7 +105,7 @@ def test_the_test_accuracy_is_shown_as_soon_as_the_study_has_it(
     assert "test accuracy, 3 seeds" in later
 
 
-def test_the_front_is_a_staircase_that_ends_at_the_budget(contents: Contents) -> None:
+def test_the_front_is_a_staircase_that_ends_at_the_budget(contents: PageContents) -> None:
     chart = front_chart(contents)
     best = contents.front
     first, last = chart.x.place(best[0].params), best[-1]
@@ -116,7 +116,7 @@ def test_the_front_is_a_staircase_that_ends_at_the_budget(contents: Contents) ->
     assert chart.x.place(last.params) < chart.edge < 100
 
 
-def test_the_rug_shows_only_sizes_within_the_axis(contents: Contents) -> None:
+def test_the_rug_shows_only_sizes_within_the_axis(contents: PageContents) -> None:
     chart = front_chart(contents)
     places = [float(at) for at in re.findall(r"M([\d.]+) 0V10", chart.rug)]
     inside = [r for r in contents.rejects if r.params and chart.x.low <= r.params <= chart.x.high]
@@ -124,7 +124,7 @@ def test_the_rug_shows_only_sizes_within_the_axis(contents: Contents) -> None:
     assert places == sorted(set(places))
 
 
-def test_the_histogram_holds_every_reject(contents: Contents) -> None:
+def test_the_histogram_holds_every_reject(contents: PageContents) -> None:
     histogram = reject_histogram(contents)
     assert histogram
     counted = sum(int(bar.label.split()[0].replace(",", "")) for bar in histogram.bars)
@@ -132,7 +132,7 @@ def test_the_histogram_holds_every_reject(contents: Contents) -> None:
     assert max(bar.height for bar in histogram.bars) == 100
 
 
-def test_curves_end_where_the_training_did(contents: Contents) -> None:
+def test_curves_end_where_the_training_did(contents: PageContents) -> None:
     chart = curve_chart(contents)
     ends = {curve.end.key: curve for curve in chart.curves}
     stopped = next(r for r in contents.history if r.state == "stopped")
@@ -145,7 +145,7 @@ def test_curves_end_where_the_training_did(contents: Contents) -> None:
     assert curve.end.x == 100
 
 
-def test_labels_of_references_do_not_lie_on_each_other(contents: Contents) -> None:
+def test_labels_of_references_do_not_lie_on_each_other(contents: PageContents) -> None:
     near = [replace(row(i, 0.9 + i / 1000, 500 + i, "reference"), reason=f"net{i}") for i in range(4)]
     labels = front_chart(replace(contents, references=near)).labels
     heights = sorted(label.y for label in labels)
@@ -159,13 +159,13 @@ FEW = [[], [row(0, None, 5, "failed")], [row(0, 0.5, 7)], [row(0, 0.5, 7, "stopp
 @pytest.mark.parametrize("rows", FEW)
 @pytest.mark.parametrize("about", [{}, {"budget": {"max_size": 1e6}}, config().to_json()])
 def test_few_candidates_make_a_page(rows: list[Record], about: dict[str, object]) -> None:
-    page = render(Contents("s", about, rows))
+    page = render(PageContents("s", about, rows))
     assert page.count("<h1>") == 1
     assert ("was trained to the end yet" in page) == (not any(r.state == "complete" for r in rows))
     assert page.count('class="mark') >= sum(r.val_accuracy is not None for r in rows)
 
 
-def test_a_hundred_candidates_make_a_small_file(contents: Contents) -> None:
+def test_a_hundred_candidates_make_a_small_file(contents: PageContents) -> None:
     curve = [[float(epoch), 0.123456 + epoch / 1000] for epoch in range(1, 201)]
     rows = [replace(row(i, 0.5 + i / 1000, 1000 + 37 * i), curve=curve, summary="conv64 · " * 8) for i in range(100)]
     assert len(render(replace(contents, history=rows)).encode()) < 300_000

@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from archsearch.errors import Infeasible, NothingFeasible, SpaceExhausted
 from archsearch.sampler import ParetoSampler, engine, surrogate
-from archsearch.sampler.dims import Choice, Ordered, Range, dim_of
+from archsearch.sampler.dims import Categorical, Ordered, Range, dim_of
 from archsearch.sampler.fidelity import PAIRS, extrapolate
 from archsearch.sampler.gain import expected_gain, expected_improvement, staircase, top
-from archsearch.sampler.history import PROPOSAL, Record
+from archsearch.sampler.history import PROPOSAL, Observation
 from archsearch.sampler.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -127,8 +127,8 @@ def test_numbers_in_a_categorical_are_ordered_on_a_log_scale():
 
 
 def test_truths_and_texts_are_not():
-    assert isinstance(dim_of(CategoricalDistribution([True, False])), Choice)
-    assert isinstance(dim_of(CategoricalDistribution(["1", 2])), Choice)
+    assert isinstance(dim_of(CategoricalDistribution([True, False])), Categorical)
+    assert isinstance(dim_of(CategoricalDistribution(["1", 2])), Categorical)
 
 
 @pytest.mark.parametrize("distribution", list(DIMS.values()))
@@ -509,7 +509,7 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def record(number, state, final, curve):
-    return Record(number, state, {}, number, 1.0, final, curve)
+    return Observation(number, state, {}, number, 1.0, final, curve)
 
 
 def test_stopped_trials_go_on_as_the_finished_did():

@@ -23,7 +23,7 @@ from archsearch.errors import StudyError
 from archsearch.network.budget import Budget
 from archsearch.study import retrying
 from archsearch.study.leases import BEAT, STALE, Board, beating, finish, lose, withdraw
-from archsearch.study.retrying import PatientStorage, Waiter, is_passing, waiter_of
+from archsearch.study.retrying import RetryingStorage, Waiter, is_passing, waiter_of
 from archsearch.study.storage import connect, create_study, load_study, open_storage, records, sqlite_url, status
 from archsearch.study.store import store_of
 
@@ -187,7 +187,7 @@ class Forgetful(InMemoryStorage):
 
 def forgetful() -> tuple[optuna.Study, Forgetful]:
     storage = Forgetful("")
-    return create_study(PatientStorage(storage, Waiter(AWAY)), "s", config()), storage
+    return create_study(RetryingStorage(storage, Waiter(AWAY)), "s", config()), storage
 
 
 def test_a_claim_whose_answer_was_lost_is_one_claim() -> None:

@@ -59,7 +59,7 @@ def tracked(name: str, folder: Path, trials: int = 5) -> Result:
     """A search that a real tracker was told of; the tracker must not have complained."""
     said: list[str] = []
     real = make_tracker(name, folder, "study", said.append)
-    result = run(Tracking(name, real, CONFIG, said.append, patience=3600), trials=trials)
+    result = run(Tracking(name, real, CONFIG, said.append, drain_seconds=3600), trials=trials)
     assert [line for line in said if "offline" not in line] == []
     return result
 
@@ -115,7 +115,7 @@ def test_a_tracker_that_hangs_holds_up_neither_the_search_nor_its_end() -> None:
 
     said: list[str] = []
     log = Stuck()
-    result = run(Tracking("log", log, CONFIG, said.append, patience=0.05), trials=5)
+    result = run(Tracking("log", log, CONFIG, said.append, drain_seconds=0.05), trials=5)
     assert result.counts.trained == 5
     assert said == ["tracking with log: not done after 0.05 s; what it still has is lost"]
     assert log.calls == []

@@ -38,11 +38,11 @@ class Entry:
     build: Callable[..., Expr]
     dims: dict[str, tuple[type, Value]]
 
-    def check(self, dims: Iterable[tuple[str, Value]]) -> list[str]:
+    def problems(self, dims: Iterable[tuple[str, Value]]) -> list[str]:
         """What is wrong with dims, one line each: unknown names, values of the wrong type."""
-        return [problem for name, value in dims for problem in self._check(name, value)]
+        return [problem for name, value in dims for problem in self._problems(name, value)]
 
-    def _check(self, name: str, value: Value) -> list[str]:
+    def _problems(self, name: str, value: Value) -> list[str]:
         if name not in self.dims:
             return [f"{self.kind} {self.name!r} has no {unknown(name, self.dims)}"]
         wanted, _ = self.dims[name]

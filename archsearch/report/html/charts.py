@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from archsearch._utils.units import format_bytes, format_count, format_short
 from archsearch.report.html.axes import Axis, epoch_axis, log_axis, percent_axis
-from archsearch.report.html.contents import Contents
+from archsearch.report.html.contents import PageContents
 from archsearch.study.records import Record, Reject
 
 KINDS = {
@@ -126,7 +126,7 @@ def key_of(record: Record) -> str:
     return f"r-{record.reason}" if record.state == "reference" else f"t{record.trial}"
 
 
-def front_chart(contents: Contents) -> FrontChart:
+def front_chart(contents: PageContents) -> FrontChart:
     """All measured candidates and references, the front's staircase, the limits and what they reject."""
     rows = [r for r in (*contents.history, *contents.references) if r.val_accuracy is not None]
     limits = contents.budget.edges
@@ -179,7 +179,7 @@ def _rug(rejects: Sequence[Reject], x: Axis) -> str:
     return "".join(f"M{100 * at / _RUG:g} 0V10" for at in sorted(inside))
 
 
-def curve_chart(contents: Contents) -> CurveChart:
+def curve_chart(contents: PageContents) -> CurveChart:
     """A line a training, the front's last so that they lie on top."""
     best = {r.arch for r in contents.front}
     rows = [r for r in (*contents.history, *contents.references) if r.curve and r.state in KINDS]
@@ -200,7 +200,7 @@ def _curve(record: Record, kind: str, x: Axis, y: Axis) -> Curve:
     return Curve(points, replace(end, x=places[-1][0], y=places[-1][1]))
 
 
-def reject_histogram(contents: Contents) -> Histogram | None:
+def reject_histogram(contents: PageContents) -> Histogram | None:
     """How many of the recorded rejects have which size; None without any."""
     sizes = [r.params for r in contents.rejects if r.params]
     if not sizes:

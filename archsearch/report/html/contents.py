@@ -20,7 +20,7 @@ from archsearch.study.storage import records, stored_references, stored_retraine
 
 
 @dataclass(frozen=True)
-class Contents:
+class PageContents:
     """A study for people. `about` holds the study's config and what `run.json` adds; `tests` go by architecture."""
 
     name: str
@@ -51,11 +51,11 @@ class Contents:
 _FILES = ("pareto.csv", "trials.csv", "rejected.csv", "retrain.csv", "pareto.png", "run.json", "study.db")
 
 
-def read_contents(folder: Path, study: optuna.Study, config: StudyConfig) -> Contents:
+def read_contents(folder: Path, study: optuna.Study, config: StudyConfig) -> PageContents:
     """Everything that a page tells of a study: its records, and the tables and `run.json` in its folder."""
     history = records(study)
     weights = [f"weights/{record.arch}.safetensors" for record in front(history)]
-    return Contents(
+    return PageContents(
         name=folder.name,
         about={**config.to_json(), **_run_json(folder)},
         history=history,

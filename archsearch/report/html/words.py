@@ -9,7 +9,7 @@ from typing import Any
 from archsearch._utils.units import format_bytes, format_count, format_seconds
 from archsearch.network.limits import LIMITS
 from archsearch.report.html.charts import percent
-from archsearch.report.html.contents import Contents
+from archsearch.report.html.contents import PageContents
 from archsearch.report.tables import Tested
 from archsearch.study.records import Record
 
@@ -23,7 +23,7 @@ _NEAR, _WORTH_SAYING, _WHOLE = 0.01, 1.1, 99.5
 
 
 @dataclass(frozen=True)
-class Share:
+class Amount:
     """A named amount and its share of the largest one, in percent."""
 
     name: str
@@ -31,7 +31,7 @@ class Share:
     width: float
 
 
-def headline(contents: Contents) -> list[tuple[str, str]]:
+def headline(contents: PageContents) -> list[tuple[str, str]]:
     """The winner's figures: (value, what it is)."""
     winner = contents.front[-1]
     figures = [
@@ -53,7 +53,7 @@ def score_words(test: Tested) -> str:
     return f"{100 * test.mean:.2f}% ± {100 * test.std:.2f}"
 
 
-def smaller(contents: Contents) -> str:
+def smaller(contents: PageContents) -> str:
     """What a point of accuracy would save; empty if nothing."""
     winner = contents.front[-1]
     near = next(r for r in contents.front if percent(r.val_accuracy) >= percent(winner.val_accuracy) - 100 * _NEAR)
@@ -67,7 +67,7 @@ def smaller(contents: Contents) -> str:
     )
 
 
-def story(contents: Contents) -> str:
+def story(contents: PageContents) -> str:
     """What the search did, in one sentence or two."""
     counts, history = contents.counts, contents.history
     states = {state: sum(r.state == state for r in history) for state in ("complete", "stopped", "failed")}
@@ -84,7 +84,7 @@ def story(contents: Contents) -> str:
     )
 
 
-def front_rows(contents: Contents) -> list[dict[str, str]]:
+def front_rows(contents: PageContents) -> list[dict[str, str]]:
     """The front's table, smallest first."""
     return [_row(record, contents.tests.get(record.arch)) for record in contents.front]
 
@@ -104,7 +104,7 @@ def _row(record: Record, test: Tested | None) -> dict[str, str]:
     }
 
 
-def broken_limits(contents: Contents) -> list[Share]:
+def broken_limits(contents: PageContents) -> list[Amount]:
     """How many distinct candidates broke each limit; one may break several."""
     broke = {name: n for name, n in contents.counts.get("broke", {}).items() if n > 0}
     titles = {limit.measure: limit.title for limit in LIMITS} | {"no network": "no network at all"}
@@ -112,29 +112,29 @@ def broken_limits(contents: Contents) -> list[Share]:
     return _shares(sorted(rows, key=lambda row: -row[1]))
 
 
-def importances(contents: Contents, most: int = 12) -> list[Share]:
+def importances(contents: PageContents, most: int = 12) -> list[Amount]:
     """The dims that matter most."""
     rows = [(name, share, f"{100 * share:.0f}%") for name, share in contents.importance.shares.items()]
     return _shares(rows[:most])
 
 
-def phases(contents: Contents) -> list[Share]:
+def phases(contents: PageContents) -> list[Amount]:
     """Seconds of all trainings by what they went into, as far as these were measured."""
     total = {name: sum(r.usage.get(name, 0.0) for r in contents.history) for name in _PHASES}
     rows = [(_PHASES[name], seconds, format_seconds(seconds)) for name, seconds in total.items() if seconds > 0]
     return _shares(rows)
 
 
-def states(contents: Contents) -> list[Share]:
+def states(contents: PageContents) -> list[Amount]:
     """Seconds of training by what became of the candidates."""
     names = {"complete": "trained to the end", "stopped": "stopped early", "failed": "failed"}
     rows = [(words, sum(r.train_seconds for r in contents.history if r.state == s)) for s, words in names.items()]
     return _shares([(words, seconds, format_seconds(seconds)) for words, seconds in rows if seconds > 0])
 
 
-def _shares(rows: Sequence[tuple[str, float, str]]) -> list[Share]:
+def _shares(rows: Sequence[tuple[str, float, str]]) -> list[Amount]:
     most = max((amount for _, amount, _ in rows), default=1.0)
-    return [Share(name, words, round(100 * amount / most, 1)) for name, amount, words in rows]
+    return [Amount(name, words, round(100 * amount / most, 1)) for name, amount, words in rows]
 
 
 def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from archsearch._utils.files import write_text
 from archsearch.report.html import charts, words
-from archsearch.report.html.contents import Contents, read_contents
+from archsearch.report.html.contents import PageContents, read_contents
 from archsearch.study.config import StudyConfig
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record
@@ -26,7 +26,7 @@ def write_page(folder: Path, study: optuna.Study, config: StudyConfig) -> Path:
     return write_text(folder / NAME, render(read_contents(folder, study, config)))
 
 
-def render(contents: Contents) -> str:
+def render(contents: PageContents) -> str:
     """The page as HTML. It asks for nothing but itself; what users named is text in it, never markup."""
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     environment = Environment(
