@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -30,7 +31,9 @@ def test_a_command_and_its_options_are_documented(name: str) -> None:
 
 def test_the_reference_is_up_to_date() -> None:
     script = [sys.executable, str(ROOT / "scripts" / "cli_reference.py")]
-    printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        script, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ).stdout
     assert printed == (ROOT / "docs" / "cli.md").read_text()
 
 
