@@ -106,7 +106,7 @@ class ParetoSampler(BaseSampler):
             SpaceExhausted: everything that fits was proposed before.
             In both cases the trial is closed as failed.
         """
-        fixed = trial.system_attrs.get("fixed_params", {})
+        fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # enqueued, or run again
         if self._distributions.keys() <= fixed.keys() or trial.number in proposals(study):
             return
         try:

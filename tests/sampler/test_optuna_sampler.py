@@ -437,6 +437,20 @@ def test_enqueued_trials_are_taken_as_they_are():
     assert size(part) < 1_000
 
 
+def test_a_trial_that_is_run_again_keeps_what_it_had():
+    """As Optuna's RetryFailedTrialCallback adds it: waiting, with the parameters of the trial that failed."""
+    study = study_with(ParetoSampler(DIMS, size, 1_000))
+    known = {"width": 16, "kernel": 7}
+    again = optuna.trial.create_trial(
+        state=TrialState.WAITING, params=known, distributions={name: DIMS[name] for name in known}
+    )
+    study.add_trial(again)
+    part = study.ask(DIMS).params
+    assert {name: part[name] for name in known} == known
+    assert size(part) < 1_000
+    assert study.ask(DIMS).params != part
+
+
 def test_trials_of_other_samplers_count():
     study = study_with(optuna.samplers.RandomSampler(seed=0))
     run(study, 12)
