@@ -100,11 +100,8 @@ def test_the_note_links_the_front_to_trials_with_their_files(page: Page, address
     links = [link.get_attribute("href") for link in page.locator("table a").all()]
     assert links == [f"/dashboard/studies/1/trials?numbers={number}" for number in best.trial]
     page.locator("table a").first.click()
-    for name in (f"{best.arch[0]}.safetensors", f"{best.arch[0]}.toml", "learning-curve.svg"):
+    for name in (f"{best.arch[0]}.safetensors", f"{best.arch[0]}.toml"):
         page.get_by_text(name).first.wait_for()
-    picture = page.locator("img[src^='/artifacts/']").first
-    picture.wait_for()
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
 
 def test_the_files_can_be_had_from_the_dashboard(page: Page, address: str, finished: Path) -> None:
