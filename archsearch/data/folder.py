@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from archsearch.data.dataset import Dataset, Split, images_from
+from archsearch.data.picture import GREY_MODES, decode, picture_mode
 from archsearch.data.splits import hold_out
 from archsearch.errors import DataError
 
@@ -26,8 +25,6 @@ _TEST_SHARE = 0.2
 _SUFFIXES = {
     ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 _T = TypeVar("_T")
 Tree = Mapping[str, Sequence[Path]]
@@ -41,8 +38,8 @@ def load_folder(root: Path, size: int, name: str) -> Dataset:
     """
     parts = _layout(root, name)
     classes = tuple(parts["train"])
-    modes = {part: _map(partial(_mode, name), _paths(tree)) for part, tree in parts.items()}
-    grey = set(modes["train"]) <= _GREY_MODES
+    modes = {part: _map(partial(picture_mode, name), _paths(tree)) for part, tree in parts.items()}
+    grey = set(modes["train"]) <= GREY_MODES
     read = {part: partial(_read, tree, size, grey, name) for part, tree in parts.items()}
     images, labels = read["train"]()
     validation = read["val"]() if "val" in read else None
@@ -131,7 +128,7 @@ def _labels(tree: Tree) -> NDArray[np.int64]:
 
 
 def _read(tree: Tree, size: int, grey: bool, name: str) -> Split:
-    pixels = _map(partial(_decode, size, grey, name), _paths(tree))
+    pixels = _map(partial(decode, size, grey, name), _paths(tree))
     return images_from(np.stack(pixels)), torch.from_numpy(_labels(tree))
 
 
@@ -139,51 +136,3 @@ def _map(function: Callable[[Path], _T], paths: Iterable[Path]) -> list[_T]:
     """Threads: Pillow decodes outside the interpreter's lock."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(function, paths))
-
-
-def _mode(name: str, path: Path) -> str:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return "L" if picture.mode == "P" and _is_grey(picture.getpalette()) else picture.mode
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise _broken(name, path, error) from error
-
-
-def _is_grey(palette: Sequence[int] | None) -> bool:
-    """Whether red, green and blue are equal in every entry."""
-    return palette is not None and palette[::3] == palette[1::3] == palette[2::3]
-
-
-def _decode(size: int, grey: bool, name: str, path: Path) -> NDArray[np.uint8]:
-    """uint8 (size, size) or (size, size, 3), upright as the camera's orientation mark says."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode == "I" and picture.format == "TIFF":
-                raise ValueError("pixels are 32-bit whole numbers, not 8-bit or 16-bit")
-            picture.draft(None, (2 * size, 2 * size))  # large JPEG files decode several times faster
-            upright = ImageOps.exif_transpose(picture)
-            square = ImageOps.fit(_in_mode(upright, grey), (size, size), Image.Resampling.BILINEAR)
-            return np.asarray(square)
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise _broken(name, path, error) from error
-
-
-def _in_mode(picture: Any, grey: bool) -> Any:
-    """8-bit L or RGB; 16-bit grey keeps its high byte, where Pillow's own conversion clips at 255."""
-    from PIL import Image
-
-    if picture.mode == "F":
-        raise ValueError("pixels are 32-bit floats, not 8-bit")
-    if picture.mode.startswith("I"):
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
-    if picture.mode == "P":  # a palette with transparency converts without a warning only by way of RGBA
-        picture = picture.convert("RGBA")
-    return picture.convert("L" if grey else "RGB")
-
-
-def _broken(name: str, path: Path, error: Exception) -> DataError:
-    return DataError(f"{name}: {path} is no readable picture ({error}): replace or remove it")
