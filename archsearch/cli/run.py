@@ -60,9 +60,15 @@ if TYPE_CHECKING:
 @click.option(
     "--rungs/--no-rungs", default=True, show_default=True, help="Stop trainings that are weak for their size."
 )
-@click.option("--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a third of --epochs]")
 @click.option(
-    "--reduction", type=click.FloatRange(1, min_open=True), default=2.0, show_default=True, help="One in N goes on."
+    "--grace", type=click.IntRange(1), help="Epochs before the first rung.  [default: a third of --epochs, at least 2]"
+)
+@click.option(
+    "--reduction",
+    type=click.FloatRange(1, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="One in N goes on, and what nothing beats in size and accuracy.",
 )
 @click.option(
     "--seed",

@@ -77,10 +77,10 @@ def _typed(text: str, kind: type) -> Any:
 
 def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOptions:
     """What a run may choose anew each time, from its options; `name` for a study that was given none."""
-    from archsearch.sampler.asha import Rungs
+    from archsearch.sampler.asha import Rungs, default_grace
     from archsearch.workers.run import RunOptions
 
-    grace = options["grace"] or max(1, round(epochs / 3))
+    grace = options["grace"] or default_grace(epochs)
     return RunOptions(
         folder=options["out"] / (options["study"] or name),
         rungs=Rungs(epochs, grace, options["reduction"]) if options["rungs"] else None,

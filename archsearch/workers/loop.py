@@ -222,18 +222,21 @@ class Loop:
         """Tell of an epoch. Raises StopTraining at a rung."""
         epoch, accuracy = int(curve[-1][0]), curve[-1][1]
         self._tell(lambda observer: observer.epoch(candidate, epoch, accuracy, metrics))
-        if self.rungs and not self._goes_on(self.rungs, claim, curve, candidate.arch.cost.params):
-            raise StopTraining(f"stopped after {epoch} epochs: others are better for their size")
+        if self.rungs and epoch in self.rungs.at:
+            self._judge(self.rungs, claim, curve, candidate.arch.cost.params)
 
-    def _goes_on(self, rungs: Rungs, claim: Claim, curve: Curve, size: int) -> bool:
-        """Whether it is good enough for its size beside all that were measured at this rung, by any worker."""
+    def _judge(self, rungs: Rungs, claim: Claim, curve: Curve, size: int) -> None:
+        """Compare it with all that were measured at this rung, by any worker. Raises StopTraining."""
         epoch, accuracy = int(curve[-1][0]), curve[-1][1]
-        if epoch not in rungs.at:
-            return True
         note_curve(self.study, claim, curve)
         self.board.read()
         trials = [*self.board.running, *self.board.finished]
-        return rungs.goes_on(trials, claim.number, epoch, accuracy, size)
+        standing = rungs.standing(trials, claim.number, epoch, accuracy, size)
+        if not standing.goes_on:
+            raise StopTraining(
+                f"stopped after {epoch} of {rungs.epochs} epochs: {standing.dominators} of {standing.peers} others"
+                " were no larger and no less accurate there"
+            )
 
     def _commit(self, candidate: Candidate, record: Record | None) -> None:
         """Tell everybody of a record; None if the claim was declared lost: who takes it up will measure it again."""

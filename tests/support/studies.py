@@ -56,7 +56,9 @@ class Formula:
             metrics = {"train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "learning_rate": 0.1 / epoch}
             report(epoch, best * (1 - 0.5**epoch), metrics)
             if epoch == 2 and self.calls % 4 == 0:
-                raise StopTraining("stopped after 2 epochs: others are better for their size")
+                raise StopTraining(
+                    "stopped after 2 of 4 epochs: 3 of 5 others were no larger and no less accurate there"
+                )
             if self.calls % 9 == 0:
                 raise TrainingFailed("the loss is not finite in epoch 1")
         return best * (1 - 0.5**4)
