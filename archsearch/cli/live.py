@@ -8,11 +8,16 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from archsearch._utils.units import format_bytes, format_count, format_seconds
+from archsearch._utils.units import format_bytes, format_count, format_seconds, format_short
+from archsearch.network.arch import Arch
 from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, Reject, front
 
 _ROWS = 12
+_LONG = 600
+"""Seconds of a run from which on it is said how to shorten it."""
+_SILENCE = 10
+"""Seconds without a line after which an epoch is one."""
 
 
 def live_view(trials: int, epochs: int, timeout: float | None = None) -> Lines:
@@ -31,7 +36,8 @@ class Lines(Observer):
     def __init__(self, trials: int, epochs: int, timeout: float | None = None) -> None:
         self.trials, self.epochs, self.timeout = trials, epochs, timeout
         self.before = self.done = 0
-        self.clock = time.monotonic()
+        self.workers, self.expected = 1, 0.0
+        self.clock = self.spoke = time.monotonic()
 
     def __enter__(self) -> Lines:
         return self
@@ -44,6 +50,7 @@ class Lines(Observer):
 
     def prepared(self, words: str, about: Mapping[str, Any]) -> None:
         """What the run is about."""
+        self.workers = about.get("workers", 1)
         self.head(f"archsearch: {words}")
         if about["dataset"]["name"] == "digits":
             self.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
@@ -57,6 +64,33 @@ class Lines(Observer):
         self.before, self.clock = counts.trained, time.monotonic()
         if history:
             self.head(f"going on with {counts.trained} trained candidates")
+
+    def estimated(self, arch: Arch, seconds: float) -> None:
+        """What to expect, and what to change where that is long."""
+        self.expected = seconds
+        cost, total = arch.cost, seconds * self.trials / self.workers
+        room = "" if self.timeout is None or total < self.timeout else f", ended after {format_seconds(self.timeout)}"
+        self.head(
+            f"expected: {format_seconds(seconds)} a candidate (measured here on a median one: {format_short(cost.macs)}"
+            f" MACs, {format_short(cost.params)} parameters), {format_seconds(total)} at most for {self.trials}{room}"
+        )
+        if total > _LONG and not room:
+            limit = format_short(cost.macs / 2)
+            self.head(f"to be done sooner: --max-macs {limit}, fewer --epochs or --trials, or a --timeout such as 20m")
+
+    def training(self, candidate: Candidate) -> None:
+        """Who is trained, where that will take long."""
+        if self.expected > _SILENCE:
+            self.head(f"training {self._about(candidate)}")
+
+    def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
+        """A line if there was none for a while."""
+        if time.monotonic() - self.spoke > _SILENCE:
+            self.head(f"{candidate.arch.id}  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%")
+
+    def _about(self, candidate: Candidate) -> str:
+        arch = candidate.arch
+        return f"{arch.id}  {format_count(arch.cost.params)} params  {arch.summary}"
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """`[ 3/24]  97.21%  78,042 params  ...`"""
@@ -80,7 +114,8 @@ class Lines(Observer):
     def left(self, counts: Counts) -> str:
         """The expected time to the end, from the candidates of this run, or what the timeout leaves of it."""
         done, passed = counts.trained - self.before, time.monotonic() - self.clock
-        ends = [passed / done * (self.trials - counts.trained)] if done else []
+        each = passed / done if done else self.expected / self.workers
+        ends = [each * (self.trials - counts.trained)] if each else []
         if self.timeout is not None:
             if passed > self.timeout:
                 return "time is up, the last candidates are finishing"
@@ -89,6 +124,7 @@ class Lines(Observer):
 
     def head(self, line: str) -> None:
         """A line that stays."""
+        self.spoke = time.monotonic()
         print(line, flush=True)
 
     def tail(self, *lines: str) -> None:
@@ -145,10 +181,6 @@ class Live(Lines):
         """Its epoch and accuracy."""
         at = f"  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
         self.now = {**self.now, candidate.arch.id: self._about(candidate) + at}
-
-    def _about(self, candidate: Candidate) -> str:
-        arch = candidate.arch
-        return f"{arch.id}  {format_count(arch.cost.params)} params  {arch.summary}"
 
     def lost(self, arch: str, reason: str) -> None:
         """It is trained no more, for now."""

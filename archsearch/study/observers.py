@@ -50,6 +50,9 @@ class Observer:
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """Before the first draw; `history` holds what an earlier run of the study finished."""
 
+    def estimated(self, arch: Arch, seconds: float) -> None:
+        """How long a whole training of a typical candidate takes here, measured before the first one."""
+
     def checked(self, counts: Counts, reject: Reject | None) -> None:
         """After every draw that is not trained; `reject` for the first 10,000 distinct ones over budget."""
 

@@ -64,7 +64,7 @@ def fit(
     setup, device = replace(setup, recipe=setup.recipe_of(arch), overrides={}), setup.data.device
     if setup.recipe.patience and not len(setup.data.validation):
         raise InputError(f"patience = {setup.recipe.patience}: early stopping needs validation images, here are none")
-    torch.set_num_threads(_threads(arch, setup))
+    torch.set_num_threads(threads_of(arch, setup))
     torch.manual_seed(setup.seed)
     generator = torch.Generator(device=device).manual_seed(setup.seed)
     module = build(arch)
@@ -83,7 +83,7 @@ def fit(
     raise TrainingFailed(f"out of memory on {device}, {why}")
 
 
-def _threads(arch: Arch, setup: TrainingSetup) -> int:
+def threads_of(arch: Arch, setup: TrainingSetup) -> int:
     """CPU threads for a step: one for little work, where a second one waits more than it helps."""
     little = setup.teach is None and arch.cost.macs * setup.recipe.batch_size < _ONE_THREAD_MACS
     return 1 if little else setup.threads or _CORES

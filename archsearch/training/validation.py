@@ -39,9 +39,14 @@ class Validation:
             recalibrate(self.module, scaled(self._sample, shape))
 
 
+def sample_size(train: int) -> int:
+    """How many of the train images recalibration takes: a quarter, 2,048 at most."""
+    return min(_STATISTICS, max(2, train // 4), train)
+
+
 def _sample(train: DeviceData) -> torch.Tensor:
-    """Images for recalibration: a quarter of them, 2,048 at most; evenly spaced, for datasets sorted by class."""
-    count = min(_STATISTICS, max(2, len(train) // 4), len(train))
+    """Images for recalibration, evenly spaced, for datasets sorted by class."""
+    count = sample_size(len(train))
     chosen = torch.linspace(0, len(train) - 1, count).long().to(train.pixels.device)
     return train.normalised(train.pixels[chosen]).contiguous(memory_format=torch.channels_last)
 

@@ -29,7 +29,7 @@ class Job:
 
     `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
     `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
-    `before` are the numbers of the trials of earlier runs.
+    `estimates`: measures first how long a candidate takes here. `before` are the numbers of the trials of earlier runs.
     """
 
     url: str
@@ -45,10 +45,11 @@ class Job:
     index: int = 0
     shared: bool = False
     before: frozenset[int] = frozenset()
+    estimates: bool = False
 
 
 def jobs_of(job: Job, count: int) -> list[Job]:
-    """One job a worker; the first trains the references too, and several share the cores."""
+    """One job a worker; the first makes the estimate and trains the references, and several share the cores."""
     threads = max(1, cores() // count) if count > 1 else None
     return [
         replace(
@@ -57,6 +58,7 @@ def jobs_of(job: Job, count: int) -> list[Job]:
             threads=threads,
             shared=job.shared or count > 1,
             references=job.references and not i,
+            estimates=not i,
         )
         for i in range(count)
     ]
@@ -77,6 +79,12 @@ def workers_of(asked: int, config: StudyConfig, data: TrainingData, device: torc
     found = [predict(arch) for arch in islice(_candidates(config), _LOOKS)]
     most = min(_ON_A_GPU, cores())
     return workers_that_fit(found, torch.cuda.mem_get_info(device)[0], most) if found else 1
+
+
+def median_candidate(config: StudyConfig) -> Arch | None:
+    """Of some random candidates inside the budget the one with the median of MACs; None where none was drawn."""
+    found = sorted(islice(_candidates(config), _LOOKS), key=lambda arch: arch.cost.macs)
+    return found[len(found) // 2] if found else None
 
 
 def _candidates(config: StudyConfig) -> Iterator[Arch]:

@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from archsearch.errors import ArchsearchError
+from archsearch.network.arch import Arch
 from archsearch.study.leases import Board, interrupt, lose, worker_name
 from archsearch.study.observers import Candidate, Counts, Observer, trained, up_to_date
 from archsearch.study.records import Record, Reject
@@ -199,6 +200,9 @@ class Supervisor:
     def _handle(self, worker: _Worker, kind: str, what: Sequence[Any]) -> None:
         getattr(self, f"_on_{kind}")(worker, *what)
 
+    def _on_estimate(self, worker: _Worker, arch: Arch, seconds: float) -> None:
+        self._tell(lambda observer: observer.estimated(arch, seconds))
+
     def _on_checked(self, worker: _Worker, more: Counts, rejects: Sequence[Reject]) -> None:
         new = self.tally.add(more, rejects)
         told: list[Reject | None] = [*new] or [None]
@@ -259,7 +263,7 @@ class Supervisor:
         deaths = 0 if held else worker.idle_deaths + 1
         if deaths == _IDLE_DEATHS:
             raise ArchsearchError(f"{reason}, {_IDLE_DEATHS} times in a row and outside of any training")
-        job = replace(worker.job, timeout=self._left(), rejected=tuple(self.tally.known))
+        job = replace(worker.job, estimates=False, timeout=self._left(), rejected=tuple(self.tally.known))
         self.workers.append(replace(self._start(job), idle_deaths=deaths))
 
     def _lost(self, trial: FrozenTrial, reason: str) -> None:

@@ -26,7 +26,7 @@ from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation, Report
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
-from archsearch.nn.devices import resolve_device
+from archsearch.nn.devices import free_memory, resolve_device
 from archsearch.report.files import CandidateFiles
 from archsearch.study.config import StudyConfig
 from archsearch.study.leases import Seat
@@ -35,10 +35,11 @@ from archsearch.study.records import Record, Reject
 from archsearch.study.retrying import hide_password, waiter_of
 from archsearch.study.storage import load_study, open_storage, terms_of
 from archsearch.training.data import TrainingData
+from archsearch.training.estimate import training_seconds
 from archsearch.training.memory import SHARE, predictor
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
-from archsearch.workers.jobs import Job
+from archsearch.workers.jobs import Job, median_candidate
 from archsearch.workers.local import search
 from archsearch.workers.measure import Evaluate, train_references
 from archsearch.workers.processes import keep_interrupts
@@ -170,6 +171,8 @@ def _search(messages: Messages, job: Job) -> str:
         trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
 
     files = CandidateFiles(job.folder, save)
+    if job.estimates:
+        estimate(config, setup, messages)
     if job.references:
         textbook = zoo.fitting(config.input_shape, config.classes)
 
@@ -196,6 +199,20 @@ def _search(messages: Messages, job: Job) -> str:
         memory=predictor(data, config.recipe),
     )
     return result.reason
+
+
+def estimate(config: StudyConfig, setup: TrainingSetup, messages: Messages) -> None:
+    """Tell how long a median candidate trains here; nothing of one that cannot be trained, as its training says."""
+    arch = median_candidate(config)
+    if arch is None:
+        return
+    try:
+        seconds = training_seconds(arch, setup)
+    except Exception:  # noqa: BLE001  a network that cannot be trained fails in its own training, with a reason
+        return
+    finally:
+        free_memory(setup.data.device)
+    messages.send("estimate", arch, seconds)
 
 
 def study_dataset(spec: str, data_dir: Path, config: StudyConfig) -> Dataset:

@@ -170,4 +170,4 @@ class _Search:
         epoch, early = self.table.early_epochs, float(self.table.early[row])
         trial.set_user_attr(SIZE, size)
         trial.set_user_attr(CURVE, [[epoch, early]])
-        return self.rungs.goes_on(self.study.get_trials(deepcopy=False), trial.number, epoch, early, size)
+        return self.rungs.standing(self.study.get_trials(deepcopy=False), trial.number, epoch, early, size).goes_on

@@ -1,0 +1,77 @@
+"""How long a training takes on this device, from a few of its steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from archsearch.data import DeviceData
+from archsearch.network.arch import Arch
+from archsearch.network.layers import Shape
+from archsearch.nn.build import build
+from archsearch.nn.devices import Stopwatch
+from archsearch.training.epochs import Epochs
+from archsearch.training.fit import threads_of
+from archsearch.training.optim import initialise
+from archsearch.training.resizing import shapes
+from archsearch.training.setup import TrainingSetup
+from archsearch.training.validation import sample_size
+
+_BATCHES = (8, 64)
+"""Tried before whole batches: a step of a large network takes a minute on a CPU."""
+_ENOUGH = 0.2
+"""Seconds after which a measurement is believed."""
+_FORWARD = 1 / 3
+"""Share of a training step that an evaluation takes for as many images."""
+
+
+def training_seconds(arch: Arch, setup: TrainingSetup) -> float:
+    """Seconds of a whole training of the network, its evaluations included.
+
+    Two steps are timed on the setup's device, on whole batches unless smaller ones take long enough. What a
+    training does after it seeds torch does not depend on them.
+
+    Raises:
+        InputError: the network's recipe is none, or a crop or cutout larger than the images.
+        RuntimeError: torch cannot train it here.
+    """
+    setup = replace(setup, recipe=setup.recipe_of(arch), overrides={})
+    data, recipe = setup.data, setup.recipe
+    torch.set_num_threads(threads_of(arch, setup))
+    module = build(arch)
+    initialise(module)
+    module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    every = shapes(arch, recipe.initial_scale, recipe.epochs)
+    evaluated = len(data.validation) + sample_size(len(data.train))
+    images = len(data.train) + _FORWARD * evaluated
+    whole = sum(math.prod(shape) for shape in every) / math.prod(every[-1])
+    return images * whole * _seconds_an_image(module, setup, every[-1])
+
+
+def _seconds_an_image(module: nn.Module, setup: TrainingSetup, shape: Shape) -> float:
+    """Of a training step, its data included; the first step is not counted."""
+    most = min(setup.recipe.batch_size, len(setup.data.train))
+    for size in [*(size for size in _BATCHES if size < most), most]:
+        generator = torch.Generator(device=setup.data.device).manual_seed(0)
+        epochs = Epochs(module, _with_one_batch(setup, size), generator, Stopwatch(setup.data.device))
+        epochs(1, shape)
+        clock = time.perf_counter()
+        epochs(1, shape)
+        seconds = time.perf_counter() - clock
+        if seconds > _ENOUGH:
+            break
+    return seconds / size
+
+
+def _with_one_batch(setup: TrainingSetup, size: int) -> TrainingSetup:
+    """The setup with so many train images, all of them in one batch."""
+    data = setup.data
+    train = DeviceData(
+        data.train.pixels[:size], data.train.labels[:size], data.dataset.normalisation, data.device, data.train.dtype
+    )
+    recipe = setup.recipe.with_values({"batch_size": size})
+    return replace(setup, data=replace(data, train=train), recipe=recipe, compiled=False)
