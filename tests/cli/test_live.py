@@ -10,6 +10,7 @@ from commands import TINY
 from rich.console import Console
 
 from archsearch import Budget
+from archsearch._utils.units import format_short
 from archsearch.cli.live import Lines, Live
 from archsearch.space.reader import parse_space
 from archsearch.study.observers import Candidate, Counts
@@ -80,3 +81,41 @@ def test_a_lost_and_a_failed_candidate_are_trained_no_more(
         assert "now: drawing" in frame(view)
         assert candidate.arch.id in capsys.readouterr().out
     assert "failed 1" in frame(view)
+
+
+def test_what_to_expect_is_said_before_the_first_candidate(
+    candidate: Candidate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = Lines(24, 20)
+    view.prepared("digits", {"dataset": {"name": "x"}, "workers": 2})
+    view.started([], Counts())
+    view.estimated(candidate.arch, 120.0)
+    macs = candidate.arch.cost.macs
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"expected: 2 min 00 s a candidate (measured here on a median one: {format_short(macs)} MACs,"
+        f" {format_short(candidate.arch.cost.params)} parameters), 24 min 00 s at most for 24",
+        f"to be done sooner: --max-macs {format_short(macs / 2)}, fewer --epochs or --trials,"
+        " or a --timeout such as 20m",
+    ]
+    assert view.left(Counts()) == "about 24 min 00 s left"
+    view.training(candidate)
+    assert capsys.readouterr().out.startswith(f"training {candidate.arch.id}  {candidate.arch.cost.params:,} params")
+
+
+def test_a_short_search_is_not_to_be_shortened(candidate: Candidate, capsys: pytest.CaptureFixture[str]) -> None:
+    for view, end in ((Lines(4, 5), ""), (Lines(400, 5, timeout=60.0), ", ended after 1 min 00 s")):
+        view.estimated(candidate.arch, 4.0)
+        view.training(candidate)
+        assert capsys.readouterr().out.splitlines()[0].endswith(f"at most for {view.trials}{end}")
+        assert not capsys.readouterr().out
+
+
+def test_an_epoch_is_a_line_after_ten_seconds_of_silence(
+    candidate: Candidate, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("archsearch.cli.live.time.monotonic", lambda: now)
+    view = Lines(4, 3)
+    for now, epoch in ((105.0, 1), (111.0, 2), (115.0, 3)):  # noqa: B007  the clock reads it
+        view.epoch(candidate, epoch, 0.5, {})
+    assert capsys.readouterr().out == f"{candidate.arch.id}  epoch 2/3  50.00%\n"

@@ -18,6 +18,7 @@ from archsearch import Arch, Budget, SearchSpace, StopTraining, search
 from archsearch.errors import InputError, NothingFeasible, SpecError, TrainingFailed
 from archsearch.evaluation import Evaluation, Report
 from archsearch.report.tables import USAGE_COLUMNS
+from archsearch.sampler.asha import Rungs
 from archsearch.space.reader import load_space, parse_space
 from archsearch.study.leases import Seat
 from archsearch.study.observers import Candidate, Counts, Observer
@@ -759,3 +760,29 @@ class Last(Observer):
 
     def ended(self, history: Any, counts: Counts) -> None:
         vars(self.counts).update(vars(counts))
+
+
+def crossing(arch: Arch, report: Callable[[int, float], None]) -> float:
+    """Learning curves that cross: what leads after two epochs is another network than at the end."""
+    luck = int(arch.id[:4], 16) / 0xFFFF
+    end = 1 - 1 / math.log(arch.cost.params) - 0.2 * luck
+    for epoch in (1, 2, 3, 4):
+        report(epoch, end * (1 - 0.6 * (1 - luck) ** epoch))
+    return end
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_who_is_stopped_was_beaten_there_in_size_and_accuracy(seed: int) -> None:
+    result = run(evaluate=crossing, trials=30, seed=seed, rungs=Rungs(6, 2, 2.0))
+    stopped = [record for record in result.records if record.state == "stopped"]
+    assert stopped
+    for record in stopped:
+        epoch = record.epochs
+        peers = [(dict(map(tuple, other.curve))[epoch], other) for other in result.records[: record.trial]
+                 if other.epochs >= epoch]  # fmt: skip
+        beating = [other for score, other in peers if score >= record.curve[-1][1] and other.params <= record.params]
+        assert beating
+        assert record.reason == (
+            f"stopped after {epoch} of 6 epochs: {len(beating)} of {len(peers)} others"
+            " were no larger and no less accurate there"
+        )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from multiprocessing import Pipe
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +20,11 @@ from archsearch.study.observers import Counts
 from archsearch.study.records import Reject
 from archsearch.training.data import TrainingData
 from archsearch.training.memory import PROCESS_BYTES, training_bytes, workers_that_fit
+from archsearch.training.setup import TrainingSetup
 from archsearch.workers import jobs
 from archsearch.workers.run import configure
 from archsearch.workers.supervisor import Tally
-from archsearch.workers.worker import difference, guarded
+from archsearch.workers.worker import Messages, difference, estimate, guarded
 
 
 def reject(arch: str, broke: str = "params>=10") -> Reject:
@@ -145,3 +149,32 @@ def test_auto_takes_four_workers_on_a_gpu_at_most(monkeypatch: pytest.MonkeyPatc
     asked = configure(Budget(max_params=1e5), data.dataset), data, torch.device("cuda")
     assert jobs.workers_of(0, *asked) == 4
     assert jobs.workers_of(9, *asked) == 9
+
+
+def test_the_estimate_is_made_for_a_candidate_inside_the_budget() -> None:
+    config = configure(Budget(max_params=1e5, max_macs=1e6), load_dataset("digits"))
+    arch = jobs.median_candidate(config)
+    assert arch is not None
+    assert config.budget.check(arch.cost).ok
+    hopeless = configure(Budget(max_params=5), load_dataset("digits"))
+    assert jobs.median_candidate(hopeless) is None
+
+
+def test_only_the_first_worker_makes_it() -> None:
+    job = jobs.Job("sqlite://", "s", Path(), "digits", Path(), "cpu", references=True)
+    assert [each.estimates for each in jobs.jobs_of(job, 3)] == [True, False, False]
+
+
+def test_a_network_that_cannot_be_trained_has_no_estimate() -> None:
+    data = TrainingData.of(load_dataset("digits"), 0, torch.device("cpu"))
+    config = configure(Budget(max_params=1e5), data.dataset)
+    mine, its = Pipe()
+    messages = Messages(its)
+    setup = TrainingSetup(data, config.recipe.with_values({"cutout": 100}))
+    estimate(config, setup, messages)
+    assert not mine.poll()
+    estimate(config, replace(setup, recipe=config.recipe), messages)
+    kind, arch, seconds = mine.recv()
+    assert kind == "estimate"
+    assert arch == jobs.median_candidate(config)
+    assert seconds > 0
