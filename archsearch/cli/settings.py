@@ -80,10 +80,15 @@ def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOption
     from archsearch.sampler.asha import Rungs, default_grace
     from archsearch.workers.run import RunOptions
 
-    grace = options["grace"] or default_grace(epochs)
+    rungs = Rungs(epochs, options["grace"] or default_grace(epochs), options["reduction"])
+    if options["grace"] and options["rungs"] and not rungs.at:
+        raise InputError(
+            f"--grace {rungs.grace}: a rung must leave a third of the {epochs} epochs to save:"
+            " give a smaller one, or --no-rungs"
+        )
     return RunOptions(
         folder=options["out"] / (options["study"] or name),
-        rungs=Rungs(epochs, grace, options["reduction"]) if options["rungs"] else None,
+        rungs=rungs if options["rungs"] else None,
         any_share=options["validation"] is None,
         command=command_line(),
         **{key: options[key] for key in _AS_GIVEN},

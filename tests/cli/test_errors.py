@@ -76,6 +76,15 @@ def test_a_value_that_is_none(refused: Callable[..., str], option: str, value: s
         assert word in line
 
 
+@pytest.mark.parametrize(("grace", "epochs"), [("4", "5"), ("1", "1"), ("30", "20")])
+def test_a_rung_that_can_save_nothing(refused: Callable[..., str], grace: str, epochs: str, work: Path) -> None:
+    line = refused("run", "--grace", grace, "--epochs", epochs)
+    assert f"--grace {grace}" in line
+    assert f"a third of the {epochs} epochs" in line
+    assert "--no-rungs" in line
+    assert not (work / "results").exists()
+
+
 @pytest.mark.parametrize(
     ("word", "words"),
     [
