@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from optuna.trial import FrozenTrial
 
 from archsearch import pareto
+from archsearch.evaluation import finite
 
 ENDS = 2
 LEASE = "lease"
@@ -128,6 +129,7 @@ def _peers(trials: Sequence[FrozenTrial], epoch: int) -> list[tuple[float, float
     found = []
     for trial in trials:
         measured = dict(map(tuple, trial.user_attrs.get(CURVE, [])))
-        if epoch in measured and SIZE in trial.user_attrs:
-            found.append((float(measured[epoch]), float(trial.user_attrs[SIZE])))
+        accuracy = finite(measured.get(epoch))
+        if accuracy is not None and SIZE in trial.user_attrs:
+            found.append((accuracy, float(trial.user_attrs[SIZE])))
     return found

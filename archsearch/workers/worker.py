@@ -23,7 +23,7 @@ import torch
 
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
-from archsearch.evaluation import Evaluation, Report
+from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.nn.devices import resolve_device
@@ -233,21 +233,13 @@ def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] | None = None
     """
 
     def run(arch: Arch, report: Report) -> float | Evaluation:
-        ours: list[BaseException] = []
-
-        def note(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
-            try:
-                report(epoch, accuracy, metrics)
-            except BaseException as error:
-                ours.append(error)
-                raise
-
+        told = Relay(report)
         try:
-            return evaluate(arch, note)
+            return evaluate(arch, told)
         except ArchsearchError:
             raise
         except Exception as error:
-            if ours:
+            if told.error:
                 raise
             first = (str(error).splitlines() or [""])[0]
             failure = TrainingFailed(f"{type(error).__name__}: {first}")
