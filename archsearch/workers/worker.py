@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 
 import optuna
 import torch
@@ -118,11 +117,10 @@ def work(connection: Connection, job: Job) -> None:
     """The main function of a worker process. Its last message is `ended` with a reason, or `error`."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
-    signal.signal(signal.SIGTERM, _interrupt)
-    keep_interrupts(signal.SIGTERM)
-    threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
     last: tuple[str, object]
     try:
+        keep_interrupts(signal.SIGTERM)
+        threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
         last = "ended", _search(Messages(connection), job)
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -134,10 +132,6 @@ def work(connection: Connection, job: Job) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word
         connection.send(last)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _die_with_parent(connection: Connection) -> None:
