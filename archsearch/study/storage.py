@@ -26,6 +26,7 @@ from archsearch.study.config import StudyConfig
 from archsearch.study.mending import mend
 from archsearch.study.records import Record, Retrained, Terms, sound
 from archsearch.study.retrying import RetryingStorage, Waiter, hide_password
+from archsearch.study.storage_files import check_storage_file
 from archsearch.study.store import lies_in, private_parts
 
 METRICS = ["val_accuracy", "params"]
@@ -73,12 +74,22 @@ def connect(url: str) -> BaseStorage:
         StudyError: the URL makes no sense, or its driver is not installed.
         Exception: whatever the database says, in its own words.
     """
+    check_storage(url)
     kind, _, place = url.partition(":")
     try:
         if kind == "journal":
             return _journal(place)
         return _proxy(place) if kind == "grpc" else _database(url)
     except (ImportError, ValueError, RuntimeError, OSError) as error:
+        raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
+
+
+def check_storage(url: str) -> None:
+    """Refuse a storage whose file holds something else, without opening it. Raises StudyError."""
+    try:
+        check_storage_file(url)
+    except (ValueError, OSError, sqlalchemy.exc.ArgumentError) as error:
+        kind = url.partition(":")[0]
         raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
 
 
