@@ -43,7 +43,7 @@ def finished(count: int) -> optuna.Study:
     rng = np.random.default_rng(0)
     sampler = ParetoSampler(dims(), cost, LIMIT, start=10 * count)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    pool = sampler._engine.pool
+    pool = sampler._engine({}).pool
     pool.prepare(rng)
     while len(pool.members) < count:
         pool.spread(rng, count)

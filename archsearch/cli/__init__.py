@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -63,7 +64,9 @@ def main(args: list[str] | None = None) -> None:
     # Threads that wait by spinning stall the whole step as soon as another process wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_interrupts()
-    sys.exit(_run(args))
+    status = _run(args)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses Ctrl-C once more ends what is being cleaned up
+    sys.exit(status)
 
 
 def _run(args: list[str] | None) -> int:

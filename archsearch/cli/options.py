@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from archsearch._utils.places import check_name
 from archsearch._utils.units import parse_bytes, parse_count, parse_seconds
 from archsearch.errors import InputError, StudyError
 from archsearch.network.budget import Budget
@@ -100,7 +101,7 @@ def out_option(function: Function) -> Function:
     """`--out`: the folder that holds the studies."""
     option = click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, file_okay=False),
         default=Path("results"),
         show_default=True,
         help="Folder that holds one folder per study.",
@@ -182,6 +183,7 @@ def opened_study(study: str, out: Path, storage: str | None) -> tuple[Path, Any,
     if storage is None:
         folder = study_folder(study, out)
         return folder, *open_existing(folder)
+    check_name(study)
     return out / study, *load_study(open_storage(storage), study)
 
 

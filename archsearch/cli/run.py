@@ -19,7 +19,7 @@ from archsearch.cli.options import (
     storage_option,
     timeout_option,
 )
-from archsearch.cli.settings import Workers, default_name, recipe_of, run_options
+from archsearch.cli.settings import Workers, check_study, default_name, recipe_of, run_options
 from archsearch.space.reader import DEFAULT_SPACE, load_space
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
@@ -137,6 +137,7 @@ def run(**options: Any) -> int:
     from archsearch.workers.run import run as run_study
 
     require(options["track"])
+    check_study(options)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
     spec, size = options["dataset"], options["image_size"]

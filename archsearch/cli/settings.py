@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.places import check_name
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import FIELDS, Recipe, check_values
@@ -75,6 +76,15 @@ def _typed(text: str, kind: type) -> Any:
     return text
 
 
+def check_study(options: Mapping[str, Any]) -> None:
+    """Refuse `--study`, `--out` and `--storage` before anything is loaded. Raises StudyError."""
+    from archsearch.workers.run import check_place
+
+    if options["study"] is not None:
+        check_name(options["study"])
+    check_place(options["out"] / (options["study"] or "any"), options["storage"])
+
+
 def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOptions:
     """What a run may choose anew each time, from its options; `name` for a study that was given none."""
     from archsearch.sampler.asha import Rungs, default_grace
@@ -87,7 +97,7 @@ def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOption
             " give a smaller one, or --no-rungs"
         )
     return RunOptions(
-        folder=options["out"] / (options["study"] or name),
+        folder=options["out"] / (name if options["study"] is None else options["study"]),
         rungs=rungs if options["rungs"] else None,
         any_share=options["validation"] is None,
         command=command_line(),

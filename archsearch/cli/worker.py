@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.places import check_folder, check_name
 from archsearch._utils.seeds import seed_of
 from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
 from archsearch.cli.settings import Workers
@@ -37,6 +38,8 @@ def worker(**options: Any) -> int:
     The study says what to train and how; only the images must be here, the same as there. Architectures and weights
     of what is trained here are in OUT/STUDY; tables are written by `archsearch run`, on one machine.
     """
+    check_name(options["study"])
+    check_folder(options["out"] / options["study"])
     from archsearch.workers.processes import prepare
 
     prepare()  # first: what workers import is imported while this process imports what it needs

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from optuna.trial import FrozenTrial
 
 from archsearch import pareto
+from archsearch.evaluation import finite
 
 LEFT = 1 / 3
 """Share of the epochs that a rung must be able to save."""
@@ -124,6 +125,7 @@ def _peers(trials: Sequence[FrozenTrial], epoch: int) -> list[tuple[float, float
     found = []
     for trial in trials:
         measured = dict(map(tuple, trial.user_attrs.get(CURVE, [])))
-        if epoch in measured and SIZE in trial.user_attrs:
-            found.append((float(measured[epoch]), float(trial.user_attrs[SIZE])))
+        accuracy = finite(measured.get(epoch))
+        if accuracy is not None and SIZE in trial.user_attrs:
+            found.append((accuracy, float(trial.user_attrs[SIZE])))
     return found

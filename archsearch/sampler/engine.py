@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -136,6 +136,21 @@ class Engine:
         if candidate not in self._keys:
             self._keys[candidate] = self.key(dict(candidate.params))
         return self._keys[candidate]
+
+    def is_exhausted(self, taken: set[Hashable], rng: np.random.Generator) -> bool:
+        """Whether all that fits is taken; a long search only when everything met so far is."""
+        try:
+            self._first_free(self.pool.members, taken, rng)
+        except SpaceExhausted:
+            return True
+        return False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keys are found again."""
+        return {**self.__dict__, "_keys": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {**state, "_keys": WeakKeyDictionary()}
 
     # ---- the start
 

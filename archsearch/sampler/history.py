@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import Infeasible
+from archsearch.evaluation import finite
 from archsearch.sampler.pool import log_size
 from archsearch.sampler.space import Params, Space
 
@@ -81,7 +82,7 @@ class History:
             return None
         params = self._space.settled(known)
         accuracy = sign * trial.values[0] if trial.state == TrialState.COMPLETE else math.nan
-        pairs = trial.user_attrs.get(CURVE, [])
+        pairs = [pair for pair in trial.user_attrs.get(CURVE, []) if finite(pair[1]) is not None]
         return Observation(
             number=trial.number,
             state=trial.state,

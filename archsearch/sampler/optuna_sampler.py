@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from optuna import Study
+from optuna import Study, TrialPruned
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -86,24 +87,37 @@ class ParetoSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         key = key or _values
         self._space = Space(self._distributions, options.get("active"))
-        only = None if candidates is None else [self._space.settled(one) for one in candidates]
-        self._engine = Engine(
-            FeasiblePool(self._space, cost, max_cost, only),
-            key,
-            start,
-            options.get("use_stopped", True),
-            options.get("features"),
+        self._only = None if candidates is None else [self._space.settled(one) for one in candidates]
+        self._key = key
+        self._make_pool = partial(FeasiblePool, cost=cost, max_cost=max_cost)
+        self._make_engine = partial(
+            Engine,
+            key=key,
+            start=start,
+            use_stopped=options.get("use_stopped", True),
+            features=options.get("features"),
         )
-        self._lock = threading.Lock()
         self._make_history = partial(History, self._distributions, self._space, cost, key)
+        self._engines: dict[str, Engine] = {}
         self._histories: dict[str, History] = {}
+        self._left_over: set[tuple[str, int]] = set()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, for pickle and copy."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Propose, claim and write down the trial's whole assignment.
 
+        With the last one `study.optimize` ends, as `study.stop()` does; a trial that was begun beside it is pruned.
+
         Raises:
             NothingFeasible: nothing fits the budget; names the smallest cost found.
-            SpaceExhausted: everything that fits was proposed before.
+            SpaceExhausted: everything that fits was proposed before, and this is no `optimize`.
             In both cases the trial is closed as failed.
         """
         fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # enqueued, or run again
@@ -111,18 +125,23 @@ class ParetoSampler(BaseSampler):
             return
         try:
             self._claim(study, trial, fixed)
-        except (NothingFeasible, SpaceExhausted):
+        except (NothingFeasible, SpaceExhausted) as error:
+            if isinstance(error, SpaceExhausted) and _stop(study):
+                self._left_over.add((study.study_name, trial.number))
+                return
             study.tell(trial.number, state=TrialState.FAIL)
             raise
 
     def infer_relative_search_space(self, _study: Study, _trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All dims: they are proposed together."""
-        return self._distributions
+        return dict(self._distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The proposal that `before_trial` wrote."""
+        if (study.study_name, trial.number) in self._left_over:
+            return {}
         return decode(proposals(study).get(trial.number, {}), search_space)
 
     def sample_independent(
@@ -131,8 +150,11 @@ class ParetoSampler(BaseSampler):
         """Never samples.
 
         Raises:
-            ValueError: always: the dim is none of the sampler's, or has another distribution there.
+            ValueError: the dim is none of the sampler's, or has another distribution there.
+            TrialPruned: the trial was begun while another one took the last candidate.
         """
+        if (study.study_name, trial.number) in self._left_over:
+            raise TrialPruned("everything that fits the budget has been proposed")
         known = self._distributions.get(param_name)
         problem = f"it knows {known}" if known else f"it knows {', '.join(self._distributions)}"
         raise ValueError(
@@ -146,26 +168,61 @@ class ParetoSampler(BaseSampler):
         Every worker writes first and reads then, so of two that race to one network at least one sees the
         other and yields.
         """
-        others = self._others(study, trial)
+        others, held = self._others(study, trial), self._held(study, trial)
         for attempt in range(RACES):
             rng = np.random.default_rng([self._seed, trial.number, attempt])
             taken = {record.key for record in others}
-            params = self._propose(others, taken, fixed, rng)
+            params = self._propose(others, taken, fixed, held, rng)
             free = {name: value for name, value in params.items() if name not in fixed}
             stored = encode(free, self._distributions)
             note_proposal(study, trial.number, stored)
-            others = self._others(study, trial)
-            if fixed or self._engine.key(dict(params)) not in {record.key for record in others}:
+            others, own = self._others(study, trial), self._key(dict(params))
+            taken = {record.key for record in others}
+            if fixed or own not in taken:
+                self._look_ahead(study, {*taken, own}, held, np.random.default_rng([self._seed, trial.number, RACES]))
                 return
         raise SpaceExhausted(f"lost {RACES} races for a candidate in a row: too many workers for this space")
 
     def _propose(
-        self, others: list[Observation], taken: set[Hashable], fixed: dict[str, Any], rng: np.random.Generator
+        self,
+        others: list[Observation],
+        taken: set[Hashable],
+        fixed: Params,
+        held: Params,
+        rng: np.random.Generator,
     ) -> Params:
         with self._lock:
+            engine = self._engine(held)
             if fixed:
-                return self._engine.complete(fixed, taken, rng)
-            return self._engine.propose(others, taken, rng).params
+                return engine.complete({**held, **fixed}, taken, rng)
+            return engine.propose(others, taken, rng).params
+
+    def _look_ahead(self, study: Study, taken: set[Hashable], held: Params, rng: np.random.Generator) -> None:
+        """End an `optimize` for which nothing is left."""
+        with self._lock:
+            exhausted = self._engine(held).is_exhausted(taken, rng)
+        if exhausted and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            _stop(study)
+
+    def _engine(self, held: Params) -> Engine:
+        """The engine over what has the values that somebody holds fixed."""
+        name = repr(sorted(held.items()))
+        if name not in self._engines:
+            space = Space(self._distributions, self._space.active, held)
+            only = self._only
+            if only is not None and held:
+                only = [params for params in only if space.settled(params) == params]
+            self._engines[name] = self._make_engine(self._make_pool(space, only=only))
+        return self._engines[name]
+
+    def _held(self, study: Study, trial: FrozenTrial) -> Params:
+        """What Optuna's `PartialFixedSampler` around this sampler fixes; it answers for its own dims and no others."""
+        held: Params = {}
+        if isinstance(study.sampler, PartialFixedSampler):
+            for name, distribution in self._distributions.items():
+                with suppress(ValueError):
+                    held[name] = study.sampler.sample_independent(study, trial, name, distribution)
+        return held
 
     def _others(self, study: Study, trial: FrozenTrial) -> list[Observation]:
         trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
@@ -173,6 +230,15 @@ class ParetoSampler(BaseSampler):
         if study.study_name not in self._histories:  # a sampler may serve several studies
             self._histories[study.study_name] = self._make_history()
         return self._histories[study.study_name].read(trials, sign, proposals(study))
+
+
+def _stop(study: Study) -> bool:
+    """Whether this is within an `optimize`, which starts no further trial then."""
+    try:
+        study.stop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _values(params: Params) -> Hashable:

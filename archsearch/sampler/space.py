@@ -24,25 +24,32 @@ class Space:
     Args:
         distributions: Optuna's, by name.
         active: names the dims that matter for given parameters; without it all do.
+        fixed: values that dims have in whatever is drawn, changed or listed.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution], active: Active | None = None) -> None:
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        active: Active | None = None,
+        fixed: Mapping[str, Any] | None = None,
+    ) -> None:
         self.dims: dict[str, Dim] = {name: dim_of(d) for name, d in distributions.items()}
-        self._active = active
+        self.fixed = dict(fixed or {})
+        self.active = active
         self._rest = {name: _first(dim) for name, dim in self.dims.items()}
         self.columns = sum(dim.width for dim in self.dims.values())
         self._shared = _shared_columns(self.dims)
 
     def cardinality(self) -> float:
         """Number of assignments, inactive dims counted in; infinite with a continuous dim."""
-        return math.prod(dim.size for dim in self.dims.values())
+        return math.prod(dim.size for name, dim in self.dims.items() if name not in self.fixed)
 
     def settled(self, params: Mapping[str, Any]) -> Params:
         """The same network with every missing or inactive dim at its fixed value, names in our order."""
-        full = {name: params.get(name, rest) for name, rest in self._rest.items()}
-        if self._active is None:
+        full = {name: self.fixed.get(name, params.get(name, rest)) for name, rest in self._rest.items()}
+        if self.active is None:
             return full
-        live = self._active(full)
+        live = self.active(full)
         return {name: value if name in live else self._rest[name] for name, value in full.items()}
 
     def draw(self, rng: np.random.Generator) -> Params:
@@ -51,13 +58,14 @@ class Space:
 
     def all(self) -> Iterator[Params]:
         """Every assignment; only for a finite space."""
-        for values in itertools.product(*(dim.values() for dim in self.dims.values())):
-            yield self.settled(dict(zip(self.dims, values, strict=True)))
+        free = {name: dim.values() for name, dim in self.dims.items() if name not in self.fixed}
+        for values in itertools.product(*free.values()):
+            yield self.settled(dict(zip(free, values, strict=True)))
 
     def mutate(self, params: Params, rng: np.random.Generator) -> Params:
         """One dim changed, more with halving probability; each moved a little or drawn anew."""
         live = self._live(params)
-        names = [name for name, dim in self.dims.items() if name in live and dim.size > 1]
+        names = [n for n, dim in self.dims.items() if n in live and dim.size > 1 and n not in self.fixed]
         count = min(int(rng.geometric(0.5)), len(names))
         changed = dict(params)
         for i in rng.permutation(len(names))[:count]:
@@ -73,6 +81,8 @@ class Space:
     def alternatives(self, name: str, params: Params, rng: np.random.Generator) -> list[Any]:
         """Other values of one dim, in random order: all of a short one, some of a long one."""
         dim = self.dims[name]
+        if name in self.fixed:
+            return []
         if dim.size <= ALTERNATIVES:
             some = [value for value in dim.values() if value != params[name]]
             return [some[i] for i in rng.permutation(len(some))]
@@ -80,7 +90,7 @@ class Space:
         return [*(dim.draw(rng) for _ in half), *(dim.move(params[name], rng) for _ in half)]
 
     def _live(self, params: Params) -> Collection[str]:
-        return self.dims if self._active is None else self._active(params)
+        return self.dims if self.active is None else self.active(params)
 
     def encode(self, many: Sequence[Params]) -> tuple[Array, Array]:
         """What the surrogate sees.

@@ -32,7 +32,7 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import insert, or_, select
+from sqlalchemy import Engine, insert, or_, select
 from sqlalchemy.orm import Session
 
 from archsearch.sampler.asha import CURVE, LEASE
@@ -43,6 +43,12 @@ _CHANGING = (CURVE, LEASE)
 def storage_of(study: Study) -> BaseStorage:
     """The storage that a study was opened with."""
     return study._storage
+
+
+def engine_of(storage: BaseStorage) -> Engine | None:
+    """What a storage reaches its database by; None for one without a database."""
+    inner = storage._backend if isinstance(storage, _CachedStorage) else storage
+    return inner.engine if isinstance(inner, RDBStorage) else None
 
 
 class Database(RDBStorage):

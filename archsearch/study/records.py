@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from archsearch import pareto
+from archsearch.evaluation import finite, finite_ones
 from archsearch.network.blocks import Value
 from archsearch.sampler.asha import CURVE, Rungs
 from archsearch.space.dims import Choice, Dim, Int
@@ -106,6 +107,19 @@ class Terms:
     sampler: str
     rungs: Rungs | None
     dataset: str
+
+
+def sound(record: Record) -> Record:
+    """The record as any storage keeps it: of finite numbers alone, and failed if it is complete without an accuracy."""
+    accuracy = finite(record.val_accuracy)
+    own: dict[str, Any] = {
+        "val_accuracy": accuracy,
+        "curve": [pair for pair in record.curve if all(finite(value) is not None for value in pair)],
+        "usage": finite_ones(record.usage),
+    }
+    if record.state == "complete" and accuracy is None:
+        own |= {"state": "failed", "reason": f"accuracy is {record.val_accuracy!r}, which is no finite number"}
+    return replace(record, **own)
 
 
 def front(records: Sequence[Record]) -> list[Record]:

@@ -23,8 +23,10 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.errors import StudyError
 from archsearch.sampler.asha import Rungs
 from archsearch.study.config import StudyConfig
-from archsearch.study.records import Record, Retrained, Terms
+from archsearch.study.mending import mend
+from archsearch.study.records import Record, Retrained, Terms, sound
 from archsearch.study.retrying import RetryingStorage, Waiter, hide_password
+from archsearch.study.storage_files import check_storage_file
 from archsearch.study.store import lies_in, private_parts
 
 METRICS = ["val_accuracy", "params"]
@@ -72,12 +74,22 @@ def connect(url: str) -> BaseStorage:
         StudyError: the URL makes no sense, or its driver is not installed.
         Exception: whatever the database says, in its own words.
     """
+    check_storage(url)
     kind, _, place = url.partition(":")
     try:
         if kind == "journal":
             return _journal(place)
         return _proxy(place) if kind == "grpc" else _database(url)
     except (ImportError, ValueError, RuntimeError, OSError) as error:
+        raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
+
+
+def check_storage(url: str) -> None:
+    """Refuse a storage whose file holds something else, without opening it. Raises StudyError."""
+    try:
+        check_storage_file(url)
+    except (ValueError, OSError, sqlalchemy.exc.ArgumentError) as error:
+        kind = url.partition(":")[0]
         raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
 
 
@@ -98,6 +110,7 @@ def _database(url: str) -> RDBStorage:
         sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
         with storage.engine.connect() as connection:
             _pragmas(connection.connection.dbapi_connection, None)
+        mend(storage.engine)
     return storage
 
 
@@ -215,7 +228,7 @@ def status(trial: FrozenTrial) -> str | None:
         return "running"
     if trial.state == TrialState.FAIL and FATE in attrs:
         return str(attrs[FATE])
-    return str(attrs.get(RESULT, attrs)["state"])
+    return "failed" if trial.state == TrialState.FAIL else str(attrs.get(RESULT, attrs)["state"])
 
 
 def records(study: optuna.Study) -> list[Record]:
@@ -228,7 +241,7 @@ def record_of(trial: FrozenTrial) -> Record:
     """The record of a finished candidate."""
     names = {item.name for item in fields(Record)}
     attrs = {**trial.user_attrs, **trial.user_attrs.get(RESULT, {})}
-    return Record(**{name: value for name, value in attrs.items() if name in names}, trial=trial.number)
+    return sound(Record(**{name: value for name, value in attrs.items() if name in names}, trial=trial.number))
 
 
 def add_reference(study: optuna.Study, record: Record) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from archsearch.errors import InputError, TrainingFailed
-from archsearch.evaluation import Report
+from archsearch.evaluation import Relay, Report
 from archsearch.network.arch import Arch
 from archsearch.nn.build import build
 from archsearch.nn.devices import Stopwatch, determinism, free_memory, out_of_memory
@@ -72,11 +72,12 @@ def fit(
     if setup.start:
         setup.start(module)
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    told = Relay(report)
     try:
         with determinism(setup.deterministic, device):
-            return _Fit(arch, module, setup, generator, watch or Stopwatch(device), checkpoint).run(report)
+            return _Fit(arch, module, setup, generator, watch or Stopwatch(device), checkpoint).run(told)
     except RuntimeError as error:
-        if not out_of_memory(error):
+        if error is told.error or not out_of_memory(error):
             raise
     free_memory(device)
     why = "with micro-batches of a few images too" if setup.teach is None else "where teachers take whole batches"
@@ -93,7 +94,7 @@ class _EarlyStopping:
     """Ends a training after `patience` epochs without a better one; never for 0."""
 
     def __init__(self, patience: int) -> None:
-        self.patience, self.best, self.since = patience, -1.0, 0
+        self.patience, self.best, self.since = patience, -math.inf, 0
 
     def note(self, value: float) -> None:
         self.best, self.since = (value, 0) if value > self.best else (self.best, self.since + 1)

@@ -12,7 +12,7 @@ from torch import nn
 
 from archsearch._utils.seeds import seed_of
 from archsearch.errors import InputError, StopTraining, TrainingFailed, one_line
-from archsearch.evaluation import Evaluation, Report
+from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
 from archsearch.nn.devices import Stopwatch, peak_memory, reset_peak
@@ -62,12 +62,15 @@ class Trainer:
         return self.evaluation
 
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:
-        own = replace(self.setup, seed=seed_of(self.setup.seed, arch.id))
+        own, told = replace(self.setup, seed=seed_of(self.setup.seed, arch.id)), Relay(report)
         try:
-            return fit(arch, own, report, watch=watch, checkpoint=checkpoint)
-        except InputError as error:  # a recipe that is none, or a searched crop or cutout larger than the images
-            raise TrainingFailed(str(error)) from None
-        except RuntimeError as error:
+            return fit(arch, own, told, watch=watch, checkpoint=checkpoint)
+        except (InputError, RuntimeError) as error:
+            if error is told.error:
+                raise
+            # A recipe that is none, or a searched crop or cutout larger than the images.
+            if isinstance(error, InputError):
+                raise TrainingFailed(str(error)) from None
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
             raise TrainingFailed(one_line(error)) from error
 

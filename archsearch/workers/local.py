@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import optuna
 from optuna.storages import BaseStorage
 
+from archsearch.errors import InputError, StudyError
+from archsearch.evaluation import as_number
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
@@ -17,18 +20,24 @@ from archsearch.sampler.asha import Rungs
 from archsearch.space.domain import Domain
 from archsearch.space.space import SearchSpace
 from archsearch.study.leases import Board, Seat, lose
+from archsearch.study.mending import mend
 from archsearch.study.observers import Counts, Observer
-from archsearch.study.records import Record
-from archsearch.study.storage import name_metrics
-from archsearch.study.store import lies_in
+from archsearch.study.records import Record, front
+from archsearch.study.storage import DIRECTIONS, name_metrics
+from archsearch.study.store import lies_in, private_parts, store_of
 from archsearch.workers.loop import Loop
 from archsearch.workers.measure import Evaluate
+from archsearch.workers.progress import ProgressBar, is_watched
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+_SHOWN, _LONG = 12, 60
+_REPR = ("arch", "val_accuracy", "params", "size_bytes", "summary")
+
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished search. `front` and `trials` are tables with the columns of the CSV files."""
 
@@ -46,15 +55,32 @@ class Result:
         """Every candidate that was trained or failed."""
         return tables.trials_table(self.records)
 
+    def __repr__(self) -> str:
+        """Counts, why it ended, and the most accurate of the front."""
+        rows = front(self.records)
+        failed = f", {self.counts.failed} failed" if self.counts.failed else ""
+        head = f"Result: {self.counts.trained} trained{failed}, ended by {self.reason}; front of {len(rows)}"
+        if not rows:
+            return head
+        less = f", the last {_SHOWN}" if len(rows) > _SHOWN else ""
+        shown = tables.front_table(self.records)[list(_REPR)].tail(_SHOWN).assign(summary=_short)
+        return f"{head}{less}:\n{shown.to_string(index=False)}"
+
+
+def _short(table: pd.DataFrame) -> pd.Series[str]:
+    return table.summary.map(lambda text: text if len(text) <= _LONG else f"{text[: _LONG - 3]}...")
+
 
 class SearchOptions(TypedDict, total=False):
     """What a search may be told beside its problem.
 
     `seed` (0) fixes proposals and trainings. `sampler`: pareto (the default), tpe, nsga2 or random. `rungs`: who goes
     on after which epoch; None: every training runs to its end. `timeout`: seconds after which no further candidate is
-    started. `study`: an Optuna study with directions (maximize, minimize), its history included; None: in memory.
+    started; None: no such limit. `study`: an Optuna study with directions (maximize, minimize), its history included;
+    None: in memory.
     `storage`: the object that `study` was opened with, where Optuna does not tell.
-    `observers` are told of everything.
+    `observers` are told of everything. `progress`: whether a bar shows on stderr what happens; None: in terminals and
+    notebooks.
 
     For several workers: `counts` of the history, to go on from; `rejected`: ids that an earlier run rejected, so that
     they are counted once; `seat`: this worker's, where others work at the same study (None: one that is alone on this
@@ -69,6 +95,7 @@ class SearchOptions(TypedDict, total=False):
     study: optuna.Study | None
     storage: BaseStorage | None
     observers: Sequence[Observer]
+    progress: bool | None
     counts: Counts | None
     rejected: Iterable[str]
     seat: Seat | None
@@ -88,9 +115,10 @@ def search(
     """Search a space for networks that are accurate for their size inside a budget.
 
     Args:
-        evaluate: `fn(arch, report) -> accuracy` as a fraction, or an `Evaluation` with what else was measured; it
-            calls `report(epoch, accuracy)` after every epoch, which may raise StopTraining, with a third argument for
-            metrics by name. It raises TrainingFailed for a candidate that cannot be trained.
+        evaluate: `fn(arch, report) -> score`, such as accuracy as a fraction, or an `Evaluation` with what else was
+            measured. It calls `report(epoch, score)` after every epoch, counted from 1, which may raise StopTraining,
+            with a third argument for metrics by name. It raises TrainingFailed for a candidate that cannot be trained;
+            one whose score is no finite number has failed, too. Any other error of its ends the search.
         input_shape: (channels, height, width) of the images.
         trials: how many candidates are to be trained in all, those of the study's history included; a function is
             asked before each.
@@ -102,24 +130,32 @@ def search(
     Raises:
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
+        InputError: `evaluate` reports epochs that are not counted from 1, or a timeout that is no number.
+        StudyError: the study has other directions.
         TypeError: an unknown option.
     """
     if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
         raise TypeError(f"search has no option {unknown[0]!r}: use {', '.join(SearchOptions.__annotations__)}")
+    timeout, observers = options.get("timeout"), list(options.get("observers", ()))
+    if timeout is not None and (as_number(timeout) is None or math.isnan(timeout)):
+        raise InputError(f"timeout={timeout!r}: give seconds, or None for no limit")
+    progress = options.get("progress")
+    if progress or (progress is None and options.get("seat") is None and is_watched()):
+        observers.append(ProgressBar(trials() if callable(trials) else trials))
     loop = Loop(
         Domain(space, tuple(input_shape), classes),
         budget or Budget(),
         options.get("seed", 0),
         _study(options.get("study"), options.get("storage")),
         options.get("rungs"),
-        options.get("observers", ()),
+        observers,
         options.get("seat") or Seat(),
         options.get("memory", lambda arch: 0.0),
     )
     if options.get("seat") is None:
         take_from_the_dead(loop.board)
     loop.start(options.get("sampler", "pareto"), options.get("counts"), options.get("rejected", ()))
-    reason = loop(evaluate, trials if callable(trials) else lambda: trials, options.get("timeout"))
+    reason = loop(evaluate, trials if callable(trials) else lambda: trials, timeout)
     return Result(loop.history, loop.counts, reason)
 
 
@@ -133,7 +169,18 @@ def take_from_the_dead(board: Board) -> None:
 def _study(study: optuna.Study | None, storage: BaseStorage | None) -> optuna.Study:
     if study is None:
         return _memory_study()
-    return study if storage is None else lies_in(study, storage)
+    if study.directions != DIRECTIONS:
+        found = ", ".join(direction.name.lower() for direction in study.directions)
+        raise StudyError(
+            f"study {study.study_name!r} has directions ({found}), a search has (maximize, minimize) for score and "
+            'parameters: make one with optuna.create_study(directions=["maximize", "minimize"])'
+        )
+    known = study if storage is None else lies_in(study, storage)
+    parts = private_parts()
+    engine = parts and parts.engine_of(store_of(known).storage)
+    if engine:
+        mend(engine)
+    return known
 
 
 def _memory_study() -> optuna.Study:

@@ -84,7 +84,7 @@ class Loop:
             self._tell(lambda observer: observer.ended(self.history, self.counts))
 
     def _loop(self, evaluate: Evaluate, total: Callable[[], int], timeout: float | None) -> str:
-        deadline = time.monotonic() + timeout if timeout else float("inf")
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
         while self._look() < (trials := total()):
             if self._failing():
                 return "failures"

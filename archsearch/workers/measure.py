@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import optuna
 
-from archsearch.errors import StopTraining, TrainingFailed
-from archsearch.evaluation import Evaluation, Report
+from archsearch.errors import InputError, StopTraining, TrainingFailed
+from archsearch.evaluation import Evaluation, Report, as_number, finite, finite_ones
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.limits import measures
@@ -19,6 +21,7 @@ from archsearch.study.storage import add_reference, stored_references
 Curve = list[list[float]]
 Evaluate = Callable[[Arch, Report], float | Evaluation]
 Follow = Callable[[Curve, Mapping[str, float]], None]
+_SHOWN = 60
 
 
 def measure(arch: Arch, evaluate: Evaluate, follow: Follow, budget: Budget, seed: int) -> Record:
@@ -26,35 +29,60 @@ def measure(arch: Arch, evaluate: Evaluate, follow: Follow, budget: Budget, seed
 
     Args:
         follow: gets the [epoch, accuracy] pairs so far and the last epoch's metrics; may raise StopTraining.
+
+    Raises:
+        InputError: an epoch was reported that is no whole number from 1, or none above the one before.
     """
     curve: Curve = []
     clock = time.monotonic()
 
     def report(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
-        curve.append([epoch, accuracy])
-        follow(curve, dict(metrics or {}))
+        curve.append([_epoch(epoch, curve), _score(accuracy, f"accuracy of epoch {epoch}")])
+        numbers = {str(name): as_number(value) for name, value in (metrics or {}).items()}
+        follow(curve, {name: number for name, number in numbers.items() if number is not None})
 
     accuracy: float | None
+    evaluation = Evaluation(math.nan)
     try:
         found = evaluate(arch, report)
         evaluation = found if isinstance(found, Evaluation) else Evaluation(found)
-        accuracy, state, reason = evaluation.score, "complete", ""
+        accuracy, state, reason = _score(evaluation.score, "score"), "complete", ""
     except StopTraining as stop:
         accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
         evaluation = stop.evaluation
     except TrainingFailed as failure:
         accuracy, state, reason = None, "failed", str(failure)
-        evaluation = failure.evaluation
+        evaluation = vars(failure).get("evaluation", evaluation)
     return replace(
         proposal(arch, budget, seed),
         val_accuracy=accuracy,
         epochs=int(curve[-1][0]) if curve else 0,
-        train_seconds=round(time.monotonic() - clock + evaluation.before, 3),
+        train_seconds=round(time.monotonic() - clock + (finite(evaluation.before) or 0.0), 3),
         state=state,
         reason=reason,
         curve=curve,
-        usage=dict(evaluation.usage),
+        usage=finite_ones(evaluation.usage),
     )
+
+
+def _score(value: Any, what: str) -> float:
+    """A score as a float. Raises TrainingFailed for what no study can hold."""
+    number = finite(value)
+    if number is None:
+        shown = " ".join(repr(value).split())[:_SHOWN]
+        raise TrainingFailed(f"{what} is {shown}: give a finite number, the higher the better")
+    return number
+
+
+def _epoch(value: Any, curve: Curve) -> int:
+    """An epoch as a whole number that has not been reported yet. Raises InputError."""
+    number, last = finite(value), curve[-1][0] if curve else 0
+    if number is None or number != int(number) or number < 1:
+        way_out = "call report(epoch + 1, ...)" if number == 0 else "the first is 1"
+        raise InputError(f"report({value!r}, ...): epochs are whole numbers, counted from 1: {way_out}")
+    if number <= last:
+        raise InputError(f"report({value!r}, ...) after epoch {last:g}: report every epoch once, in order")
+    return int(number)
 
 
 def proposal(arch: Arch, budget: Budget, seed: int) -> Record:

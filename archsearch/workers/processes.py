@@ -6,13 +6,17 @@ has no threads and has not touched CUDA, so forking it is safe.
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import logging
 import multiprocessing
 import os
 import signal
 import sys
-import threading
+import time
+from contextlib import suppress
 from multiprocessing import forkserver
+from types import FrameType
 from typing import Any
 
 _PRELOAD = [
@@ -49,19 +53,51 @@ def context_of_workers() -> Any:
 
 
 def keep_interrupts(number: int = signal.SIGINT) -> None:
-    """From now on, send this process signal `number` again when its KeyboardInterrupt was raised where nobody hears.
+    """From now on, let signal `number` raise KeyboardInterrupt where it is heard and does no harm.
 
-    Inside a weak reference's callback or a `__del__`, Python prints it as "Exception ignored in ..." and goes on:
-    whoever pressed Ctrl-C waits for nothing.
+    Inside a weak reference's callback or a `__del__`, Python prints it as "Exception ignored in ..." and goes on.
+    Within an import, libraries in C++ abort the process. In both cases the signal is sent again a moment later. What
+    libraries log of it, with a traceback, is left out where nobody has set logging up.
     """
     before = sys.unraisablehook
 
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if unraisable.exc_type is KeyboardInterrupt:
-            timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-            timer.daemon = True
-            timer.start()
+            _send_again(number)
         else:
             before(unraisable)
 
+    def handle(number: int, frame: FrameType | None) -> None:
+        if _is_import(frame):
+            _send_again(number)
+        else:
+            raise KeyboardInterrupt
+
     sys.unraisablehook = hook
+    if signal.getsignal(number) != signal.SIG_IGN:  # a job in the background
+        signal.signal(number, handle)
+    if logging.lastResort:
+        logging.lastResort.addFilter(_is_no_interrupt)
+
+
+def _send_again(number: int) -> None:
+    def send() -> None:
+        time.sleep(_AGAIN)
+        os.kill(os.getpid(), number)
+
+    with suppress(RuntimeError):  # the interpreter ends anyway
+        _thread.start_new_thread(send, ())  # threading.Thread takes locks, which the interrupted code may hold
+
+
+def _is_import(frame: FrameType | None) -> bool:
+    """Whether a module is being imported below this frame."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, KeyboardInterrupt)

@@ -74,6 +74,9 @@ class Draft:
         self._id = self._memory.get_study_id_from_name(self._study.study_name)
         self._study.add_trials(history)
         self._settled = {trial.number for trial in history}
+        self._lowest = 0.0
+        for trial in history:
+            self._note(trial.values)
         self._pending: dict[int, int] = {}
 
     def own(self, number: int) -> None:
@@ -96,6 +99,7 @@ class Draft:
             self._settle(trial, counts=state in (None, *STATES))
 
     def _settle(self, trial: FrozenTrial, *, counts: bool) -> None:
+        self._note(trial.values)
         pending = self._pending.pop(trial.number, None)
         if pending is None:
             if counts:
@@ -127,10 +131,15 @@ class Draft:
         return draw, answer
 
     def reject(self, draw: Draw, params: int, excess: float) -> None:
-        """The draw is over budget: a trial of accuracy 0 with a broken constraint."""
-        if draw.trial is not None:
-            draw.trial.set_constraint("budget", max(excess, 1e-9))
-            self._study.tell(draw.trial, [0.0, float(params)])
+        """The draw is over budget: a trial with a broken constraint, and no better a score than any that was trained.
+
+        The sampler `pareto` looks at no constraints: to it the draw has taught nothing.
+        """
+        if draw.trial is None or self.judges:
+            self.drop(draw)
+            return
+        draw.trial.set_constraint("budget", max(excess, 1e-9))
+        self._study.tell(draw.trial, [self._lowest, float(params)])
 
     def drop(self, draw: Draw) -> None:
         """The draw taught nothing new: a duplicate, no network, or a failed training."""
@@ -139,6 +148,7 @@ class Draft:
 
     def finish(self, draw: Draw, record: Record) -> None:
         """The draw was trained, to the end or to a rung."""
+        self._note(record.values)
         done = optuna.trial.create_trial(
             state=STATES[record.state],
             values=record.values,
@@ -154,6 +164,10 @@ class Draft:
             draw.trial.set_user_attr(name, value)
         draw.trial.set_constraint("budget", -1e-9)
         self._study.tell(draw.trial, record.values, state=done.state)
+
+    def _note(self, values: Sequence[float] | None) -> None:
+        """Scores may be negative: what is rejected must not look better than what was trained."""
+        self._lowest = min([self._lowest, *(values or ())[:1]])
 
 
 class _Sizes:

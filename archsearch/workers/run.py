@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import torch
 
+from archsearch._utils.places import check_folder, check_name
 from archsearch._utils.units import format_count
 from archsearch.data import Dataset, load_dataset
 from archsearch.data.splits import validation_share
@@ -28,6 +29,7 @@ from archsearch.study.config import StudyConfig, StudyData, default_recipe
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Reject, Terms
 from archsearch.study.storage import (
+    check_storage,
     create_study,
     is_empty,
     load_study,
@@ -154,18 +156,34 @@ def run(
 
     Raises:
         NothingFeasible: no candidate of the space fits the budget.
-        StudyError: the study exists and `resume` is off, or it was made with other settings.
+        StudyError: the study exists and `resume` is off, or it was made with other settings; its folder's name is no
+            plain one, or folder or storage can't be written to.
         DataError: the dataset is missing or broken.
         KeyboardInterrupt: everything finished is saved.
     """
     check_feasible(config.domain, config.budget)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    check_place(options.folder, options.storage)
+    if options.storage is None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     study, config = open_study(config, options)
+    options.folder.mkdir(parents=True, exist_ok=True)
     device, share = resolve_device(options.device), config.data.validation
     spec, size = config.data.name, config.data.image_size
     images = dataset or load_dataset(spec, data_dir=options.data_dir, image_size=size)
     preparation = prepare(config, options, replace(images, share=share), device)
     return _search(study, config, options, preparation, observers)
+
+
+def check_place(folder: Path, storage: str | None = None) -> None:
+    """Refuse a folder whose name is no study's or that can't be written to, and a storage in a file of something else.
+
+    Raises:
+        StudyError: one line that says which.
+    """
+    check_name(folder.name)
+    check_folder(folder)
+    if storage is not None:
+        check_storage(storage)
 
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:

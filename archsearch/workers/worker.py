@@ -16,14 +16,13 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 
 import optuna
 import torch
 
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
-from archsearch.evaluation import Evaluation, Report
+from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.nn.devices import free_memory, resolve_device
@@ -119,11 +118,10 @@ def work(connection: Connection, job: Job) -> None:
     """The main function of a worker process. Its last message is `ended` with a reason, or `error`."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody; the parent decides
-    signal.signal(signal.SIGTERM, _interrupt)
-    keep_interrupts(signal.SIGTERM)
-    threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
     last: tuple[str, object]
     try:
+        keep_interrupts(signal.SIGTERM)
+        threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
         last = "ended", _search(Messages(connection), job)
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -135,10 +133,6 @@ def work(connection: Connection, job: Job) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word
         connection.send(last)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _die_with_parent(connection: Connection) -> None:
@@ -250,21 +244,13 @@ def guarded(evaluate: Evaluate, measured: Callable[[], Evaluation] | None = None
     """
 
     def run(arch: Arch, report: Report) -> float | Evaluation:
-        ours: list[BaseException] = []
-
-        def note(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
-            try:
-                report(epoch, accuracy, metrics)
-            except BaseException as error:
-                ours.append(error)
-                raise
-
+        told = Relay(report)
         try:
-            return evaluate(arch, note)
+            return evaluate(arch, told)
         except ArchsearchError:
             raise
         except Exception as error:
-            if ours:
+            if told.error:
                 raise
             first = (str(error).splitlines() or [""])[0]
             failure = TrainingFailed(f"{type(error).__name__}: {first}")

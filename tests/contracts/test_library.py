@@ -68,7 +68,7 @@ def test_parameters(function: Any, wanted: str) -> None:
 
 def test_options_of_search_and_sampler() -> None:
     assert sorted(SearchOptions.__annotations__) == [
-        "counts", "memory", "observers", "rejected", "rungs", "sampler", "seat", "seed", "storage", "study",
+        "counts", "memory", "observers", "progress", "rejected", "rungs", "sampler", "seat", "seed", "storage", "study",
         "timeout",
     ]  # fmt: skip
     assert sorted(SamplerOptions.__annotations__) == ["active", "candidates", "features", "start", "use_stopped"]
