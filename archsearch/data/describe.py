@@ -10,7 +10,7 @@ _ALL, _FIRST, _LONG = 10, 3, 24
 
 
 def describe(dataset: Dataset) -> list[str]:
-    """Lines: the classes with their numbers of train images, then the dataset's notes."""
+    """Lines: the classes with their numbers of images, those of the test left out, then the dataset's notes."""
     labels = dataset.labels if dataset.validation is None else torch.cat([dataset.labels, dataset.validation[1]])
     counts = torch.bincount(labels, minlength=len(dataset.classes)).tolist()
     named = [f"{_short(name)} ({count:,})" for name, count in zip(dataset.classes, counts, strict=True)]
@@ -19,7 +19,13 @@ def describe(dataset: Dataset) -> list[str]:
     else:
         fewest, most = (named[counts.index(end(counts))] for end in (min, max))
         shown = f"{', '.join(named[:_FIRST])}, ...; fewest {fewest}, most {most}"
-    return [f"{len(named)} classes, their images without the test's: {shown}", *dataset.notes]
+    return [f"{len(named)} classes: {shown}", *dataset.notes]
+
+
+def unread_test(dataset: Dataset, count: int) -> list[str]:
+    """A line where `Dataset.test` gave only `count` of the images that are listed."""
+    missing = dataset.test_count - count
+    return [f"left out by --skip-broken: {missing:,} more of the test pictures"] if missing > 0 else []
 
 
 def _short(name: str) -> str:

@@ -78,6 +78,7 @@ def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nes
         raise DataError(f"{name}: no train picture of class {[*parts['train']][label]} can be read: replace some")
     _check_colours(train, heads, pixels["train"], name)
     notes = [*layout.notes, *_read_notes(root, heads, levels, broken, len(every))]
+    tested = {label: [path for path in paths if path in heads] for label, paths in parts["test"].items()}
     return Dataset(
         name,
         tuple(parts["train"]),
@@ -85,12 +86,12 @@ def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nes
         labels,
         _split(pixels["val"], parts["val"], name)[0] if "val" in parts else None,
         not grey,
-        partial(reader.test, {label: [path for path in paths if path in heads]
-                              for label, paths in parts["test"].items()}),
+        partial(reader.test, tested),
         range=levels,
         listed=listed if broken else None,
         notes=tuple(notes),
-    )  # fmt: skip
+        test_count=len(paths_of(tested)),
+    )
 
 
 def _levels(train: Sequence[Path], heads: Heads) -> Levels | None:
@@ -126,9 +127,7 @@ def _check_colours(
         )
 
 
-def _read_notes(
-    root: Path, heads: Heads, levels: Levels | None, broken: Sequence[Broken], count: int
-) -> Iterable[str]:
+def _read_notes(root: Path, heads: Heads, levels: Levels | None, broken: Sequence[Broken], count: int) -> Iterable[str]:
     if levels:
         deep = sum(head.deep for head in heads.values())
         yield f"16-bit grey: of {deep:,} pictures the values {levels[0]:,} to {levels[1]:,} become 0 to 255"

@@ -20,6 +20,11 @@ _PART_OF = {
     "test": "test", "testing": "test", "tst": "test",
     "val": "val", "valid": "val", "validation": "val", "validate": "val",
 }  # fmt: skip
+_NO_CLASSES = {
+    "annotation", "annotations", "images", "img", "imgs", "jpegimages", "labels", "mask", "masks", "segmentation",
+    "segmentations", "trimaps",
+}  # fmt: skip
+_PARTS: tuple[str, ...] = ("train", "test", "val")
 _TEST_SHARE = 0.2
 _SHOWN = 4
 
@@ -90,17 +95,24 @@ def _splits(home: Folder, name: str, nested: bool) -> dict[str, Folder]:
     pair = "train" in parts and len(parts) > 1 and any(folder.full for _, folder in named)
     if not (pair or (alone and len(parts) > 1) or (plain and not nested)):
         return {}  # a class may be called `test tube`, or `train`
-    for part in sorted(parts):
-        same = [folder for wanted, folder in named if wanted == part]
-        if len(same) > 1:
-            raise DataError(
-                f"{name}: {_names(same)} in {home.path} all look like the {part} split: "
-                "move all but one elsewhere, or rename those that are something else"
-            )
-    splits = dict(named)
+    found = {part: [folder for named_part, folder in named if named_part == part] for part in parts}
+    splits = {part: _only(found[part], part, home, name) for part in _PARTS if part in parts}
+    if "train" in splits and not _inner(splits["train"]).full:
+        _tree(_inner(splits["train"]), name, 2, nested)  # says what is wrong with it, before what is missing
     if missing := [part for part in ("train", "test") if part not in splits]:
         raise DataError(f"{name}: {home.path} has no {missing[0]}/: {_way_without(missing[0], splits, home)}")
-    return {part: splits[part] for part in ("train", "test", "val") if part in splits}
+    return splits
+
+
+def _only(folders: Sequence[Folder], part: str, home: Folder, name: str) -> Folder:
+    """The one of several that is named as the split is, without more words."""
+    plain = [folder for folder in folders if len(folders) == 1 or folder.path.name.casefold() in _PART_OF]
+    if len(plain) != 1:
+        raise DataError(
+            f"{name}: {_names(folders)} in {home.path} all look like the {part} split: "
+            "move all but one elsewhere, or rename those that are something else"
+        )
+    return plain[0]
 
 
 def _way_without(missing: str, splits: Mapping[str, Folder], home: Folder) -> str:
@@ -155,46 +167,76 @@ def _tree(folder: Folder, name: str, least: int, nested: bool) -> Tree:
         )
     if not nested:
         _check_nesting(folder, name)
-    for label in classes:
-        if len(label.pictures) < least:
-            others = suffix_words(label.left_out())
-            raise DataError(
-                f"{name}: class folder {label.path} holds {len(label.pictures)} picture(s)"
-                + (f", beside {others}" if others else "")
-                + f": at least {least} are needed: add some, or remove the folder"
-            )
+        _check_names(folder, name)
+    if few := [label for label in classes if len(label.pictures) < least]:
+        others, more = suffix_words(few[0].left_out()), _names(few[1:])
+        raise DataError(
+            f"{name}: class folder {few[0].path} holds {len(few[0].pictures)} picture(s)"
+            + (f", beside {others}" if others else "")
+            + f": at least {least} are needed: add some, or remove the folder"
+            + (f"; likewise {more}" if more else "")
+        )
     return {label.path.name: label.pictures for label in classes}
 
 
-def _flat(folder: Folder) -> str:
+def _flat(folder: Folder, where: str = "it") -> str:
     """What may help where pictures lie in no class folder."""
+    others = folder.left_out()
+    if not folder.own and len(folder.full) == 1:
+        folder = folder.full[0]
+        where = f"{folder.path.name}/"
     if not folder.own:
         return ""
-    words = f"; it holds {len(folder.own):,} pictures directly"
-    begins = Counter(match[1] for path in folder.own if (match := re.match(r"([^\W\d]+)[\W\d_]*\d", path.name)))
+    words = f"; {where} holds {len(folder.own):,} pictures directly"
+    begins = Counter(match[1] for path in folder.own if (match := re.match(r"([^\W\d]+?)[\W\d_]*\d", path.name)))
     kinds = sorted(begin for begin, count in begins.items() if count > 1)
     if 1 < len(kinds) <= len(folder.own) // 2:
         first = kinds[0]
         words += f", whose names begin with {_shown(kinds)}: mkdir {first} && mv {first}?* {first}/, and so on"
-    tables = Counter({end: n for end, n in folder.left_out().items() if end in (".csv", ".mat", ".txt", ".json")})
+    tables = Counter({end: n for end, n in others.items() if end in (".csv", ".mat", ".txt", ".json")})
     return words + ("; tables of labels are not read" if tables else "")
+
+
+def _check_names(folder: Folder, name: str) -> None:
+    """Refuse pictures beside their masks, and a copy of the classes beside them."""
+    named = [label for label in folder.full if label.path.name.casefold() in _NO_CLASSES]
+    if 2 * len(named) >= len(folder.full):
+        largest = max(named, key=_size)
+        raise DataError(
+            f"{name}: {_names(folder.full)} in {folder.path} are named as parts of a dataset, not as classes: give a "
+            f"folder of class folders{_flat(largest, f'{largest.path.name}/')}; if they are classes, add --nested"
+        )
+    names = {label.path.name for label in folder.full}
+    for label in folder.full:
+        inside = {part.path.name for part in label.full}
+        if not label.own and len(inside) > 1 and inside < names:
+            raise DataError(
+                f"{name}: {label.path} holds folders of the same names as those beside it ({_shown(sorted(inside))}): "
+                f"remove it, or give folder:{label.path}; if it is a class, add --nested"
+            )
+
+
+def _size(folder: Folder) -> int:
+    return len(folder.pictures)
 
 
 def _check_nesting(folder: Folder, name: str) -> None:
     """Refuse what looks like several datasets, or like parts of one, and would be trained on as classes."""
-    deep = [label for label in folder.full if not label.own and len(label.full) > 1]
+    inner = {label: _inner(label) for label in folder.full}
+    deep = [label for label in folder.full if not inner[label].own and len(inner[label].full) > 1]
     if 2 * len(deep) < len(folder.full):
         return
-    first = deep[0]
+    first = max(deep, key=_size)
     also = "; if they are classes, add --nested"
-    inside = [{part.path.name for part in label.full} for label in deep]
+    inside = [{part.path.name for part in inner[label].full} for label in deep]
     common = sorted(inside[0].intersection(*inside[1:])) if len(deep) > 1 else []
     if common:
         raise DataError(
             f"{name}: {_names(deep)} hold folders of the same names ({_shown(common)}), as parts or copies of a dataset"
-            f" do: give one of them, such as folder:{first.path}, or rename them to train/ and test/{also}"
+            f" do: give one of them, such as folder:{first.path}, rename them to train/ and test/, or sort the pictures"
+            f" into class folders{also}"
         )
-    example = ", ".join(f"{label.path.name}/{label.full[0].path.name}" for label in deep[:2])
+    example = ", ".join(str(inner[label].full[0].path.relative_to(folder.path)) for label in deep[:2])
     raise DataError(
         f"{name}: the pictures of {_names(deep)} lie in folders inside ({example}), as those of whole datasets do: "
         f"give one of them, such as folder:{first.path}{also}"

@@ -41,7 +41,7 @@ def load_dataset(
     else:
         dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
         dataset = dataset if image_size is None else resized(dataset, image_size)
-    return replace(dataset, share=share)
+    return replace(dataset, share=share, skip_broken=skip_broken, nested=nested)
 
 
 def _load_whole(spec: str, kind: str, place: str, data_dir: Path) -> Dataset:

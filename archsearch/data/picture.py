@@ -65,11 +65,16 @@ def pillow() -> Any:
 
 
 @cache
+def formats() -> tuple[str, ...]:
+    """Formats that are opened at all, whatever a file is called: EPS would run Ghostscript on it."""
+    return tuple(sorted({*pillow().OPEN} - _OTHER_FORMATS))
+
+
+@cache
 def suffixes() -> frozenset[str]:
     """Lower-case suffixes of the pictures that this installation reads, such as .jpg."""
-    image = pillow()
-    readable = {*image.OPEN, "MPO"} - _OTHER_FORMATS  # MPO is read as JPEG
-    found = {suffix for suffix, kind in image.registered_extensions().items() if kind in readable}
+    readable = {*formats(), "MPO"}  # which is read as JPEG
+    found = {suffix for suffix, kind in pillow().registered_extensions().items() if kind in readable}
     return frozenset(found - _OTHER_SUFFIXES)
 
 
@@ -91,7 +96,7 @@ def decode(size: int, grey: bool, levels: Levels | None, path: Path) -> NDArray[
 def _opened(path: Path, look: Callable[[Any], _T]) -> _T | Broken:
     image = pillow()
     try:
-        with image.open(path) as picture:
+        with image.open(path, formats=formats()) as picture:
             return look(picture)
     except (*_BROKEN, image.DecompressionBombError) as error:
         return Broken(path, " ".join(str(error).split()) or type(error).__name__)
@@ -100,9 +105,15 @@ def _opened(path: Path, look: Callable[[Any], _T]) -> _T | Broken:
 def _header(picture: Any) -> Header:
     indexed = picture.mode == "P" and _is_grey(picture.getpalette())
     grey = indexed or picture.mode in _GREY_MODES
-    raw = picture.tile[0][3] if picture.tile else ""
-    raw = raw if isinstance(raw, str) else str(raw[0]) if isinstance(raw, tuple) and raw else ""
-    return Header(grey, picture.mode.startswith("I"), ";16" in raw and not picture.mode.startswith("I"))
+    deep = picture.mode.startswith("I")
+    return Header(grey, deep, ";16" in _stored(picture) and not deep)
+
+
+def _stored(picture: Any) -> str:
+    """How the pixels of an opened file are stored, such as RGB;16B; "" where its format does not say."""
+    said = picture.tile[0][3] if getattr(picture, "tile", None) else ""
+    said = said[0] if isinstance(said, tuple) and said else said
+    return said if isinstance(said, str) else ""
 
 
 def _is_grey(palette: Sequence[int] | None) -> bool:
@@ -118,7 +129,7 @@ def square(picture: Any, size: int, grey: bool, levels: Levels | None = None) ->
     """
     from PIL import Image, ImageOps
 
-    if picture.mode == "I" and picture.format == "TIFF":
+    if picture.mode == "I" and picture.format == "TIFF" and ";16" not in _stored(picture):
         raise ValueError("pixels are 32-bit whole numbers, not 8-bit or 16-bit")
     picture.draft(None, (2 * size, 2 * size))  # large JPEG files decode several times faster
     upright = ImageOps.exif_transpose(picture)
@@ -139,11 +150,12 @@ def _in_mode(picture: Any, grey: bool, levels: Levels | None) -> Any:
 
 
 def _whole(picture: Any) -> NDArray[np.int32]:
-    return np.asarray(picture).astype(np.int32).clip(0, 65535)
+    return np.asarray(picture).astype(np.int32)
 
 
 def _eight_bits(pixels: NDArray[np.int32], levels: Levels | None) -> NDArray[np.uint8]:
     if levels is None:
-        return (pixels >> 8).astype(np.uint8)
+        return (pixels.clip(0, 65535) >> 8).astype(np.uint8)
     low, high = levels
-    return np.rint((pixels - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
+    scaled = np.rint((pixels - low) * (255 / (high - low))).clip(0, 255)
+    return np.asarray(scaled, np.uint8)

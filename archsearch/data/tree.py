@@ -17,7 +17,7 @@ _SHOWN = 6
 _HEIF = {".heic", ".heif", ".hif"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Folder:
     """A folder and all below it, without what systems leave behind (`.DS_Store`, `__MACOSX`, `Thumbs.db`).
 
