@@ -145,7 +145,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 
 def data_options(function: Function) -> Function:
-    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`, `skip_broken`, `nested`."""
+    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`, `reading`."""
     for option in reversed(
         [
             click.option("--dataset", help="As in `run`: cifar10, folder:DIR, ...  [default: that of the training]"),
