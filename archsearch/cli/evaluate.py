@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_count
-from archsearch.cli.options import columns, data_options, split_option
+from archsearch.cli.options import columns, data_options, reading, split_option
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
 
     A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
     """
-    from archsearch.data import load_dataset
+    from archsearch.data import load_dataset, unread_test
     from archsearch.inference import evaluate as library
     from archsearch.inference import format_of, open_runner
     from archsearch.nn.devices import resolve_device
@@ -47,15 +47,18 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     if not isinstance(spec, str):
         raise InputError(f"{weights}: says nothing of its dataset: give --dataset")
     share = split_share(runner.info)
-    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"], share=share)
+    dataset = load_dataset(
+        spec, data_dir=options["data_dir"], image_size=options["image_size"], share=share, **reading(options)
+    )
     library.check_fit(runner, dataset, str(weights))
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
     found = library.evaluate(runner, images, dataset.classes)
+    notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
     title = f"{weights.name} on {dataset.name}, {part}"
     if confusion is not None:
         library.draw_confusion(confusion, found, title)
     plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
-    click.echo(json.dumps(plain) if as_json else "\n".join(_text(title, found)))
+    click.echo(json.dumps(plain) if as_json else "\n".join([*notes, *_text(title, found)]))
 
 
 def split_seed(given: int | None, info: Any) -> int:

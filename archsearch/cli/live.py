@@ -52,6 +52,8 @@ class Lines(Observer):
         """What the run is about."""
         self.workers = about.get("workers", 1)
         self.head(f"archsearch: {words}")
+        for line in about.get("data_notes", ()):
+            self.head(line)
         if about["dataset"]["name"] == "digits":
             self.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
 
