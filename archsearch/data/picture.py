@@ -32,7 +32,7 @@ def _is_grey(palette: Sequence[int] | None) -> bool:
     return palette is not None and palette[::3] == palette[1::3] == palette[2::3]
 
 
-def decode(size: int, grey: bool, name: str, path: Path) -> NDArray[np.uint8]:
+def decode(size: int | tuple[int, int], grey: bool, name: str, path: Path) -> NDArray[np.uint8]:
     """The pixels of the file as `square` gives them. Raises DataError, naming the file."""
     from PIL import Image
 
@@ -43,18 +43,21 @@ def decode(size: int, grey: bool, name: str, path: Path) -> NDArray[np.uint8]:
         raise _broken(name, path, error) from error
 
 
-def square(picture: Any, size: int, grey: bool) -> NDArray[np.uint8]:
+def square(picture: Any, size: int | tuple[int, int], grey: bool) -> NDArray[np.uint8]:
     """uint8 (size, size) or (size, size, 3) of a PIL image, upright as the camera's orientation mark says.
 
     The short side is scaled to `size`, bilinear, then the centre is cut out. Raises ValueError for other pixels.
+    A pair of sizes is (width, height): what is scaled is the side that is the shorter one for that shape.
     """
     from PIL import Image, ImageOps
 
+    width, height = size if isinstance(size, tuple) else (size, size)
+
     if picture.mode == "I" and picture.format == "TIFF":
         raise ValueError("pixels are 32-bit whole numbers, not 8-bit or 16-bit")
-    picture.draft(None, (2 * size, 2 * size))  # large JPEG files decode several times faster
+    picture.draft(None, (2 * width, 2 * height))  # large JPEG files decode several times faster
     upright = ImageOps.exif_transpose(picture)
-    return np.asarray(ImageOps.fit(_in_mode(upright, grey), (size, size), Image.Resampling.BILINEAR))
+    return np.asarray(ImageOps.fit(_in_mode(upright, grey), (width, height), Image.Resampling.BILINEAR))
 
 
 def _in_mode(picture: Any, grey: bool) -> Any:

@@ -43,7 +43,7 @@ class Source:
         """From a weights file. Raises InputError."""
         found = weights.read(path)
         normalisation_of(found.info, found.arch.input_shape[0], str(path))
-        return cls(path, weights.load(path), found.arch, found.info)
+        return cls(path, weights.load_module(path), found.arch, found.info)
 
     def network(self, dtype: str = "fp32") -> PixelNetwork:
         """Pixels to logits at a precision."""

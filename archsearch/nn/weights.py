@@ -102,10 +102,10 @@ def read(path: str | Path) -> Weights:
     return described(metadata, path)
 
 
-def load(path: str | Path) -> nn.Sequential:
-    """The trained network of a weights file, in evaluation mode, on the CPU.
+def load_module(path: str | Path) -> nn.Sequential:
+    """The bare network of a weights file, in evaluation mode, on the CPU; `archsearch.load` gives it with its input.
 
-    Its inputs are images (N, C, H, W) in [0, 1], normalised by `info["normalisation"]` of `read(path)`.
+    Its own inputs are images (N, C, H, W) in [0, 1], normalised by `info["normalisation"]` of `read(path)`.
 
     Raises:
         InputError: as `read`, or tensors that do not fit the architecture.

@@ -55,7 +55,7 @@ class Teachers(nn.Module):
 def _network(file: str, dataset: Dataset) -> PixelNetwork:
     found = weights.read(file)
     check_fit(found, dataset, file)
-    return PixelNetwork(weights.load(file), normalisation_of(found.info, found.arch.input_shape[0], file))
+    return PixelNetwork(weights.load_module(file), normalisation_of(found.info, found.arch.input_shape[0], file))
 
 
 def _digest(file: Path) -> str:

@@ -354,7 +354,7 @@ def test_a_tampered_weights_file_is_one_line(command: Command, study: Path, chan
     assert command("retrain", STUDY, "--seeds", 1, "--epochs", 1).status == 0
     (path,) = (study / "weights").glob("*-seed0.safetensors")
     read = weights.read(path)
-    weights.save(path, weights.load(path), read.arch, {**read.info, **change})
+    weights.save(path, weights.load_module(path), read.arch, {**read.info, **change})
     answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 1)
     assert answer.status == 2
     assert "its metadata have no " in answer.error

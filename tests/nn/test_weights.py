@@ -17,13 +17,12 @@ from safetensors.torch import load_file, save_file
 from strategies import SPACES, bare, draws, few
 from torch import nn
 
-from archsearch import load
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import METADATA_BYTES
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.build import build
-from archsearch.nn.weights import deployed_state, read, save
+from archsearch.nn.weights import deployed_state, load_module, read, save
 
 ARCH = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("basic", 8, 2), Stage("nin", 12, 1, 2)), Part("linear"))
 INFO: dict[str, Any] = {"classes": ["Katze", "größer", 'a"b'], "normalisation": {"mean": [0.1], "std": [0.2]}, "n": 3}
@@ -52,7 +51,7 @@ def test_what_is_written_is_read_to_the_last_bit(space: str, tmp_path: Path) -> 
     arch = min(draws(space, 8, seed=12), key=lambda arch: arch.cost.params)
     module = trained(arch)
     path = save(tmp_path / "w.safetensors", module, arch, {})
-    again = load(path)
+    again = load_module(path)
     state = module.state_dict()
     assert list(again.state_dict()) == list(state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in again.state_dict().items())
@@ -79,7 +78,7 @@ def test_a_channels_last_module_is_written_like_any_other(path: Path, tmp_path: 
 def test_halves_are_read_as_floats(tmp_path: Path) -> None:
     state = {name: t.half() if t.is_floating_point() else t for name, t in deployed_state(trained(ARCH)).items()}
     save_file(state, tmp_path / "w", metadata={"arch": ARCH.to_toml()})
-    again = load(tmp_path / "w")
+    again = load_module(tmp_path / "w")
     assert all(torch.equal(again.state_dict()[name], t.to(again.state_dict()[name].dtype)) for name, t in state.items())
     assert read(tmp_path / "w").info == {}
 
@@ -94,7 +93,7 @@ def test_auxiliary_classifiers_stay_at_home(tmp_path: Path) -> None:
     assert 0 <= arch.cost.size_bytes() - path.stat().st_size < 16_000
     x = torch.rand(2, *arch.input_shape)
     with torch.no_grad():
-        assert torch.equal(load(path)(x), module.eval()(x))
+        assert torch.equal(load_module(path)(x), module.eval()(x))
 
 
 def test_class_names_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ FIVE = ARCH.to_toml().replace("classes = 4", "classes = 5")
 def error_of(path: Path) -> str:
     """The one line that loading this file raises."""
     with pytest.raises(InputError) as caught:
-        load(path)
+        load_module(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert message.isprintable()
@@ -199,7 +198,7 @@ def test_a_damaged_header_is_read_or_refused(tmp_path_factory: pytest.TempPathFa
     path.write_bytes(data[:at] + junk + data[at + len(junk) :])
     message = ""
     try:
-        module = load(path)
+        module = load_module(path)
     except InputError as error:
         message = str(error)
     else:

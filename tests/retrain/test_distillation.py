@@ -9,7 +9,7 @@ import pytest
 import torch
 from toys import CPU, SMALL, same, toy
 
-from archsearch import build, load
+from archsearch import build
 from archsearch.data import DeviceData, load_dataset
 from archsearch.errors import InputError
 from archsearch.network.recipe import Recipe
@@ -36,7 +36,7 @@ def test_the_mean_of_what_networks_say_of_the_same_pixels(tmp_path: Path) -> Non
     dataset, files = toy(20), [saved(*one) for one in made]
     pixels = dataset.images.float() / 255
     with torch.no_grad():
-        each = [load(file)((pixels - mean) / std).softmax(1) for file, _, mean, std in made]
+        each = [weights.load_module(file)((pixels - mean) / std).softmax(1) for file, _, mean, std in made]
     found = Teachers(files, dataset)(TrainingData.whole(dataset, CPU).train.images)
     assert torch.allclose(found, (each[0] + each[1]) / 2, atol=1e-4)
     assert float((each[0] - each[1]).abs().max()) > 0.01

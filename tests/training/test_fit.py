@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from toys import CPU, SMALL, same, toy, untouchable
 
-from archsearch import Arch, build, load
+from archsearch import Arch, build
 from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import StopTraining, TrainingFailed
@@ -23,6 +23,7 @@ from archsearch.network.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.build import AuxHead
+from archsearch.nn.weights import load_module
 from archsearch.training import fit as fit_module
 from archsearch.training import trainer, validation
 from archsearch.training.data import TrainingData
@@ -119,7 +120,7 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
     trainer = Trainer(TrainingSetup(digits, Recipe(epochs=2, ema=1.0), 0))
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL)
-    assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load_module(tmp_path / "w.safetensors"), digits.validation)[0] == value
     plain, _ = trained(digits, seed_of(trainer.setup.seed, SMALL.id))
     assert trainer.module is not None
     assert not same(trainer.module, plain)
@@ -288,7 +289,7 @@ def test_auxiliary_classifiers_train_but_do_not_answer(
     trainer = Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))
     value = trainer(strong, lambda *_: None).score
     trainer.save(tmp_path / "a.safetensors", strong)
-    assert validation.accuracy_and_loss(load(tmp_path / "a.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load_module(tmp_path / "a.safetensors"), digits.validation)[0] == value
     assert answer.shape == (5, 10)
 
 
@@ -406,7 +407,7 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
         trainer.save(tmp_path / "early.safetensors", SMALL)
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL, val_accuracy=value)
-    assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load_module(tmp_path / "w.safetensors"), digits.validation)[0] == value
 
 
 @pytest.mark.slow
