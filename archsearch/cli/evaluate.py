@@ -50,7 +50,10 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=options["image_size"], share=share)
     library.check_fit(runner, dataset, str(weights))
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
-    found = library.evaluate(runner, images, dataset.classes)
+    try:
+        found = library.evaluate(runner, images, dataset.classes)
+    except InputError as error:
+        raise InputError(f"{weights}: {error}") from None
     title = f"{weights.name} on {dataset.name}, {part}"
     if confusion is not None:
         library.draw_confusion(confusion, found, title)

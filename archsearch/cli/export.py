@@ -69,6 +69,14 @@ class Order:
     "--check-images", type=click.IntRange(1), default=1000, show_default=True,
     help="Validation images on which outputs are compared.",
 )  # fmt: skip
+@click.option(
+    "--max-drop", type=click.FloatRange(0, 100), default=1.0, show_default=True, metavar="POINTS",
+    help="Points of validation accuracy that the file may lose; a larger loss that is chance passes, and is said.",
+)  # fmt: skip
+@click.option(
+    "--calibration-images", "calibration", type=click.IntRange(1), default=512, show_default=True,
+    help="Train images from which int8 takes its ranges.",
+)  # fmt: skip
 @data_options
 @split_option
 @storage_option()
@@ -78,7 +86,7 @@ def export(source: str, arch: str | None, **options: Any) -> None:
     """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
 
     The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
-    accuracy on the validation split may drop by one point at most, its bytes must fit. Otherwise nothing is written
+    accuracy on the validation split may drop by --max-drop points, its bytes must fit. Otherwise nothing is written
     and the exit status is 1. A model card, README.md, is written beside it.
     """
     from archsearch import export as library
@@ -102,6 +110,8 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         dtype,
         max_size=order.max_size,
         check_images=options["check_images"],
+        max_drop=options["max_drop"] / 100,
+        calibration=options["calibration"],
     )
     fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
     written = write_card(done, dtype, opened, order.tested if fully else None)
@@ -111,7 +121,8 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         "max_abs_diff": done.parity.max_abs_diff,
         "accuracy": done.parity.accuracy,
     }
-    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(_text(done, dtype, order, written)))
+    text = _text(done, dtype, order, written, options["max_drop"] / 100)
+    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
 
 
 def _dtype(dtype: str | None, quantize: str | None) -> str:
@@ -182,8 +193,11 @@ def _images(source: Source, order: Order, data_dir: Path) -> Images:
     return Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))
 
 
-def _text(done: Exported, dtype: str, order: Order, written: Path) -> list[str]:
+def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: float) -> list[str]:
+    from archsearch.export.verify import points
+
     parity = done.parity
+    chance = f"accuracy drop        {parity.fall()}: chance on so few, of --max-drop {points(max_drop)}"
     limit = f", under {format_bytes(order.max_size)}" if order.max_size is not None else ""
     return [
         f"{done.path}  ({dtype}, from {order.weights})",
@@ -192,5 +206,6 @@ def _text(done: Exported, dtype: str, order: Order, written: Path) -> list[str]:
         f" (outputs up to {parity.scale:.3g})",
         f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
         f" of {format_count(parity.labelled)} images",
+        *([chance] if parity.by_chance(max_drop) else []),
         f"model card           {written}",
     ]

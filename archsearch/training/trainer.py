@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,18 @@ class Trainer:
 
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:
         own = replace(self.setup, seed=seed_of(self.setup.seed, arch.id))
+        told = _Told(report)
         try:
-            return fit(arch, own, report, watch=watch, checkpoint=checkpoint)
-        except InputError as error:  # a recipe that is none, or a searched crop or cutout larger than the images
-            raise TrainingFailed(str(error)) from None
-        except RuntimeError as error:
-            # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
-            raise TrainingFailed(one_line(error)) from error
+            return fit(arch, own, told, watch=watch, checkpoint=checkpoint)
+        except Exception as error:
+            if told.error is not None:  # of whoever listens: a lost database is no failed training
+                raise told.error from None
+            if isinstance(error, InputError):  # no recipe, or a searched crop or cutout larger than the images
+                raise TrainingFailed(str(error)) from None
+            if isinstance(error, RuntimeError):
+                # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
+                raise TrainingFailed(one_line(error)) from error
+            raise
 
     def _measured(self, watch: Stopwatch, checkpoint: Checkpoint | None) -> Evaluation:
         """What is known of a training without its end."""
@@ -110,3 +115,18 @@ class Trainer:
                 **info,
             },
         )
+
+
+class _Told:
+    """A `report` that keeps what it raised, as an error of its own and none of the training."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.error: Exception | None = None
+
+    def __call__(self, epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None) -> None:
+        try:
+            self.report(epoch, accuracy, metrics)
+        except Exception as error:
+            self.error = error
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from toys import CPU, SMALL, same, toy, untouchable
 from archsearch import Arch, build
 from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
-from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.errors import InputError, StopTraining, StudyError, TrainingFailed
 from archsearch.network.blocks import registry
 from archsearch.network.layer_cost import LeafCost
 from archsearch.network.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
@@ -232,6 +233,30 @@ def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monk
     monkeypatch.setattr(trainer, "fit", silent)
     with pytest.raises(TrainingFailed, match=r"^RuntimeError$"):
         Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))(SMALL, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("the database is away"), StudyError("no such study"), RuntimeError("lost"), OSError(28, "full"),
+        torch.OutOfMemoryError("CUDA out of memory"), StopTraining("a rung"), ValueError("epoch 1 was reported"),
+    ],
+)  # fmt: skip
+def test_what_a_listener_raises_is_its_own(digits: TrainingData, error: Exception) -> None:
+    def report(*_: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        Trainer(TrainingSetup(digits, Recipe(epochs=2), 0))(SMALL, report)
+    assert caught.value is error
+
+
+def test_outputs_for_validation_images_that_are_no_numbers_fail(
+    digits: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "recalibrate", lambda module, sample: module[-1][-1].weight.data.fill_(math.nan))
+    with pytest.raises(TrainingFailed, match="outputs for validation images are not finite in epoch 1"):
+        trained(digits)
 
 
 def test_deterministic_algorithms_are_asked_for_and_given_back(digits: TrainingData) -> None:
