@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_bytes, format_count
-from archsearch.cli.evaluate import split_seed, split_share
 from archsearch.cli.options import (
     BYTES,
     data_options,
@@ -21,6 +20,7 @@ from archsearch.cli.options import (
     split_option,
     storage_option,
 )
+from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -177,18 +177,14 @@ def _weights(folder: Path, arch: str) -> Path:
 
 
 def _images(source: Source, order: Order, data_dir: Path) -> Images:
-    from archsearch.data import load_dataset
     from archsearch.export import Images
     from archsearch.inference.evaluate import check_fit, part_of
 
-    spec = order.dataset or source.info.get("dataset")
-    if not isinstance(spec, str):
-        raise InputError(f"{order.weights}: says nothing of its dataset: give --dataset")
-    share = split_share(source.info)
-    dataset = load_dataset(spec, data_dir=data_dir, image_size=order.image_size, share=share)
+    given = {"dataset": order.dataset, "image_size": order.image_size, "data_dir": data_dir}
+    dataset = dataset_of(order.weights, source.arch, source.info, given)
     check_fit(source, dataset, str(order.weights))
     if order.fingerprint and dataset.fingerprint != order.fingerprint:
-        raise InputError(f"{spec} is not the dataset of this study: its images or classes have changed")
+        raise InputError(f"{dataset.name} is not the dataset of this study: its images or classes have changed")
     seed = split_seed(order.seed, source.info)
     return Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
+from archsearch._utils.places import shipped
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.job import Exported, Source
 from archsearch.export.verify import Parity
@@ -105,7 +106,7 @@ def _task(source: Source) -> str:
     listed = isinstance(names, list) and len(names) <= _LISTED
     classes = f": {', '.join(map(_plain, names))}" if listed and names else ""
     return (
-        f"An image classifier for `{_plain(source.info.get('dataset', 'unknown data'))}`,"
+        f"An image classifier for `{_plain(shipped(str(source.info.get('dataset', 'unknown data'))))}`,"
         f" {arch.classes} classes{classes}. Found and trained by archsearch; network `{arch.id}`."
     )
 

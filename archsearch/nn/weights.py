@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from archsearch._utils.files import write_with
+from archsearch._utils.places import shipped
 from archsearch.errors import InputError, SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import METADATA_BYTES
@@ -67,7 +68,8 @@ def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, s
 
 def describe(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a file with this network, whatever its format."""
-    metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps(dict(info))}
+    named = {"dataset": shipped(info["dataset"])} if isinstance(info.get("dataset"), str) else {}
+    metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps({**info, **named})}
     if len(json.dumps(metadata)) > METADATA_BYTES + arch.spill and "classes" in info:
         return describe(arch, {key: value for key, value in info.items() if key != "classes"})
     return metadata

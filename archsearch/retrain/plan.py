@@ -120,7 +120,7 @@ class Plan:
     @property
     def start(self) -> str:
         """Where the encoder came from and who taught, "" for neither."""
-        parts = [f"{self.encoder.source}{', frozen' if self.encoder.frozen else ''}"] if self.encoder else []
+        parts = [f"{self.encoder.name}{', frozen' if self.encoder.frozen else ''}"] if self.encoder else []
         parts += [f"taught by {self.teachers.source}"] if self.teachers else []
         return "; ".join(parts)
 
