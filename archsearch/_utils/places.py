@@ -41,3 +41,8 @@ def shared(about: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("command"), str):
         found["command"] = shared_command(found["command"])
     return found
+
+
+def names_beside(path: Path) -> Path:
+    """Where a weights file's class names are that have no room inside."""
+    return path.with_name(f"{path.stem}.classes.json")

@@ -43,6 +43,7 @@ class Source:
     def open(cls, path: Path) -> Source:
         """From a weights file. Raises InputError."""
         found = weights.read(path)
+        weights.require_names(found.info, path)
         normalisation_of(found.info, found.arch.input_shape[0], str(path))
         return cls(path, weights.load_module(path), found.arch, found.info)
 
@@ -105,6 +106,8 @@ def export(
         parities.append(_verify(path, source, shown, wanted.check_images))
         parities[-1].require(dtype, wanted.max_drop)
 
+    if kind == "safetensors":
+        weights.save_names(target, source.arch, {**source.info, "dtype": dtype})
     write_with(target, fill)
     return Exported(target, target.stat().st_size, parities[-1])
 

@@ -15,6 +15,7 @@ from archsearch.errors import InputError
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.inference.runner import Runner, open_runner
 from archsearch.network.layers import Shape
+from archsearch.nn.weights import require_names
 
 _SLACK = 0.1
 """Pixels may be so far outside [0, 1]: bicubic scaling overshoots."""
@@ -31,9 +32,9 @@ class Classifier(nn.Module):
         info: what the file's metadata say of the training.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, path: Path) -> None:
         super().__init__()
-        self.arch, self.info = runner.arch, runner.info
+        self.arch, self.info, self._path = runner.arch, runner.info, path
         self.pixel_network = runner.predict if isinstance(runner.predict, PixelNetwork) else None
         # In a tuple, so that the module of a .pt2 file is no part of this one: it knows no evaluation mode.
         self._predict = (runner.predict,)
@@ -41,7 +42,12 @@ class Classifier(nn.Module):
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Names by the places of their logits; None where the file has none."""
+        """Names by the places of their logits; None where the file has none.
+
+        Raises:
+            InputError: they are in a file beside it, which is missing.
+        """
+        require_names(self.info, self._path)
         names = self.info.get("classes")
         return tuple(map(str, names)) if isinstance(names, list) and len(names) == self.arch.classes else None
 
@@ -91,7 +97,7 @@ def load(path: str | Path) -> Classifier:
     Raises:
         InputError: missing, broken, foreign or tampered with, or a package is missing that can run it.
     """
-    return Classifier(open_runner(path))
+    return Classifier(open_runner(path), Path(path))
 
 
 def _require_pixels(pixels: Tensor, shape: Shape) -> None:

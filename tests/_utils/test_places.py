@@ -40,7 +40,7 @@ def test_a_folder_without_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.
     ("command", "shown"),
     [
         ("archsearch run --max-params 5e6", "archsearch run --max-params 5e6"),
-        ("archsearch run --dataset folder:/h/me/photos --out /h/me/r/", "archsearch run --dataset folder:photos --out r"),
+        ("archsearch run --dataset folder:/h/photos --out /h/r/", "archsearch run --dataset folder:photos --out r"),
         ("archsearch run --out=/h/me/r --dataset folder:d/photos", "archsearch run --out=r --dataset folder:d/photos"),
         ("archsearch run --storage sqlite:////home/me/s.db", "archsearch run --storage sqlite:s.db"),
         ("archsearch run --dataset 'folder:/home/me/my photos'", "archsearch run --dataset 'folder:my photos'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from commands import small_npz
-from exports import ARCH, CLASSES, INFO, info_of, settled
+from exports import ARCH, CLASSES, INFO, images_of, info_of, settled
 from PIL import Image
 
 import archsearch
@@ -144,6 +145,27 @@ def test_what_is_no_picture(tmp_path: Path, image: object, words: str) -> None:
 def test_a_file_without_names(tmp_path: Path) -> None:
     info = {key: value for key, value in INFO.items() if key != "classes"}
     assert archsearch.load(weights.save(tmp_path / "w", settled(ARCH), ARCH, info)).classes is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_of_any_length_are_in_every_file(tmp_path: Path, kind: str) -> None:
+    letters = random.Random(0)
+    names = ["".join(letters.choices("abcdefgäöü", k=30)) for _ in range(1000)]
+    arch = Arch((1, 8, 8), 1000, *FLAT)
+    weights.save(tmp_path / "w.safetensors", settled(arch), arch, {**info_of(arch), "classes": names})
+    source = Source.open(tmp_path / "w.safetensors")
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / f"model.{kind}"
+    export(source, path, images_of(source), kind)
+    assert archsearch.load(path).classes == tuple(names)
+    beside = {"model.classes.json"} if kind == "safetensors" else set()
+    assert {found.name for found in path.parent.iterdir()} == {path.name, *beside}
+    if beside:
+        (path.parent / "model.classes.json").unlink()
+        with pytest.raises(InputError, match=r"its class names are in model\.classes\.json"):
+            _ = archsearch.load(path).classes
+        with pytest.raises(InputError, match=r"its class names are in model\.classes\.json"):
+            Source.open(path)
 
 
 def test_pixels_of_a_dataset_in_memory(tmp_path: Path) -> None:
