@@ -11,10 +11,10 @@ from archsearch.errors import ArchsearchError, Infeasible, InputError, SpaceExha
 from archsearch.evaluation import Evaluation
 
 if TYPE_CHECKING:
+    from archsearch.inference.classifier import load
     from archsearch.network.arch import Arch, count
     from archsearch.network.budget import Budget
     from archsearch.nn.build import build
-    from archsearch.nn.weights import load
     from archsearch.space.space import SearchSpace
     from archsearch.workers.local import search
 
@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 _HOMES = {
     "Arch": "network.arch", "Budget": "network.budget", "SearchSpace": "space.space", "build": "nn.build",
-    "count": "network.arch", "load": "nn.weights", "search": "workers.local",
+    "count": "network.arch", "load": "inference.classifier", "search": "workers.local",
 }  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_count
-from archsearch.cli.options import columns, data_options, reading, split_option
+from archsearch.cli.options import columns, data_options, split_option
+from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
 
     A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
     """
-    from archsearch.data import load_dataset, unread_test
+    from archsearch.data import unread_test
     from archsearch.inference import evaluate as library
     from archsearch.inference import format_of, open_runner
     from archsearch.nn.devices import resolve_device
@@ -43,36 +44,19 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
         raise InputError(f"--confusion {confusion}: must end in .png")
     place = resolve_device("cpu" if device == "auto" and format_of(weights) != "safetensors" else device)
     runner = open_runner(weights, place)
-    spec = options["dataset"] or runner.info.get("dataset")
-    if not isinstance(spec, str):
-        raise InputError(f"{weights}: says nothing of its dataset: give --dataset")
-    share = split_share(runner.info)
-    dataset = load_dataset(
-        spec, data_dir=options["data_dir"], image_size=options["image_size"], share=share, **reading(options)
-    )
+    dataset = dataset_of(weights, runner.arch, runner.info, options)
     library.check_fit(runner, dataset, str(weights))
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
-    found = library.evaluate(runner, images, dataset.classes)
+    try:
+        found = library.evaluate(runner, images, dataset.classes)
+    except InputError as error:
+        raise InputError(f"{weights}: {error}") from None
     notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
     title = f"{weights.name} on {dataset.name}, {part}"
     if confusion is not None:
         library.draw_confusion(confusion, found, title)
     plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
     click.echo(json.dumps(plain) if as_json else "\n".join([*notes, *_text(title, found)]))
-
-
-def split_seed(given: int | None, info: Any) -> int:
-    """The seed of the validation split: as given, or as the file's metadata have it, or 0."""
-    said = info.get("seed")
-    if given is not None:
-        return given
-    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else 0
-
-
-def split_share(info: Any) -> float | None:
-    """The share of validation images that the file's metadata have; None where they do not say."""
-    said = info.get("validation")
-    return said if isinstance(said, float) and 0 < said < 1 else None
 
 
 def _text(title: str, found: Scores) -> list[str]:

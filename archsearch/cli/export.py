@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_bytes, format_count
-from archsearch.cli.evaluate import split_seed, split_share
 from archsearch.cli.options import (
     BYTES,
     data_options,
@@ -22,6 +21,7 @@ from archsearch.cli.options import (
     split_option,
     storage_option,
 )
+from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,6 +71,14 @@ class Order:
     "--check-images", type=click.IntRange(1), default=1000, show_default=True,
     help="Validation images on which outputs are compared.",
 )  # fmt: skip
+@click.option(
+    "--max-drop", type=click.FloatRange(0, 100), default=1.0, show_default=True, metavar="POINTS",
+    help="Points of validation accuracy that the file may lose; a larger loss that is chance passes, and is said.",
+)  # fmt: skip
+@click.option(
+    "--calibration-images", "calibration", type=click.IntRange(1), default=512, show_default=True,
+    help="Train images from which int8 takes its ranges.",
+)  # fmt: skip
 @data_options
 @split_option
 @storage_option()
@@ -80,7 +88,7 @@ def export(source: str, arch: str | None, **options: Any) -> None:
     """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
 
     The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
-    accuracy on the validation split may drop by one point at most, its bytes must fit. Otherwise nothing is written
+    accuracy on the validation split may drop by --max-drop points, its bytes must fit. Otherwise nothing is written
     and the exit status is 1. A model card, README.md, is written beside it.
     """
     from archsearch import export as library
@@ -104,6 +112,8 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         dtype,
         max_size=order.max_size,
         check_images=options["check_images"],
+        max_drop=options["max_drop"] / 100,
+        calibration=options["calibration"],
     )
     fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
     written = write_card(done, dtype, opened, order.tested if fully else None)
@@ -113,7 +123,8 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         "max_abs_diff": done.parity.max_abs_diff,
         "accuracy": done.parity.accuracy,
     }
-    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(_text(done, dtype, order, written)))
+    text = _text(done, dtype, order, written, options["max_drop"] / 100)
+    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
 
 
 def _dtype(dtype: str | None, quantize: str | None) -> str:
@@ -170,24 +181,23 @@ def _weights(folder: Path, arch: str) -> Path:
 
 
 def _images(source: Source, order: Order, data_dir: Path) -> Images:
-    from archsearch.data import load_dataset
     from archsearch.export import Images
     from archsearch.inference.evaluate import check_fit, part_of
 
-    spec = order.dataset or source.info.get("dataset")
-    if not isinstance(spec, str):
-        raise InputError(f"{order.weights}: says nothing of its dataset: give --dataset")
-    share = split_share(source.info)
-    dataset = load_dataset(spec, data_dir=data_dir, image_size=order.image_size, share=share, **order.reading)
+    given = {"dataset": order.dataset, "image_size": order.image_size, "data_dir": data_dir, **order.reading}
+    dataset = dataset_of(order.weights, source.arch, source.info, given)
     check_fit(source, dataset, str(order.weights))
     if order.fingerprint and dataset.fingerprint != order.fingerprint:
-        raise InputError(f"{spec} is not the dataset of this study: its images or classes have changed")
+        raise InputError(f"{dataset.name} is not the dataset of this study: its images or classes have changed")
     seed = split_seed(order.seed, source.info)
     return Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))
 
 
-def _text(done: Exported, dtype: str, order: Order, written: Path) -> list[str]:
+def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: float) -> list[str]:
+    from archsearch.export.verify import points
+
     parity = done.parity
+    chance = f"accuracy drop        {parity.fall()}: chance on so few, of --max-drop {points(max_drop)}"
     limit = f", under {format_bytes(order.max_size)}" if order.max_size is not None else ""
     return [
         f"{done.path}  ({dtype}, from {order.weights})",
@@ -196,5 +206,6 @@ def _text(done: Exported, dtype: str, order: Order, written: Path) -> list[str]:
         f" (outputs up to {parity.scale:.3g})",
         f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
         f" of {format_count(parity.labelled)} images",
+        *([chance] if parity.by_chance(max_drop) else []),
         f"model card           {written}",
     ]

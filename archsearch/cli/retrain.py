@@ -15,6 +15,7 @@ from archsearch._utils.units import format_seconds
 from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, reading, storage_option
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.settings import recipe_values
+from archsearch.cli.sources import known_dataset, own_size
 from archsearch.errors import InputError, SpecError, TrainingFailed
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
@@ -151,30 +152,30 @@ def _target(target: str, options: Mapping[str, Any]) -> Target:
         return _of_study(opened_study(target, options["out"], options["storage"]), options)
     if options["whole_front"] or options["arch"]:
         raise InputError(f"--front and --arch go with a study: {target} is one network")
-    arch, dataset = _network(target, path)
-    spec = options["dataset"] or dataset
+    arch, info = _network(target, path)
+    spec = options["dataset"] or known_dataset(path, info)
     kind, _, place = (spec or "").partition(":")
     label = f"{Path(place).stem if place else kind}-{path.stem.removeprefix(PREFIX)}"
     epochs = DIGITS_EPOCHS if spec == "digits" else EPOCHS
     folder = options["out"] / (options["name"] or label)
     if (folder / "study.db").exists():
         raise InputError(f"{folder} is a search's study, which {target} is not of: choose another --study")
-    return Target([arch], folder, Recipe(epochs=epochs), spec)
+    size = own_size(arch, info, spec) if info and spec else None
+    return Target([arch], folder, Recipe(epochs=epochs), spec, size)
 
 
-def _network(target: str, path: Path) -> tuple[Arch, str | None]:
-    """The architecture of a file or reference, and the dataset that a weights file names."""
+def _network(target: str, path: Path) -> tuple[Arch, Mapping[str, Any]]:
+    """The architecture of a file or reference, and what a weights file says of its training."""
     if target.startswith(PREFIX):
         from archsearch.network import zoo
 
-        return zoo.load(target).arch, None
+        return zoo.load(target).arch, {}
     if path.suffix == ".toml":
-        return Arch.load(path), None
+        return Arch.load(path), {}
     from archsearch.nn import weights
 
     read = weights.read(path)
-    named = read.info.get("dataset")
-    return read.arch, named if isinstance(named, str) else None
+    return read.arch, read.info
 
 
 def _of_study(opened: tuple[Path, Any, StudyConfig], options: Mapping[str, Any]) -> Target:

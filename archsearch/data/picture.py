@@ -88,7 +88,7 @@ def extremes(path: Path) -> Levels | Broken:
     return _opened(path, lambda picture: (int((pixels := _whole(picture)).min()), int(pixels.max())))
 
 
-def decode(size: int, grey: bool, levels: Levels | None, path: Path) -> NDArray[np.uint8] | Broken:
+def decode(size: int | tuple[int, int], grey: bool, levels: Levels | None, path: Path) -> NDArray[np.uint8] | Broken:
     """The pixels of the file as `square` gives them."""
     return _opened(path, lambda picture: square(picture, size, grey, levels))
 
@@ -121,19 +121,21 @@ def _is_grey(palette: Sequence[int] | None) -> bool:
     return palette is not None and palette[::3] == palette[1::3] == palette[2::3]
 
 
-def square(picture: Any, size: int, grey: bool, levels: Levels | None = None) -> NDArray[np.uint8]:
+def square(picture: Any, size: int | tuple[int, int], grey: bool, levels: Levels | None = None) -> NDArray[np.uint8]:
     """uint8 (size, size) or (size, size, 3) of a PIL image, upright as the camera's orientation mark says.
 
     The short side is scaled to `size`, bilinear, then the centre is cut out. Of 16-bit grey pictures the values
-    `levels` become 0 and 255; None keeps their high byte. Raises ValueError for other pixels.
+    `levels` become 0 and 255; None keeps their high byte. A pair of sizes is (width, height): what is scaled is the
+    side that is the shorter one for that shape. Raises ValueError for other pixels.
     """
     from PIL import Image, ImageOps
 
+    width, height = size if isinstance(size, tuple) else (size, size)
     if picture.mode == "I" and picture.format == "TIFF" and ";16" not in _stored(picture):
         raise ValueError("pixels are 32-bit whole numbers, not 8-bit or 16-bit")
-    picture.draft(None, (2 * size, 2 * size))  # large JPEG files decode several times faster
+    picture.draft(None, (2 * width, 2 * height))  # large JPEG files decode several times faster
     upright = ImageOps.exif_transpose(picture)
-    return np.asarray(ImageOps.fit(_in_mode(upright, grey, levels), (size, size), Image.Resampling.BILINEAR))
+    return np.asarray(ImageOps.fit(_in_mode(upright, grey, levels), (width, height), Image.Resampling.BILINEAR))
 
 
 def _in_mode(picture: Any, grey: bool, levels: Levels | None) -> Any:

@@ -7,13 +7,14 @@ own outputs, its accuracy measured again and its bytes counted; only then it is 
 """
 
 from archsearch.export.job import DTYPES_OF, Exported, Images, Source, check_kind, export
-from archsearch.export.verify import ACCURACY_DROP, TOLERANCE
+from archsearch.export.verify import ACCURACY_DROP, TOLERANCE, Checks
 from archsearch.inference import format_of
 
 __all__ = [
     "ACCURACY_DROP",
     "DTYPES_OF",
     "TOLERANCE",
+    "Checks",
     "Exported",
     "Images",
     "Source",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
+from archsearch._utils.sharing import shipped
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.job import Exported, Source
 from archsearch.export.verify import Parity
 from archsearch.inference import format_of
-from archsearch.inference.pixels import normalisation_of
 from archsearch.network.blocks.registry import is_a
 from archsearch.network.file_size import DTYPE_BYTES
 
@@ -105,7 +106,7 @@ def _task(source: Source) -> str:
     listed = isinstance(names, list) and len(names) <= _LISTED
     classes = f": {', '.join(map(_plain, names))}" if listed and names else ""
     return (
-        f"An image classifier for `{_plain(source.info.get('dataset', 'unknown data'))}`,"
+        f"An image classifier for `{_plain(shipped(str(source.info.get('dataset', 'unknown data'))))}`,"
         f" {arch.classes} classes{classes}. Found and trained by archsearch; network `{arch.id}`."
     )
 
@@ -177,40 +178,60 @@ def _input(source: Source) -> str:
     return (
         f"In: float32, N x {channels} x {height} x {width}, {order}, pixels from 0 to 1 (bytes divided by 255).\n"
         f"Out: float32, N x {source.arch.classes} logits; the largest is the class.\n\n"
-        "The `.onnx` and `.pt2` files normalise inside. The safetensors file holds the weights alone: there the caller"
-        " subtracts the mean and divides by the deviation, as below."
+        "Normalisation is inside. A picture is scaled by its short side, bilinear, and its centre is cut out: one that"
+        " is squashed instead is recognised less often.\n"
+        "`archsearch.load` takes every file here in the same way: `network.preprocess(picture)` gives such pixels,"
+        " `network.classes` the names."
     )
 
 
 def _loading(name: str, source: Source) -> str:
-    shape = ", ".join(map(str, source.arch.input_shape))
-    code = {"onnx": _ONNX, "pt2": _PT2, "safetensors": _SAFETENSORS}[format_of(Path(name))]
-    mean, std = normalisation_of(source.info, source.arch.input_shape[0], str(source.path))
-    filled = code.format(name=json.dumps(name), shape=shape, mean=list(mean), std=list(std))
-    return f"```python\n{filled}```"
+    """Lines that open a picture and print its class, by archsearch or by the format's own runtime."""
+    channels, height, width = source.arch.input_shape
+    kind = format_of(Path(name)) if channels in _MODES else "safetensors"  # no picture file has other channels
+    code = {"onnx": _ONNX, "pt2": _PT2, "safetensors": _LOAD if channels in _MODES else _LOAD_ARRAY}[kind]
+    if not isinstance(source.info.get("classes"), list):
+        code = _NAMES.sub("", code).replace("network.classes[logits.argmax()]", "logits.argmax()")
+        code = code.replace("classes[logits.argmax()]", "logits.argmax()")
+    picture = _PICTURE.format(
+        mode=_MODES.get(channels), size=f"{width}, {height}", shape=f"{height}, {width}, {channels}"
+    )
+    return f"```python\n{code.format(name=json.dumps(name), picture=picture)}```"
 
 
-_ONNX = """import numpy as np
+_MODES = {1: "L", 3: "RGB"}
+_NAMES = re.compile(r"import json\n\n|about = .*\n|, extra_files=about|classes = .*\n")
+_LOAD = """import archsearch
+
+network = archsearch.load({name})
+logits = network(network.preprocess("picture.jpg"))
+print(network.classes[logits.argmax()])
+"""
+_LOAD_ARRAY = _LOAD.replace('"picture.jpg"', 'numpy.load("picture.npy")').replace("import a", "import numpy\nimport a")
+_PICTURE = """picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{mode}")
+picture = ImageOps.fit(picture, ({size}), Image.Resampling.BILINEAR)
+pixels = np.asarray(picture, np.float32).reshape(1, {shape}).transpose(0, 3, 1, 2) / 255
+"""
+_ONNX = """import json
+
+import numpy as np
 import onnxruntime
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({name})
-images = np.random.rand(1, {shape}).astype(np.float32)  # yours, from 0 to 1
-(logits,) = session.run(None, {{"images": images}})
-print(logits.argmax(axis=1))
+classes = json.loads(session.get_modelmeta().custom_metadata_map["info"])["classes"]
+{picture}(logits,) = session.run(None, {{"images": pixels}})
+print(classes[logits.argmax()])
 """
-_PT2 = """import torch
+_PT2 = """import json
 
-network = torch.export.load({name}).module()
-images = torch.rand(1, {shape})  # yours, from 0 to 1
-logits = network(images)
-print(logits.argmax(dim=1))
-"""
-_SAFETENSORS = """import torch
-from archsearch import load
+import numpy as np
+import torch
+from PIL import Image, ImageOps
 
-network = load({name})
-mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in ({mean}, {std}))
-images = torch.rand(1, {shape})  # yours, from 0 to 1
-logits = network((images - mean) / std)
-print(logits.argmax(dim=1))
+about = {{"archsearch.json": ""}}
+network = torch.export.load({name}, extra_files=about).module()
+classes = json.loads(json.loads(about["archsearch.json"])["info"])["classes"]
+{picture}logits = network(torch.from_numpy(pixels))
+print(classes[logits.argmax()])
 """

@@ -14,8 +14,9 @@ from archsearch.data.dataset import Split
 from archsearch.errors import InputError
 from archsearch.export import write
 from archsearch.export.quantize import evenly, quantized
-from archsearch.export.verify import Parity, check_size, compare
+from archsearch.export.verify import Checks, Parity, check_size, compare
 from archsearch.inference import Runner, open_runner
+from archsearch.inference.evaluate import require_finite
 from archsearch.inference.onnx import need
 from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
 from archsearch.network.arch import Arch
@@ -42,8 +43,9 @@ class Source:
     def open(cls, path: Path) -> Source:
         """From a weights file. Raises InputError."""
         found = weights.read(path)
+        weights.require_names(found.info, path)
         normalisation_of(found.info, found.arch.input_shape[0], str(path))
-        return cls(path, weights.load(path), found.arch, found.info)
+        return cls(path, weights.load_module(path), found.arch, found.info)
 
     def network(self, dtype: str = "fp32") -> PixelNetwork:
         """Pixels to logits at a precision."""
@@ -79,33 +81,33 @@ def export(
     images: Images,
     kind: str,
     dtype: str = "fp32",
-    *,
-    max_size: float | None = None,
-    check_images: int = 1000,
+    **checks: Any,
 ) -> Exported:
     """Write a network to `target`, checked; an existing file is replaced only by one that passed.
 
     Args:
         kind: safetensors, onnx or pt2. dtype: one of `DTYPES_OF[kind]`.
-        max_size: the file must have fewer bytes than this.
-        check_images: outputs are compared on so many validation images at most. So is the accuracy of a .pt2 file at
-            fp16 or bf16, which many CPUs compute some 35 times as slowly as fp32; otherwise it is over the whole split.
+        checks: those of `Checks`.
 
     Raises:
-        InputError: no such format, or a package for it is missing.
+        InputError: no such format, a package for it is missing, or the network's own outputs are not finite.
         ExportFailed: it cannot be exported, does not match the network, or does not fit.
         OSError: the file cannot be written.
     """
     check_kind(kind, dtype)
+    wanted = Checks(**checks)
     parities: list[Parity] = []
 
     def fill(path: Path) -> None:
-        _write(path, source, images, kind, dtype)
-        check_size(path.stat().st_size, max_size)
         few = kind == "pt2" and dtype != "fp32"
-        parities.append(_verify(path, source, images.sample(check_images) if few else images, check_images))
-        parities[-1].require(dtype)
+        _write(path, source, evenly(images.train, wanted.calibration), kind, dtype)
+        check_size(path.stat().st_size, wanted.max_size)
+        shown = images.sample(wanted.check_images) if few else images
+        parities.append(_verify(path, source, shown, wanted.check_images))
+        parities[-1].require(dtype, wanted.max_drop)
 
+    if kind == "safetensors":
+        weights.save_names(target, source.arch, {**source.info, "dtype": dtype})
     write_with(target, fill)
     return Exported(target, target.stat().st_size, parities[-1])
 
@@ -121,7 +123,7 @@ def check_kind(kind: str, dtype: str) -> None:
             need(name)
 
 
-def _write(path: Path, source: Source, images: Images, kind: str, dtype: str) -> None:
+def _write(path: Path, source: Source, calibration: Tensor, kind: str, dtype: str) -> None:
     arch, info = source.arch, {**source.info, "dtype": dtype}
     if kind == "safetensors":
         write.write_safetensors(path, source.module, arch, info, dtype)
@@ -129,7 +131,7 @@ def _write(path: Path, source: Source, images: Images, kind: str, dtype: str) ->
         write.write_pt2(path, source.network(dtype), arch, info)
     else:
         model = write.onnx_model(source.network("fp32" if dtype == "int8" else dtype), arch)
-        write.write_onnx(path, quantized(model, images.train) if dtype == "int8" else model, arch, info)
+        write.write_onnx(path, quantized(model, calibration) if dtype == "int8" else model, arch, info)
 
 
 def _verify(path: Path, source: Source, images: Images, check_images: int) -> Parity:
@@ -138,4 +140,5 @@ def _verify(path: Path, source: Source, images: Images, check_images: int) -> Pa
     runner = open_runner(path, trusted=True)
     network = source.network()
     mine = Runner(source.arch, {}, network)(pixels)
+    require_finite(mine, source.path)
     return compare(mine, runner(pixels), labels, check_images)

@@ -15,7 +15,7 @@ from torch import Tensor
 from archsearch.inference.onnx import IMAGES, need
 
 CALIBRATION = 512
-"""Train images from which the ranges of activations are taken."""
+"""Train images from which the ranges of activations are taken, where nothing else is said."""
 _BATCH = 32
 
 
@@ -24,7 +24,7 @@ def quantized(model: Any, images: Tensor) -> Any:
 
     Args:
         model: an `onnx.ModelProto` in fp32.
-        images: uint8 (N, C, H, W), train images for calibration.
+        images: uint8 (N, C, H, W), train images for calibration, all of which are used.
 
     Raises:
         InputError: ONNX Runtime is missing.
@@ -61,7 +61,7 @@ class _Reader:
     """Calibration images as ONNX Runtime asks for them."""
 
     def __init__(self, images: Tensor) -> None:
-        self.batches = iter(torch.split(evenly(images, CALIBRATION), _BATCH))
+        self.batches = iter(torch.split(images, _BATCH))
 
     def get_next(self) -> dict[str, Any] | None:
         """The next batch, None after the last one."""

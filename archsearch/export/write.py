@@ -25,8 +25,8 @@ _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "fro
 
 
 def write_safetensors(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any], dtype: str) -> None:
-    """The weights at a precision, with the metadata of `weights.save`. Raises OSError."""
-    weights.save(path, deepcopy(module).to(DTYPES[dtype]), arch, info)
+    """The weights at a precision, with the metadata of `weights.save`, without names beside it. Raises OSError."""
+    weights.save_tensors(path, deepcopy(module).to(DTYPES[dtype]), arch, info)
 
 
 def write_pt2(path: Path, network: PixelNetwork, arch: Arch, info: Mapping[str, Any]) -> None:

@@ -70,7 +70,7 @@ def evaluate(classify: Callable[[Tensor], Tensor], part: Split, classes: tuple[s
         part: uint8 images and int64 labels (N,).
 
     Raises:
-        InputError: there is no image.
+        InputError: there is no image, or the outputs are not finite.
     """
     images, labels = part
     if not len(labels):
@@ -78,8 +78,30 @@ def evaluate(classify: Callable[[Tensor], Tensor], part: Split, classes: tuple[s
     return tally(classify(images), labels, classes)
 
 
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each image's label (N,) is the place of its largest logit (N, classes): bool (N,)."""
+    return logits.argmax(1) == labels
+
+
+def require_finite(logits: Tensor, where: object = "this network") -> None:
+    """Raises InputError where logits (N, classes) are no numbers: their order says nothing of a class."""
+    broken = int((~torch.isfinite(logits)).any(1).sum())
+    if broken:
+        raise InputError(
+            f"{where}: outputs are not finite for {broken:,} of {len(logits):,} images:"
+            " its weights are broken or too large for their precision"
+        )
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The share of images with the right label. Raises InputError where logits are not finite."""
+    require_finite(logits)
+    return int(correct(logits, labels).sum()) / len(labels)
+
+
 def tally(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Scores:
-    """The evaluation of logits (N, classes) that were computed before."""
+    """The evaluation of logits (N, classes) that were computed before. Raises InputError where they are not finite."""
+    require_finite(logits)
     size = len(classes)
     cells = torch.bincount(labels * size + logits.argmax(1), minlength=size * size)
     return Scores(classes, cells.view(size, size))

@@ -35,7 +35,7 @@ class Session:
     session: Any
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        return torch.from_numpy(self.session.run([LOGITS], {IMAGES: pixels.numpy()})[0])
+        return torch.from_numpy(self.session.run([LOGITS], {IMAGES: pixels.detach().numpy()})[0])
 
 
 def content(path: Path) -> bytes:

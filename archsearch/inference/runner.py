@@ -23,18 +23,23 @@ _BATCH = 250
 
 @dataclass(frozen=True)
 class Runner:
-    """A file's network. `predict`: float32 pixels (N, C, H, W) in [0, 1] to float32 logits (N, classes)."""
+    """A file's network. `predict`: float32 pixels (N, C, H, W) in [0, 1] on `device` to float32 logits (N, classes)."""
 
     arch: Arch
     info: dict[str, Any]
     predict: Callable[[Tensor], Tensor]
+    device: torch.device | str = "cpu"
 
     @torch.no_grad()
     @full_float32()
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (N, C, H, W) on the CPU to float32 (N, classes) there, batch by batch."""
-        found = [self.predict(batch.float() / 255).cpu() for batch in torch.split(images, _BATCH) if len(batch)]
+        """Bytes, or float32 pixels in [0, 1], (N, C, H, W) on the CPU to float32 (N, classes) there, batch by batch."""
+        found = [self._logits(batch) for batch in torch.split(images, _BATCH) if len(batch)]
         return torch.cat(found) if found else torch.empty(0, self.arch.classes)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        return self.predict(pixels.to(self.device)).cpu()
 
 
 def format_of(path: Path) -> str:
@@ -66,8 +71,8 @@ def open_runner(path: str | Path, device: torch.device | None = None, *, trusted
         return Runner(found.arch, found.info, predict)
     found = weights.read(path)
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
-    network = PixelNetwork(weights.load(path), normalisation).to(device)
-    return Runner(found.arch, found.info, lambda pixels: network(pixels.to(device)))
+    network = PixelNetwork(weights.load_module(path), normalisation).to(device)
+    return Runner(found.arch, found.info, network, device)
 
 
 def _probe(predict: Callable[[Tensor], Tensor], arch: Arch, path: Path) -> None:

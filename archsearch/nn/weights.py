@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import json
+import zlib
+from base64 import b85decode, b85encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from archsearch._utils.files import write_with
+from archsearch._utils.files import write_text, write_with
+from archsearch._utils.sharing import names_beside, shipped
 from archsearch.errors import InputError, SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import METADATA_BYTES
 from archsearch.nn.build import aux_prefixes, build
 
 FORMAT = "1"
+_CLASSES, _BESIDE = "classes", "beside"
+"""The key of class names that have no room in `info`: packed, or this word."""
+_MOST_NAMES = 2**24
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,30 @@ def deployed_state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> Path:
-    """Write the deployed network whole.
+    """Write the deployed network whole, and its class names beside it where they have no room inside.
 
     Args:
         info: plain values: recipe, normalisation {"mean", "std"} in units of [0, 1], classes, dataset, accuracy.
-            Class names are left out where they would not fit into the room that the size formula keeps.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the files cannot be written.
     """
-    metadata = describe(arch, info)
+    save_names(path, arch, info)
+    return save_tensors(path, module, arch, info)
+
+
+def save_tensors(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> Path:
+    """The file of `save` alone. Raises OSError."""
+    metadata = _within_room(arch, info)
     return write_with(path, lambda temporary: _save_file(deployed_state(module), temporary, metadata))
+
+
+def save_names(path: Path, arch: Arch, info: Mapping[str, Any]) -> None:
+    """The class names beside the file of `save`, or none where it has them inside. Raises OSError."""
+    if _within_room(arch, info).get(_CLASSES) == _BESIDE:
+        write_text(names_beside(path), json.dumps(info["classes"], ensure_ascii=False) + "\n")
+    else:
+        names_beside(path).unlink(missing_ok=True)
 
 
 def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -67,10 +86,19 @@ def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, s
 
 def describe(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a file with this network, whatever its format."""
-    metadata = {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps(dict(info))}
-    if len(json.dumps(metadata)) > METADATA_BYTES + arch.spill and "classes" in info:
-        return describe(arch, {key: value for key, value in info.items() if key != "classes"})
-    return metadata
+    named = {"dataset": shipped(info["dataset"])} if isinstance(info.get("dataset"), str) else {}
+    return {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps({**info, **named})}
+
+
+def _within_room(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata in the bytes that the size formula keeps: class names as they are, packed, or in a file beside."""
+    room = METADATA_BYTES + arch.spill
+    metadata = describe(arch, info)
+    if len(json.dumps(metadata)) <= room or "classes" not in info:
+        return metadata
+    metadata = describe(arch, {key: value for key, value in info.items() if key != "classes"})
+    packed = {**metadata, _CLASSES: b85encode(zlib.compress(json.dumps(info["classes"]).encode(), 9)).decode()}
+    return packed if len(json.dumps(packed)) <= room else {**metadata, _CLASSES: _BESIDE}
 
 
 def described(metadata: Mapping[str, str], path: Path) -> Weights:
@@ -83,7 +111,34 @@ def described(metadata: Mapping[str, str], path: Path) -> Weights:
         info = None
     if not isinstance(info, dict):
         raise InputError(f"{path}: its metadata 'info' is no JSON object")
+    if _CLASSES in metadata:
+        info |= _names(metadata[_CLASSES], path)
     return Weights(Arch.from_toml(metadata["arch"], str(path)), info)
+
+
+def _names(text: str, path: Path) -> dict[str, Any]:
+    """Class names, packed or in the file beside: `classes`; or `classes_in`, that file's name, if it is gone."""
+    place = names_beside(path)
+    try:
+        names = json.loads(place.read_bytes() if text == _BESIDE else _unpacked(text))
+    except FileNotFoundError:
+        return {"classes_in": place.name}
+    except (OSError, ValueError, RecursionError, zlib.error):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{place if text == _BESIDE else path}: its class names are no JSON list of texts")
+    return {"classes": names}
+
+
+def _unpacked(text: str) -> bytes:
+    """Raises ValueError, zlib.error; what unpacks to more than any list of names has is cut off."""
+    return zlib.decompressobj().decompress(b85decode(text), _MOST_NAMES)
+
+
+def require_names(info: Mapping[str, Any], path: Path) -> None:
+    """Raises InputError where the file beside that has the class names is missing."""
+    if "classes_in" in info:
+        raise InputError(f"{path}: its class names are in {info['classes_in']}: copy that beside it")
 
 
 def read(path: str | Path) -> Weights:
@@ -102,10 +157,10 @@ def read(path: str | Path) -> Weights:
     return described(metadata, path)
 
 
-def load(path: str | Path) -> nn.Sequential:
-    """The trained network of a weights file, in evaluation mode, on the CPU.
+def load_module(path: str | Path) -> nn.Sequential:
+    """The bare network of a weights file, in evaluation mode, on the CPU; `archsearch.load` gives it with its input.
 
-    Its inputs are images (N, C, H, W) in [0, 1], normalised by `info["normalisation"]` of `read(path)`.
+    Its own inputs are images (N, C, H, W) in [0, 1], normalised by `info["normalisation"]` of `read(path)`.
 
     Raises:
         InputError: as `read`, or tensors that do not fit the architecture.

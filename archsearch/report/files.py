@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from archsearch import __version__
 from archsearch._utils.files import write_text, write_with
+from archsearch._utils.sharing import names_beside
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.report import tables
@@ -198,6 +199,7 @@ def drop_weights(folder: Path, history: Sequence[Record]) -> None:
     for path in (folder / "weights").glob("*.safetensors"):
         if path.stem in known - keep:
             path.unlink(missing_ok=True)
+            names_beside(path).unlink(missing_ok=True)
 
 
 def write_tables(folder: Path, history: Sequence[Record], budget: Budget, retrained: Sequence[Retrained] = ()) -> None:

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.data import Dataset
-from archsearch.inference.evaluate import check_fit
+from archsearch.inference.evaluate import check_fit, require_finite
 from archsearch.inference.pixels import PixelNetwork, normalisation_of
 from archsearch.nn import weights
+
+_TRIED = 32
+"""Images on which a teacher's outputs are looked at before it teaches."""
 
 
 class Teachers(nn.Module):
@@ -31,7 +34,7 @@ class Teachers(nn.Module):
         source: their names and the first digits of their SHA-256.
 
     Raises:
-        InputError: a file is none of ours, or its network is for other images or classes.
+        InputError: a file is none of ours, its network is for other images or classes, or its outputs are not finite.
     """
 
     def __init__(self, files: Sequence[str], dataset: Dataset) -> None:
@@ -55,7 +58,9 @@ class Teachers(nn.Module):
 def _network(file: str, dataset: Dataset) -> PixelNetwork:
     found = weights.read(file)
     check_fit(found, dataset, file)
-    return PixelNetwork(weights.load(file), normalisation_of(found.info, found.arch.input_shape[0], file))
+    network = PixelNetwork(weights.load_module(file), normalisation_of(found.info, found.arch.input_shape[0], file))
+    require_finite(network(dataset.images[:_TRIED].float() / 255), file)
+    return network
 
 
 def _digest(file: Path) -> str:

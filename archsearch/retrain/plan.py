@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.data import Dataset, DeviceData
-from archsearch.errors import InputError
+from archsearch.errors import InputError, TrainingFailed
 from archsearch.evaluation import Report
+from archsearch.inference.evaluate import accuracy
 from archsearch.inference.pixels import DTYPES
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
@@ -119,7 +120,7 @@ class Plan:
     @property
     def start(self) -> str:
         """Where the encoder came from and who taught, "" for neither."""
-        parts = [f"{self.encoder.source}{', frozen' if self.encoder.frozen else ''}"] if self.encoder else []
+        parts = [f"{self.encoder.name}{', frozen' if self.encoder.frozen else ''}"] if self.encoder else []
         parts += [f"taught by {self.teachers.source}"] if self.teachers else []
         return "; ".join(parts)
 
@@ -189,7 +190,7 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
             with.
 
     Raises:
-        TrainingFailed: as `fit`.
+        TrainingFailed: as `fit`, or the trained network's outputs are not finite.
         DataError: the test split is broken.
         OSError: the files cannot be written.
     """
@@ -229,20 +230,23 @@ def on_test(
     """The share of test images with the right label, and with `mirrored` that of an image and its mirror together.
 
     In float32, as `archsearch evaluate` does it. Reads the test split.
+
+    Raises:
+        TrainingFailed: the outputs are not finite.
+        DataError: the test split is broken.
     """
     images, labels = dataset.test()
     data = DeviceData(images, labels, dataset.normalisation, device)
     logits = _logits(module.eval(), data.images)
     both = logits + _logits(module, data.images.flip(3)) if mirrored else None
-    return _share(logits, data.labels), None if both is None else _share(both, data.labels)
+    try:
+        return accuracy(logits, data.labels), None if both is None else accuracy(both, data.labels)
+    except InputError as error:
+        raise TrainingFailed(f"on the test split {error}") from None
 
 
 def _logits(module: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([module(some).float() for some in torch.split(images, _BATCH)])
-
-
-def _share(logits: Tensor, labels: Tensor) -> float:
-    return int((logits.argmax(1) == labels).sum()) / len(labels)
 
 
 def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from archsearch._utils.sharing import last_name
 from archsearch._utils.units import format_count
 from archsearch.errors import InputError, one_line
 from archsearch.network.blocks.registry import unknown
@@ -34,6 +36,12 @@ class Encoder:
     tensors: Mapping[str, Tensor]
     frozen: bool = False
     in_order: bool = False
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """What travels of the source: the file's name and the first digits of its SHA-256."""
+        return f"{last_name(self.source)} {self.digest}" if self.digest else self.source
 
     def __call__(self, module: nn.Module) -> None:
         """Load into a network that was initialised, and freeze.
@@ -99,7 +107,8 @@ def encoder(source: str, frozen: bool) -> Encoder:
     if source.startswith(TORCHVISION):
         return Encoder(source, _torchvision(source), frozen, in_order=True)
     weights.read(source)
-    return Encoder(source, safetensors.torch.load_file(Path(source)), frozen)
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:8]
+    return Encoder(source, safetensors.torch.load_file(Path(source)), frozen, digest=digest)
 
 
 def _torchvision(source: str) -> dict[str, Tensor]:

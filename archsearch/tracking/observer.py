@@ -8,6 +8,7 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any
 
+from archsearch._utils.sharing import shared
 from archsearch.errors import one_line
 from archsearch.report.tables import BASE_COLUMNS
 from archsearch.study.observers import Candidate, Counts, Observer
@@ -56,7 +57,8 @@ class Tracking(Observer):
 
     def prepared(self, words: str, about: Mapping[str, Any]) -> None:
         """What the tracker is told of the search."""
-        self.config = {**about, "space": about["space"]["name"]}
+        told = shared(about)
+        self.config = {**told, "space": told["space"]["name"]}
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """The tracker's packages are imported while the first candidate is drawn and trained."""

@@ -153,6 +153,8 @@ class _Fit:
         value = math.nan
         if len(self.data.validation):
             value, metrics["val_loss"] = self.validation(shape)
+            if not math.isfinite(metrics["val_loss"]):  # the largest of logits that are no numbers is the first one
+                raise TrainingFailed(f"the outputs for validation images are not finite in epoch {number}")
         elif number == len(self.shapes):
             self.validation.recalibrate(shape)
         self.watch.lap("eval")

@@ -28,7 +28,7 @@ from PIL import Image
 
 from archsearch import Arch, build, load
 from archsearch.data import load_dataset
-from archsearch.nn.weights import read
+from archsearch.nn.weights import load_module, read
 from archsearch.study.storage import sqlite_url
 from archsearch.training.data import TrainingData
 from archsearch.training.validation import accuracy_and_loss
@@ -119,7 +119,7 @@ def test_weights_are_those_of_the_front_and_as_accurate_as_it_says(left: Path) -
     assert {path.stem for path in files} == set(front.index)
     data = TrainingData.of(load_dataset("digits"), 3, torch.device("cpu"))
     for path in files:
-        module = load(path)
+        module = load_module(path)
         assert accuracy_and_loss(module, data.validation)[0] == front.val_accuracy[path.stem]
         assert path.stat().st_size <= front.size_bytes[path.stem] <= path.stat().st_size + 16_000
         written = read(path)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from exports import ARCH, CLASSES, INFO, images_of, settled
+import torch
+from exports import ARCH, CLASSES, INFO, images_of, info_of, settled
+from PIL import Image
 
+from archsearch.data.picture import square
 from archsearch.export import Exported, Images, Source, export
 from archsearch.export.card import write_card
+from archsearch.network.arch import Arch
+from archsearch.network.stage import Part, Stage
 from archsearch.nn import weights
 from archsearch.report import tables
 
@@ -26,21 +33,51 @@ def rows(text: str) -> list[str]:
     return re.findall(r"^\| `(.*?)` \|", text, re.M)
 
 
-@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11
-def test_the_lines_that_load_each_file_work(
-    source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for kind in ("onnx", "pt2", "safetensors"):
-        card = write_card(exported(source, images, tmp_path / f"model.{kind}"), "fp32", source)
+@pytest.fixture
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photo, wider than high, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    found = blocks(card.read_text())
-    assert len(found) == 3
-    for code in found:
-        assert len([line for line in code.splitlines() if line and "import" not in line]) <= 5
-        names: dict[str, object] = {}
-        exec(code, names)
-        assert tuple(names["logits"].shape) == (1, ARCH.classes)
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    columns = np.linspace(0, 255, 90, dtype=np.uint8)
+    Image.fromarray(np.stack([np.tile(columns, (40, 1)), *np.full((2, 40, 90), 90, np.uint8)], 2)).save("picture.jpg")
+    return tmp_path / "picture.jpg"
+
+
+def said_by(code: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, torch.Tensor]:
+    """What the lines of a card print, and their logits."""
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return capsys.readouterr().out.strip(), torch.tensor(names["logits"].tolist())
+
+
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors"])
+def test_the_lines_of_a_card_open_a_picture_and_print_its_class(
+    source: Source, images: Images, picture: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    card = write_card(exported(source, images, picture.with_name(f"model.{kind}")), "fp32", source)
+    (code,) = blocks(card.read_text())
+    said, logits = said_by(code, capsys)
+    pixels = torch.tensor(square(Image.open(picture), 8, grey=False)).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        wanted = source.network()(pixels)
+    assert torch.allclose(logits, wanted, atol=5e-3)  # the dataset decodes large JPEG files at a fraction of their size
+    assert said == CLASSES[wanted.argmax()]
+
+
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "safetensors"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_lines_of_a_card_without_names_print_a_number(
+    tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str], kind: str, channels: int
+) -> None:
+    arch = Arch((channels, 8, 8), 4, Part("flatten"), (Stage("dense", 8),), Part("linear"))
+    info = {key: value for key, value in info_of(arch).items() if key != "classes"}
+    source = Source.open(weights.save(tmp_path / "w", settled(arch), arch, info))
+    np.save("picture.npy", np.zeros((8, 8, 4), np.uint8))
+    card = write_card(exported(source, images_of(source), tmp_path / f"model.{kind}"), "fp32", source)
+    (code,) = blocks(card.read_text())
+    said, logits = said_by(code, capsys)
+    assert said == str(logits.argmax()) or said == str(logits.argmax().item())
 
 
 def test_what_a_card_says(source: Source, images: Images, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from archsearch.errors import ExportFailed, InputError, SpecError
 from archsearch.export import ACCURACY_DROP, DTYPES_OF, TOLERANCE, Images, Source, export, write
 from archsearch.export.quantize import evenly, quantized
-from archsearch.export.verify import compare
+from archsearch.export.verify import Parity, compare
 from archsearch.inference import open_runner
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
@@ -278,6 +278,61 @@ def test_a_file_with_outputs_that_are_no_numbers_is_not_kept(tmp_path: Path) -> 
     refused(source, tmp_path / "out", images_of(source), "does not match: an output differs by inf", dtype="fp16")
 
 
+def test_a_network_with_outputs_that_are_no_numbers_is_named(tmp_path: Path) -> None:
+    module = settled(ARCH)
+    with torch.no_grad():
+        module.head[-1].weight[0] = torch.nan
+    source = Source.open(weights.save(tmp_path / "w.safetensors", module, ARCH, source_of(tmp_path / "w").info))
+    images = images_of(source_of(tmp_path / "w"))
+    with pytest.raises(InputError, match=r"w\.safetensors: outputs are not finite for 60 of 60 images"):
+        export(source, tmp_path / "m.onnx", images, "onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "n", "max_drop", "passes", "by_chance"),
+    [
+        (4, 0, 404, 0.01, True, False),  # under a point
+        (6, 0, 404, 0.01, True, True),
+        (14, 8, 404, 0.01, True, True),
+        (12, 0, 404, 0.01, False, False),
+        (12, 0, 404, 0.03, True, False),
+        (1, 0, 20, 0.01, True, True),
+        (5, 0, 20, 0.01, False, False),
+        (110, 0, 10_000, 0.01, True, True),
+        (130, 0, 10_000, 0.01, False, False),
+        (30, 20, 10_000, 0.0, True, True),
+        (50, 20, 10_000, 0.0, False, False),
+        (0, 9, 60, 0.0, True, False),
+        (1, 0, 1, 0.01, True, True),
+        (10, 0, 10, 0.01, False, False),
+    ],
+)
+def test_a_drop_is_judged_by_the_number_of_images(
+    lost: int, won: int, n: int, max_drop: float, passes: bool, by_chance: bool
+) -> None:
+    before = (n - won) / n
+    parity = Parity(n, 0.1, 7.0, before + (won - lost) / n, before, n, lost, won)
+    assert parity.by_chance(max_drop) is by_chance
+    for dtype in ("int8", "bf16"):
+        if passes:
+            parity.require(dtype, max_drop)
+        else:
+            with pytest.raises(ExportFailed, match=r"beyond chance; what helps: .*--max-drop"):
+                parity.require(dtype, max_drop)
+
+
+def test_images_are_compared_in_pairs() -> None:
+    labels = torch.tensor([0, 1, 0, 1, 0])
+    mine, theirs = (
+        torch.nn.functional.one_hot(torch.tensor(said), 2).float() for said in ([0, 1, 0, 0, 1], [1, 0, 0, 1, 1])
+    )
+    parity = compare(mine, theirs, labels, 5)
+    assert (parity.lost, parity.won, parity.labelled) == (2, 1, 5)
+    assert (parity.module_accuracy, parity.accuracy) == (0.6, 0.4)
+    assert parity.fall() == "1 of 5 images, 20.00 points"
+
+
 def test_a_drop_of_more_than_a_point_is_not_kept(
     source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,10 +342,21 @@ def test_a_drop_of_more_than_a_point_is_not_kept(
 
     def worse(*args: Any) -> Any:
         parity = compare(*args)
-        return type(parity)(**{**vars(parity), "accuracy": parity.module_accuracy - 0.011})
+        return type(parity)(**{**vars(parity), "accuracy": 50 / 60, "lost": 10})
 
     monkeypatch.setattr("archsearch.export.job.compare", worse)
-    refused(source, tmp_path, images, "at fp32 the validation accuracy drops from 100.00% to 98.90%: more than 1 point")
+    words = r"from 100.00% to 83.33%, 10 of 60 images, 16.67 points: more than --max-drop 1 point, beyond chance"
+    refused(source, tmp_path, images, words)
+    assert export(source, tmp_path / "m.safetensors", images, "safetensors", max_drop=0.2).parity.lost == 10
+
+
+def test_so_many_images_calibrate(
+    source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("archsearch.export.job.quantized", lambda model, pixels: seen.append(len(pixels)) or model)
+    export(source, tmp_path / "m.onnx", images, "onnx", "int8", calibration=20)
+    assert seen == [20]
 
 
 # bad orders

@@ -17,7 +17,7 @@ from PIL import Image
 
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import InputError
-from archsearch.inference.evaluate import Scores, check_fit, draw_confusion, evaluate, part_of, tally
+from archsearch.inference.evaluate import Scores, accuracy, check_fit, draw_confusion, evaluate, part_of, tally
 from archsearch.network.arch import Arch
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -37,6 +37,19 @@ def test_the_figures_of_a_small_case() -> None:
     assert result.per_class == {"a": 2 / 3, "b": 1.0, "c": 0.0}
     assert result.mistakes(10) == [("a", "b", 1), ("c", "a", 1)]
     assert result.mistakes(1) == [("a", "b", 1)]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_no_numbers_have_no_accuracy(value: float) -> None:
+    broken = logits(torch.tensor([0, 1, 2]))
+    broken[1, 2] = value
+    for score in (
+        lambda: tally(broken, torch.tensor([0, 1, 2]), ("a", "b", "c")),
+        lambda: accuracy(broken, torch.tensor([0, 1, 2])),
+        lambda: evaluate(lambda images: broken, (torch.zeros(3), torch.tensor([0, 1, 2])), ("a", "b", "c")),
+    ):
+        with pytest.raises(InputError, match="outputs are not finite for 1 of 3 images"):
+            score()
 
 
 def test_a_class_without_images_has_no_accuracy() -> None:

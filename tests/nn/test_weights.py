@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import zlib
+from base64 import b85encode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +20,12 @@ from safetensors.torch import load_file, save_file
 from strategies import SPACES, bare, draws, few
 from torch import nn
 
-from archsearch import load
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import METADATA_BYTES
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.build import build
-from archsearch.nn.weights import deployed_state, read, save
+from archsearch.nn.weights import deployed_state, load_module, read, require_names, save
 
 ARCH = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("basic", 8, 2), Stage("nin", 12, 1, 2)), Part("linear"))
 INFO: dict[str, Any] = {"classes": ["Katze", "größer", 'a"b'], "normalisation": {"mean": [0.1], "std": [0.2]}, "n": 3}
@@ -52,7 +54,7 @@ def test_what_is_written_is_read_to_the_last_bit(space: str, tmp_path: Path) -> 
     arch = min(draws(space, 8, seed=12), key=lambda arch: arch.cost.params)
     module = trained(arch)
     path = save(tmp_path / "w.safetensors", module, arch, {})
-    again = load(path)
+    again = load_module(path)
     state = module.state_dict()
     assert list(again.state_dict()) == list(state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in again.state_dict().items())
@@ -79,7 +81,7 @@ def test_a_channels_last_module_is_written_like_any_other(path: Path, tmp_path: 
 def test_halves_are_read_as_floats(tmp_path: Path) -> None:
     state = {name: t.half() if t.is_floating_point() else t for name, t in deployed_state(trained(ARCH)).items()}
     save_file(state, tmp_path / "w", metadata={"arch": ARCH.to_toml()})
-    again = load(tmp_path / "w")
+    again = load_module(tmp_path / "w")
     assert all(torch.equal(again.state_dict()[name], t.to(again.state_dict()[name].dtype)) for name, t in state.items())
     assert read(tmp_path / "w").info == {}
 
@@ -94,16 +96,72 @@ def test_auxiliary_classifiers_stay_at_home(tmp_path: Path) -> None:
     assert 0 <= arch.cost.size_bytes() - path.stat().st_size < 16_000
     x = torch.rand(2, *arch.input_shape)
     with torch.no_grad():
-        assert torch.equal(load(path)(x), module.eval()(x))
+        assert torch.equal(load_module(path)(x), module.eval()(x))
 
 
-def test_class_names_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
-    info = {**INFO, "classes": [f"class number {i}" for i in range(1000)]}
-    path = save(tmp_path / "w", trained(ARCH), ARCH, info)
-    assert read(path).info == {key: value for key, value in INFO.items() if key != "classes"}
+SPECIES = [f"{genus}_{kind}_Common_{bird}" for genus in ("Acanthis", "Buteo", "Corvus", "Emberiza", "Falco")
+           for kind in ("flammea", "lagopus", "monedula", "citrinella", "peregrinus", "minor")
+           for bird in ("Redpoll", "Buzzard", "Jackdaw", "Bunting", "Falcon", "Thrush", "Wagtail", "Warbler", "Größe",
+                        "Owl")]  # fmt: skip
+IDS = [f"n{number:08}" for number in sorted(random.Random(0).sample(range(1_440_764, 15_075_142), 1000))]
+
+
+@pytest.mark.parametrize("names", [IDS, SPECIES, [f"class number {i}" for i in range(1000)]])
+def test_many_class_names_have_room_inside(tmp_path: Path, names: list[str]) -> None:
+    arch = ARCH.adapted(ARCH.input_shape, len(names))
+    path = save(tmp_path / "w", trained(arch), arch, {**INFO, "classes": names})
+    assert read(path).info == {**INFO, "classes": names}
     with safe_open(path, "pt") as file:
-        assert len(json.dumps(file.metadata())) < METADATA_BYTES
-    assert path.stat().st_size <= ARCH.cost.size_bytes()
+        assert len(json.dumps(file.metadata())) <= METADATA_BYTES
+    assert 0 <= arch.cost.size_bytes() - path.stat().st_size < 16_000
+    assert [found.name for found in tmp_path.iterdir()] == ["w"]
+
+
+def test_class_names_without_room_are_in_a_file_beside(tmp_path: Path) -> None:
+    letters = random.Random(0)
+    names = ["".join(letters.choices("abcdefgäöü", k=30)) for _ in range(1000)]
+    info = {**INFO, "classes": names}
+    path = save(tmp_path / "w.safetensors", trained(ARCH), ARCH, info)
+    beside = tmp_path / "w.classes.json"
+    assert json.loads(beside.read_text(encoding="utf-8")) == names
+    assert read(path).info == info
+    assert 0 <= ARCH.cost.size_bytes() - path.stat().st_size < 16_000
+    beside.rename(tmp_path / "elsewhere")
+    lost = read(path).info
+    assert lost["classes_in"] == "w.classes.json"
+    with pytest.raises(
+        InputError, match=r"w\.safetensors: its class names are in w\.classes\.json: copy that beside it"
+    ):
+        require_names(lost, path)
+    beside.write_text("[1]")
+    assert "w.classes.json: its class names are no JSON list" in beside_error(path)
+    save(path, trained(ARCH), ARCH, INFO)
+    assert not beside.exists()
+
+
+def beside_error(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "~~~", "beside?", b85encode(zlib.compress(b"{}")).decode(), '"'])
+def test_packed_names_that_are_none(path: Path, text: str) -> None:
+    rewrite(path, lambda state, meta: meta.update(classes=text))
+    assert "its class names are no JSON list of texts" in error_of(path)
+
+
+def test_names_that_would_fill_the_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archsearch.nn.weights._MOST_NAMES", 1000)
+    bomb = b85encode(zlib.compress(json.dumps(["a"] * 1000).encode())).decode()
+    rewrite(path, lambda state, meta: meta.update(classes=bomb))
+    assert "its class names are no JSON list of texts" in error_of(path)
+
+
+def test_a_file_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    path = save(tmp_path / "w", trained(ARCH), ARCH, {**INFO, "dataset": "folder:/home/me/photos"})
+    assert read(path).info["dataset"] == "folder:photos"
+    assert b"/home/me" not in path.read_bytes()
 
 
 def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +185,7 @@ FIVE = ARCH.to_toml().replace("classes = 4", "classes = 5")
 def error_of(path: Path) -> str:
     """The one line that loading this file raises."""
     with pytest.raises(InputError) as caught:
-        load(path)
+        load_module(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert message.isprintable()
@@ -199,7 +257,7 @@ def test_a_damaged_header_is_read_or_refused(tmp_path_factory: pytest.TempPathFa
     path.write_bytes(data[:at] + junk + data[at + len(junk) :])
     message = ""
     try:
-        module = load(path)
+        module = load_module(path)
     except InputError as error:
         message = str(error)
     else:

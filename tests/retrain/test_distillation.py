@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from toys import CPU, SMALL, same, toy
 
-from archsearch import build, load
+from archsearch import build
 from archsearch.data import DeviceData, load_dataset
 from archsearch.errors import InputError
 from archsearch.network.recipe import Recipe
@@ -36,7 +38,7 @@ def test_the_mean_of_what_networks_say_of_the_same_pixels(tmp_path: Path) -> Non
     dataset, files = toy(20), [saved(*one) for one in made]
     pixels = dataset.images.float() / 255
     with torch.no_grad():
-        each = [load(file)((pixels - mean) / std).softmax(1) for file, _, mean, std in made]
+        each = [weights.load_module(file)((pixels - mean) / std).softmax(1) for file, _, mean, std in made]
     found = Teachers(files, dataset)(TrainingData.whole(dataset, CPU).train.images)
     assert torch.allclose(found, (each[0] + each[1]) / 2, atol=1e-4)
     assert float((each[0] - each[1]).abs().max()) > 0.01
@@ -91,6 +93,15 @@ def test_a_teacher_sees_whole_images_where_the_student_sees_small_ones() -> None
         lambda *_: None,
     )
     assert shapes == [(3, 32, 32)] * 6
+
+
+def test_a_teacher_whose_outputs_are_no_numbers(tmp_path: Path) -> None:
+    path = Path(saved(tmp_path / "a.safetensors", 1, 0.5, 0.2))
+    broken = {name: t * torch.nan if t.is_floating_point() else t for name, t in load_file(path).items()}
+    with safe_open(path, "pt") as file:
+        save_file(broken, path, metadata=file.metadata())
+    with pytest.raises(InputError, match=r"a.safetensors: outputs are not finite for 20 of 20 images"):
+        Teachers([str(path)], toy(20))
 
 
 def test_files_that_cannot_teach(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def saved(path: Path, arch: Arch) -> Path:
 
 def test_everything_but_the_head_is_taken(tmp_path: Path) -> None:
     source = saved(tmp_path / "w.safetensors", GREY)
-    there, module = weights.load(source).state_dict(), network(GREY, 1)
+    there, module = weights.load_module(source).state_dict(), network(GREY, 1)
     head = copy.deepcopy(module.head.state_dict())
     encoder(str(source), frozen=False)(module)
     here = module.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,16 +14,17 @@ from torch import nn
 from torch.nn import functional
 from toys import CPU, SMALL, same, toy, untouchable
 
-from archsearch import Arch, build, load
+from archsearch import Arch, build
 from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
-from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.errors import InputError, StopTraining, StudyError, TrainingFailed
 from archsearch.network.blocks import registry
 from archsearch.network.layer_cost import LeafCost
 from archsearch.network.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.build import AuxHead
+from archsearch.nn.weights import load_module
 from archsearch.training import fit as fit_module
 from archsearch.training import trainer, validation
 from archsearch.training.data import TrainingData
@@ -119,7 +121,7 @@ def test_averaged_weights_are_what_is_measured_and_kept(digits: TrainingData, tm
     trainer = Trainer(TrainingSetup(digits, Recipe(epochs=2, ema=1.0), 0))
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL)
-    assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load_module(tmp_path / "w.safetensors"), digits.validation)[0] == value
     plain, _ = trained(digits, seed_of(trainer.setup.seed, SMALL.id))
     assert trainer.module is not None
     assert not same(trainer.module, plain)
@@ -233,6 +235,30 @@ def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monk
         Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))(SMALL, lambda *_: None)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("the database is away"), StudyError("no such study"), RuntimeError("lost"), OSError(28, "full"),
+        torch.OutOfMemoryError("CUDA out of memory"), StopTraining("a rung"), ValueError("epoch 1 was reported"),
+    ],
+)  # fmt: skip
+def test_what_a_listener_raises_is_its_own(digits: TrainingData, error: Exception) -> None:
+    def report(*_: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        Trainer(TrainingSetup(digits, Recipe(epochs=2), 0))(SMALL, report)
+    assert caught.value is error
+
+
+def test_outputs_for_validation_images_that_are_no_numbers_fail(
+    digits: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "recalibrate", lambda module, sample: module[-1][-1].weight.data.fill_(math.nan))
+    with pytest.raises(TrainingFailed, match="outputs for validation images are not finite in epoch 1"):
+        trained(digits)
+
+
 def test_deterministic_algorithms_are_asked_for_and_given_back(digits: TrainingData) -> None:
     seen = []
     recipe = Recipe(epochs=1)
@@ -288,7 +314,7 @@ def test_auxiliary_classifiers_train_but_do_not_answer(
     trainer = Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))
     value = trainer(strong, lambda *_: None).score
     trainer.save(tmp_path / "a.safetensors", strong)
-    assert validation.accuracy_and_loss(load(tmp_path / "a.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load_module(tmp_path / "a.safetensors"), digits.validation)[0] == value
     assert answer.shape == (5, 10)
 
 
@@ -406,7 +432,7 @@ def test_weights_that_are_saved_answer_alike(digits: TrainingData, tmp_path: Pat
         trainer.save(tmp_path / "early.safetensors", SMALL)
     value = trainer(SMALL, lambda *_: None).score
     trainer.save(tmp_path / "w.safetensors", SMALL, val_accuracy=value)
-    assert validation.accuracy_and_loss(load(tmp_path / "w.safetensors"), digits.validation)[0] == value
+    assert validation.accuracy_and_loss(load_module(tmp_path / "w.safetensors"), digits.validation)[0] == value
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 
+from archsearch._utils.sharing import shared
 from archsearch.network.budget import Budget
 from archsearch.report.files import read_rejects
 from archsearch.report.html.importance import Importance, importance
@@ -57,7 +58,7 @@ def read_contents(folder: Path, study: optuna.Study, config: StudyConfig) -> Pag
     weights = [f"weights/{record.arch}.safetensors" for record in front(history)]
     return PageContents(
         name=folder.name,
-        about={**config.to_json(), **_run_json(folder)},
+        about=shared({**config.to_json(), **_run_json(folder)}),
         history=history,
         references=stored_references(study),
         rejects=read_rejects(folder),

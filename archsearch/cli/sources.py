@@ -1,0 +1,94 @@
+"""Which images a shipped file was made for, by what the file and the folders around it say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch._utils.sharing import shipped
+from archsearch.cli.options import reading
+from archsearch.errors import InputError
+from archsearch.network.arch import Arch
+
+if TYPE_CHECKING:
+    from archsearch.data import Dataset
+
+_ON_DISK = ("folder", "npz")
+_FOLDERS = 3
+"""A study's files lie so far below its folder, at most."""
+
+
+def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[str, Any]) -> Dataset:
+    """The images for a file: those of its training unless others are given.
+
+    Args:
+        given: `dataset`, `image_size`, `data_dir`, `skip_broken`, `nested`, as the options have them.
+
+    Raises:
+        InputError: the file says nothing of a dataset, or names one that is not here.
+        DataError: the dataset is missing, broken or refused.
+    """
+    from archsearch.data import load_dataset
+
+    spec = given["dataset"] or known_dataset(path, info)
+    if spec is None:
+        raise InputError(f"{path}: says nothing of its dataset: give --dataset")
+    size = given["image_size"] or own_size(arch, info, spec)
+    return load_dataset(spec, data_dir=given["data_dir"], image_size=size, share=split_share(info), **reading(given))
+
+
+def known_dataset(path: Path, info: Mapping[str, Any]) -> str | None:
+    """The dataset that a file names, by its whole path where the study's folder around the file knows that.
+
+    Raises:
+        InputError: it lies elsewhere on this machine, or on another one.
+    """
+    spec = info.get("dataset")
+    if not isinstance(spec, str):
+        return None
+    found = next((whole for whole in _noted(path) if shipped(whole) == shipped(spec)), spec)
+    kind, separator, place = found.partition(":")
+    if separator and kind in _ON_DISK and not Path(place).expanduser().exists():
+        raise InputError(f"{path} was trained on {spec}, which is not here: give --dataset {kind}:PATH")
+    return found
+
+
+def _noted(path: Path) -> Iterator[str]:
+    """Datasets that `run.json` and `retrain.json` of the folders around a file name."""
+    for folder in path.absolute().parents[:_FOLDERS]:
+        for name in ("run.json", "retrain.json"):
+            try:
+                notes = json.loads((folder / name).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            for note in notes if isinstance(notes, list) else [notes]:
+                about = note.get("dataset") if isinstance(note, dict) else None
+                if isinstance(about, dict) and isinstance(about.get("name"), str):
+                    yield about["name"]
+
+
+def own_size(arch: Arch, info: Mapping[str, Any], spec: str) -> int | None:
+    """The pixels a side that a network takes, where `spec` is its own dataset or a folder of pictures; else None.
+
+    Pictures of a folder have no size of their own. That of another foreign dataset is not changed unasked.
+    """
+    _, height, width = arch.input_shape
+    own = info.get("dataset")
+    mine = spec.startswith("folder:") or (isinstance(own, str) and shipped(own) == shipped(spec))
+    return height if mine and height == width else None
+
+
+def split_seed(given: int | None, info: Mapping[str, Any]) -> int:
+    """The seed of the validation split: as given, or as the file's metadata have it, or 0."""
+    said = info.get("seed")
+    if given is not None:
+        return given
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else 0
+
+
+def split_share(info: Mapping[str, Any]) -> float | None:
+    """The share of validation images that the file's metadata have; None where they do not say."""
+    said = info.get("validation")
+    return said if isinstance(said, float) and 0 < said < 1 else None
