@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from archsearch.errors import InputError
@@ -12,7 +13,24 @@ METADATA_BYTES = 8192
 SCALE_SUFFIX = "_scale"
 """At int8 the tensor `weight` comes with `weight_scale`, one fp32 value an output channel."""
 _ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
+_LONGEST_CODE = len("F8_E4M3")
 _CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
+
+
+class FixedTensor(NamedTuple):
+    """A tensor whose bytes go by its own dtype: integers, complex numbers, quantised weights.
+
+    Args:
+        chars: characters of its name and shape.
+        values: how many it has.
+        data: bytes, whatever the dtype at which a file is counted.
+        reals: real numbers, of the width of that dtype, of fp32 at int8.
+    """
+
+    chars: int
+    values: int
+    data: int
+    reals: int = 0
 
 
 class FileContents(NamedTuple):
@@ -34,12 +52,17 @@ class FileContents(NamedTuple):
     matrix_rows: int = 0
     matrix_chars: int = 0
 
-    def size_bytes(self, values: int, dtype: str) -> int:
-        """Of a file with so many values, counters included: header, metadata and data. Raises InputError."""
+    def size_bytes(self, values: int, dtype: str, fixed: Sequence[FixedTensor] = ()) -> int:
+        """Of a file with so many values, counters included: header, metadata and data. Raises InputError.
+
+        Args:
+            fixed: tensors besides, whose values are among `values`.
+        """
         width = element_bytes(dtype)
+        values -= sum(tensor.values for tensor in fixed)
         others = values - self.matrix_elements - self.counters
         vectors = self.tensors - self.matrices - self.counters
-        chars = self.chars
+        chars = self.chars + sum(tensor.chars for tensor in fixed)
         # Entries (how many, characters of the dtype, bytes of data), in the order in which the file has them.
         regions = [(self.counters, 3, 8 * self.counters)]
         if dtype == "int8":
@@ -48,6 +71,8 @@ class FileContents(NamedTuple):
             chars += self.matrix_chars + self.matrices * len(SCALE_SUFFIX)
         else:
             regions.append((vectors + self.matrices, len(_CODES[dtype]), width * (others + self.matrix_elements)))
+        wide = 4 if dtype == "int8" else width
+        regions += [(1, _LONGEST_CODE, tensor.data + wide * tensor.reals) for tensor in fixed]
         end = 0
         for entries, code, data in regions:
             end += data
