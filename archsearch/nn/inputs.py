@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from archsearch.errors import InputError
 from archsearch.network.layers import Shape
 
 DTYPES = (
@@ -27,3 +30,30 @@ class Input:
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) + f":{self.dtype}" * bool(self.dtype)
+
+
+Inputs: TypeAlias = tuple[Input, ...]
+
+
+def inputs_of(given: Shape | Inputs | None) -> Inputs:
+    """Several inputs as they are, a shape as the only one, nothing as none."""
+    if not given:
+        return ()
+    return given if isinstance(given[0], Input) else (Input(given),)
+
+
+def one_image(target: str, given: Shape | Inputs | None) -> Shape | None:
+    """The shape of the only input, for targets that take one image.
+
+    Raises:
+        InputError: there are several, or it has a dtype of its own.
+    """
+    inputs = inputs_of(given)
+    if len(inputs) > 1 or any(one.dtype or not one.shape for one in inputs):
+        raise InputError(f"{target}: takes one image, not {listed(inputs)}: give --input-shape 3,224,224 once")
+    return inputs[0].shape if inputs else None
+
+
+def listed(inputs: Sequence[Input]) -> str:
+    """Inputs for people: `3x224x224 and 16:int64`."""
+    return " and ".join(map(str, inputs))

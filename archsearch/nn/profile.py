@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from archsearch.errors import InputError, one_line
 from archsearch.network.cost import Cost, Layer
 from archsearch.network.layers import Shape
-from archsearch.nn.inputs import Input
+from archsearch.nn.inputs import Inputs, inputs_of, listed
 from archsearch.nn.state import Entry, entries, of_entries
 from archsearch.nn.torch_private import CAN_TRACE
 from archsearch.nn.trace import Trace, forward
@@ -45,9 +45,8 @@ class Traced(NamedTuple):
 def measure_module(
     factory: Callable[[], object],
     what: str,
-    shape: Shape | None,
+    shape: Shape | Inputs | None,
     *,
-    inputs: Sequence[Input] = (),
     auxiliaries: tuple[str, ...] = (),
 ) -> Traced:
     """Build a module without memory where that works, else on the CPU, and count it.
@@ -55,14 +54,13 @@ def measure_module(
     Args:
         factory: makes the module; called again on the CPU where the first try on the meta device fails.
         what: the factory's name for messages.
-        shape: one input without the batch, (3, 224, 224); None to count the state only.
-        inputs: all inputs, instead of one of `shape`.
+        shape: one input without the batch, (3, 224, 224), or several; None to count the state only.
         auxiliaries: how the names of children that are used in training only begin; they are left out.
 
     Raises:
         InputError: the factory fails or gives no module, or lazy layers cannot be materialised.
     """
-    inputs = inputs or ([Input(shape)] if shape else [])
+    inputs = inputs_of(shape)
     faults = []
     for device in ("meta", "cpu"):
         try:
@@ -76,7 +74,7 @@ def measure_module(
     fault = faults[-1]
     if fault.lazy:
         raise InputError(f"{what}: has lazy layers and its forward pass fails: {fault}")
-    return _state_only(fault.module, auxiliaries, f"its forward pass at {_by(inputs)} fails: {fault}")
+    return _state_only(fault.module, auxiliaries, f"its forward pass at {listed(inputs)} fails: {fault}")
 
 
 class _ForwardFailed(Exception):
@@ -98,7 +96,7 @@ def _build(factory: Callable[[], object], what: str, device: str) -> nn.Module:
     return module
 
 
-def _measure(module: nn.Module, what: str, inputs: Sequence[Input], auxiliaries: tuple[str, ...]) -> Traced:
+def _measure(module: nn.Module, what: str, inputs: Inputs, auxiliaries: tuple[str, ...]) -> Traced:
     if not inputs:
         if _is_lazy(module):
             raise InputError(f"{what}: has lazy layers, which take their size from an input: give --input-shape")
@@ -148,7 +146,7 @@ def _layers(state: Iterable[Entry], trace: Trace | None, module: nn.Module) -> t
     )
 
 
-def _forward(module: nn.Module, inputs: Sequence[Input]) -> Trace:
+def _forward(module: nn.Module, inputs: Inputs) -> Trace:
     """One evaluation-mode pass over a batch of one."""
     with contextlib.suppress(NotImplementedError):  # an exported graph has one mode and refuses
         module.eval()
@@ -160,7 +158,7 @@ def _forward(module: nn.Module, inputs: Sequence[Input]) -> Trace:
     return forward(module, batch)
 
 
-def _batch(module: nn.Module, inputs: Sequence[Input]) -> list[torch.Tensor]:
+def _batch(module: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     """Zeros, in the dtype of the module's first floating parameter where an input has none of its own."""
     held = [*module.parameters(), *module.buffers()]
     device = held[0].device if held else torch.device("cpu")
@@ -169,7 +167,3 @@ def _batch(module: nn.Module, inputs: Sequence[Input]) -> list[torch.Tensor]:
         torch.zeros(1, *one.shape, device=device, dtype=getattr(torch, one.dtype) if one.dtype else own)
         for one in inputs
     ]
-
-
-def _by(inputs: Sequence[Input]) -> str:
-    return " and ".join(map(str, inputs))

@@ -45,14 +45,14 @@ def entries(module: nn.Module) -> list[Entry]:
 
 def of_entries(found: Sequence[Entry], macs: int, peak: int) -> Cost:
     """The cost of a state; real numbers have the width of the size dtype, all others that of their own dtype."""
-    plain = [Tensor(name, tuple(tensor.shape), _kind(tensor, kept)) for name, tensor, kept in found if _is_plain(tensor)]
+    plain = [
+        Tensor(name, tuple(tensor.shape), _kind(tensor, kept)) for name, tensor, kept in found if _is_plain(tensor)
+    ]
     fixed = [entry for entry in found if not _is_plain(entry.tensor)]
     cost = of_tensors(plain, (), macs, peak)
     params = sum(entry.tensor.numel() for entry in fixed if entry.parameter)
     buffers = sum(entry.tensor.numel() for entry in fixed if not entry.parameter)
-    return cost._replace(
-        params=cost.params + params, buffers=cost.buffers + buffers, fixed=tuple(map(_fixed, fixed))
-    )
+    return cost._replace(params=cost.params + params, buffers=cost.buffers + buffers, fixed=tuple(map(_fixed, fixed)))
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -112,17 +112,19 @@ def _unpacked(name: str, value: Any) -> Iterator[torch.Tensor]:
         elif isinstance(leaf, torch.ScriptObject):
             try:
                 inside = leaf.__getstate__()
-            except Exception as error:  # noqa: BLE001 - whatever a class of C++ raises
-                raise InputError(f"the packed weights {name} cannot be counted: count the module unquantised") from error
+            except Exception as error:
+                raise InputError(
+                    f"the packed weights {name} cannot be counted: count the module unquantised"
+                ) from error
             yield from _unpacked(name, inside)
 
 
 def _constants(module: nn.Module, frozen: bool) -> Iterator[Entry]:
     """The tensors in the graphs of scripted modules; where those were frozen, they are the parameters."""
     for path, part in module.named_modules():
-        if not isinstance(part, torch.jit.ScriptModule) or not hasattr(part, "graph"):
-            continue
-        nodes = [node for node in part.graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]
+        graph: Any = getattr(part, "graph", None) if isinstance(part, torch.jit.ScriptModule) else None
+        found = graph.findAllNodes("prim::Constant") if graph is not None else ()
+        nodes = [node for node in found if node.hasAttribute("value")]
         for i, node in enumerate(node for node in nodes if node.kindOf("value") == "t"):
             tensor = node.t("value")
             yield Entry(f"{path}.constant{i}".lstrip("."), tensor, frozen and tensor.dim() > 0)
