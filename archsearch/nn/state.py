@@ -13,7 +13,7 @@ from archsearch.errors import InputError
 from archsearch.network.cost import Cost, of_tensors
 from archsearch.network.file_size import FixedTensor
 from archsearch.network.layer_cost import Tensor
-from archsearch.nn.torch_private import leaves
+from archsearch.nn.torch_private import leaves, memory_of
 
 
 class Entry(NamedTuple):
@@ -88,7 +88,8 @@ def _packed(state: dict[str, Any]) -> Iterator[Entry]:
     for name, value in state.items():
         if _owner(name) not in owners:
             continue
-        for i, tensor in enumerate(_unpacked(name, value)):
+        inside = {(memory_of(tensor), tensor.shape): tensor for tensor in _unpacked(name, value)}
+        for i, tensor in enumerate(inside.values()):
             about = name.rpartition(".")[2] in ("scale", "zero_point")
             yield Entry(f"{name}.{i}" if i else name, tensor, not about)
 
@@ -120,9 +121,15 @@ def _unpacked(name: str, value: Any) -> Iterator[torch.Tensor]:
 
 
 def _constants(module: nn.Module, frozen: bool) -> Iterator[Entry]:
-    """The tensors in the graphs of scripted modules; where those were frozen, they are the parameters."""
+    """The tensors in the graphs of scripted modules; where those were frozen, they are the parameters.
+
+    Raises:
+        InputError: such a graph holds packed weights, which do not say what is in them.
+    """
     for path, part in module.named_modules():
         graph: Any = getattr(part, "graph", None) if isinstance(part, torch.jit.ScriptModule) else None
+        if "quantized::" in str(graph):
+            raise InputError("a scripted quantised module hides its weights: count it before torch.jit.script")
         found = graph.findAllNodes("prim::Constant") if graph is not None else ()
         nodes = [node for node in found if node.hasAttribute("value")]
         for i, node in enumerate(node for node in nodes if node.kindOf("value") == "t"):

@@ -110,11 +110,13 @@ class Trace(DispatchMode):  # type: ignore[misc]
         inputs = _tensors((args, kwargs))
         outputs = _tensors(result)
         self.clock += 1
-        for tensor in inputs:
-            self._read(tensor)
         name = str(getattr(func, "overloadpacket", func))
         products = product_of(name, args, inputs, outputs)
         origin = self._result(name, products, inputs)
+        for tensor in inputs:
+            # Zeros that a weight is computed from are no activation either.
+            if origin is Origin.ACTIVATION or self._origin(tensor) is not Origin.MADE:
+                self._read(tensor)
         self._count(name, products, inputs, outputs)
         written = {memory_of(tensor) for tensor in written_by(func, args, kwargs or {}, outputs)}
         known = {memory_of(tensor) for tensor in inputs}
