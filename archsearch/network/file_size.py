@@ -59,10 +59,11 @@ class FileContents(NamedTuple):
             fixed: tensors besides, whose values are among `values`.
         """
         width = element_bytes(dtype)
-        values -= sum(tensor.values for tensor in fixed)
+        if fixed:
+            values -= sum(tensor.values for tensor in fixed)
         others = values - self.matrix_elements - self.counters
         vectors = self.tensors - self.matrices - self.counters
-        chars = self.chars + sum(tensor.chars for tensor in fixed)
+        chars = self.chars
         # Entries (how many, characters of the dtype, bytes of data), in the order in which the file has them.
         regions = [(self.counters, 3, 8 * self.counters)]
         if dtype == "int8":
@@ -71,8 +72,9 @@ class FileContents(NamedTuple):
             chars += self.matrix_chars + self.matrices * len(SCALE_SUFFIX)
         else:
             regions.append((vectors + self.matrices, len(_CODES[dtype]), width * (others + self.matrix_elements)))
-        wide = 4 if dtype == "int8" else width
-        regions += [(1, _LONGEST_CODE, tensor.data + wide * tensor.reals) for tensor in fixed]
+        for tensor in fixed:
+            chars += tensor.chars
+            regions.append((1, _LONGEST_CODE, tensor.data + (4 if dtype == "int8" else width) * tensor.reals))
         end = 0
         for entries, code, data in regions:
             end += data

@@ -111,7 +111,7 @@ class Trace(DispatchMode):  # type: ignore[misc]
         outputs = _tensors(result)
         self.clock += 1
         name = str(getattr(func, "overloadpacket", func))
-        products = product_of(name, args, inputs, outputs)
+        products = product_of(name, args, _tensors(args), outputs)
         origin = self._result(name, products, inputs)
         for tensor in inputs:
             # Zeros that a weight is computed from are no activation either.
