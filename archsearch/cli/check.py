@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from archsearch._utils.units import BYTES, format_bytes, format_count, format_short
-from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits
+from archsearch.cli.options import INPUT, budget_of, columns, json_option, limits
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
-from archsearch.network.layers import Shape
 from archsearch.network.limits import upper
+from archsearch.nn.inputs import Inputs
 from archsearch.nn.inspect import Measured, measure_target
 
 HEAVIEST = 5
@@ -24,9 +24,15 @@ HEAVIEST = 5
 @click.command()
 @click.argument("target")
 @limits
-@click.option("--input-shape", type=SHAPE, help="Channels, height, width: 3,224,224.  [default: the target's own]")
+@click.option(
+    "--input-shape",
+    type=INPUT,
+    multiple=True,
+    help="Channels, height, width: 3,224,224. A module's next input: once more. With a dtype: 16:int64."
+    "  [default: the target's own]",
+)
 @json_option
-def check(target: str, input_shape: Shape | None, as_json: bool, **options: Any) -> int:
+def check(target: str, input_shape: Inputs, as_json: bool, **options: Any) -> int:
     """Hold TARGET against limits: exit 0 if it is under all of them, 1 if not, 2 if it cannot be measured.
 
     \b
@@ -69,7 +75,8 @@ def _json(measured: Measured, verdict: Verdict) -> dict[str, Any]:
         {"name": check.name, "limit": _plain(check.limit), "value": check.value, "ok": check.ok}
         for check in verdict.limits
     ]
-    return {"target": measured.target, **measured.values, "limits": found, "ok": verdict.ok}
+    extra = {} if measured.attention_macs is None else {"attention_macs": measured.attention_macs}
+    return {"target": measured.target, **measured.values, **extra, "limits": found, "ok": verdict.ok}
 
 
 def _plain(limit: float) -> float:
@@ -83,6 +90,9 @@ def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
     lines = [f"{measured.target}  ({measured.what}; bytes at {budget.size_dtype})", *columns(rows, left=(0, 4))]
     if measured.note:
         lines.append(f"note: {measured.note}")
+    if measured.attention_macs:
+        more = format_count(measured.attention_macs)
+        lines.append(f"note: not in macs: {more} of products of two activations, such as attention scores")
     broken = [check for check in verdict.limits if not check.ok]
     if broken:
         lines += ["", *_heaviest(measured, broken[0]), ""]

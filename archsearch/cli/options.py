@@ -15,6 +15,7 @@ from archsearch.network.budget import Budget
 from archsearch.network.file_size import DTYPE_BYTES
 from archsearch.network.layers import Shape
 from archsearch.network.limits import LIMITS, Limit
+from archsearch.nn.inputs import DTYPES, Input
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -57,7 +58,23 @@ class ShapeType(click.ParamType[Shape]):
         return tuple(map(int, parts))
 
 
+class InputType(click.ParamType[Input]):
+    """One input of a module: a shape, and where it is not the module's own its dtype: `16:int64`."""
+
+    name = "c,h,w[:dtype]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Input:
+        """The input; a shape may be empty where a dtype follows (`:int64`): one value an image."""
+        if isinstance(value, Input):
+            return value
+        shape, colon, dtype = str(value).partition(":")
+        if colon and dtype not in DTYPES:
+            self.fail(f"{value!r} has no known dtype: write one of {', '.join(DTYPES)}", param, ctx)
+        return Input(SHAPE.convert(shape, param, ctx) if shape or not colon else (), dtype)
+
+
 SHAPE = ShapeType()
+INPUT = InputType()
 COUNT = Quantity("count", parse_count)
 BYTES = Quantity("size", parse_bytes)
 SECONDS = Quantity("time", parse_seconds)

@@ -15,7 +15,7 @@ from math import prod
 from typing import NamedTuple
 
 from archsearch.errors import SpecError
-from archsearch.network.file_size import FileContents, element_bytes
+from archsearch.network.file_size import FileContents, FixedTensor, element_bytes
 from archsearch.network.layer_cost import Tensor, leaf_cost
 from archsearch.network.layers import Add, Aux, Combinator, Concat, Expr, Leaf, Mul, Seq, Shape
 
@@ -46,6 +46,7 @@ class Cost(NamedTuple):
     peak_held: int = 0  # with the input kept alive to the end
     view: bool = False  # the output is the input's memory
     contents: FileContents = FileContents()
+    fixed: tuple[FixedTensor, ...] = ()  # tensors of a module that are not of the size dtype
 
     def size_bytes(self, dtype: str = "fp32") -> int:
         """Upper bound, tight within 16 kB, of the safetensors file with the deployed network.
@@ -53,7 +54,7 @@ class Cost(NamedTuple):
         At int8 every kernel or weight matrix is one byte a value and one fp32 scale an output channel;
         norms, biases and buffers stay fp32. Header and metadata are included.
         """
-        return self.contents.size_bytes(self.params + self.buffers, dtype)
+        return self.contents.size_bytes(self.params + self.buffers, dtype, self.fixed)
 
     def peak_activation_bytes(self, dtype: str = "fp32") -> int:
         """The largest sum of live tensors for one image, in bytes at `dtype`."""
@@ -177,7 +178,7 @@ def _sum(parts: list[tuple[str, Cost]], out: Shape, peak: int, held: int, view: 
     tensors = counters = chars = matrices = elements = rows = matrix_chars = 0
     for name, cost in parts:
         # Unpacked at once: in this innermost loop of counting, fields by name make a count 5% slower.
-        _, own, kept, work, _, extra, _, _, (count, integers, letters, kernels, values, outs, kernel_letters) = cost
+        _, own, kept, work, _, extra, _, _, (count, integers, letters, kernels, values, outs, kernel_letters), _ = cost
         aux += extra
         macs += work
         if count:

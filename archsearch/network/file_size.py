@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from archsearch.errors import InputError
@@ -12,7 +13,24 @@ METADATA_BYTES = 8192
 SCALE_SUFFIX = "_scale"
 """At int8 the tensor `weight` comes with `weight_scale`, one fp32 value an output channel."""
 _ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
+_LONGEST_CODE = len("F8_E4M3")
 _CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
+
+
+class FixedTensor(NamedTuple):
+    """A tensor whose bytes go by its own dtype: integers, complex numbers, quantised weights.
+
+    Args:
+        chars: characters of its name and shape.
+        values: how many it has.
+        data: bytes, whatever the dtype at which a file is counted.
+        reals: real numbers, of the width of that dtype, of fp32 at int8.
+    """
+
+    chars: int
+    values: int
+    data: int
+    reals: int = 0
 
 
 class FileContents(NamedTuple):
@@ -34,9 +52,15 @@ class FileContents(NamedTuple):
     matrix_rows: int = 0
     matrix_chars: int = 0
 
-    def size_bytes(self, values: int, dtype: str) -> int:
-        """Of a file with so many values, counters included: header, metadata and data. Raises InputError."""
+    def size_bytes(self, values: int, dtype: str, fixed: Sequence[FixedTensor] = ()) -> int:
+        """Of a file with so many values, counters included: header, metadata and data. Raises InputError.
+
+        Args:
+            fixed: tensors besides, whose values are among `values`.
+        """
         width = element_bytes(dtype)
+        if fixed:
+            values -= sum(tensor.values for tensor in fixed)
         others = values - self.matrix_elements - self.counters
         vectors = self.tensors - self.matrices - self.counters
         chars = self.chars
@@ -48,6 +72,9 @@ class FileContents(NamedTuple):
             chars += self.matrix_chars + self.matrices * len(SCALE_SUFFIX)
         else:
             regions.append((vectors + self.matrices, len(_CODES[dtype]), width * (others + self.matrix_elements)))
+        for tensor in fixed:
+            chars += tensor.chars
+            regions.append((1, _LONGEST_CODE, tensor.data + (4 if dtype == "int8" else width) * tensor.reals))
         end = 0
         for entries, code, data in regions:
             end += data

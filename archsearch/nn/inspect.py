@@ -26,6 +26,7 @@ from archsearch.network.cost import Layer, layers
 from archsearch.network.file_size import SCALE_SUFFIX
 from archsearch.network.layers import Shape
 from archsearch.network.limits import LIMITS, measures
+from archsearch.nn.inputs import Inputs, inputs_of, listed, one_image
 
 if TYPE_CHECKING:
     from archsearch.nn.profile import Traced
@@ -41,6 +42,7 @@ class Measured:
     """A target's figures at one dtype, for one image.
 
     values: by the measures of `limits.LIMITS`; None where there is nothing to measure it on.
+    attention_macs: products of two activations, which are not in `values`; None where no forward pass was followed.
     """
 
     target: str
@@ -48,29 +50,30 @@ class Measured:
     values: Mapping[str, int | None]
     layers: tuple[Layer, ...] = ()
     note: str = ""
+    attention_macs: int | None = None
 
 
-def measure_target(target: str, dtype: str = "fp32", input_shape: Shape | None = None) -> Measured:
+def measure_target(target: str, dtype: str = "fp32", input_shape: Shape | Inputs | None = None) -> Measured:
     """Measure any target.
 
     Args:
         dtype: the precision at which bytes are counted; a weights file's bytes are those on disk.
         input_shape: (channels, height, width) instead of the target's own. Factories have none of their own:
-            without one there are no MACs and no activations.
+            without one there are no MACs and no activations. They also take several inputs, other than images too.
 
     Raises:
         InputError: there is no such target, or it cannot be measured; one line that says why.
     """
     kind, _, rest = target.partition(":")
     if kind == "ref":
-        return _arch(target, _reference(rest), dtype, input_shape)
+        return _arch(target, _reference(rest), dtype, one_image(target, input_shape))
     if kind == "torchvision":
-        return _torchvision(target, rest, dtype, input_shape or IMAGENET)
+        return _torchvision(target, rest, dtype, one_image(target, input_shape) or IMAGENET)
     path = Path(target)
     if path.is_file():
-        return _file(target, path, dtype, input_shape)
+        return _file(target, path, dtype, one_image(target, input_shape))
     if rest and path.suffix != ".toml" and not kind.endswith((".toml", "/")) and "/" not in kind:
-        return _factory(target, kind, rest, dtype, input_shape)
+        return _factory(target, kind, rest, dtype, inputs_of(input_shape))
     if path.suffix or "/" in target:
         raise InputError(f"{target}: there is no such file")
     raise InputError(
@@ -104,8 +107,10 @@ def _reference(name: str) -> Arch:
 def _traced(target: str, what: str, traced: Traced, dtype: str) -> Measured:
     cost = traced.cost
     note = "; ".join(filter(None, (_aux(cost.aux_params), traced.note)))
-    values = measures(cost, dtype) if traced.traced else _stored(cost.params, cost.size_bytes(dtype))
-    return Measured(target, what, values, traced.layers, note)
+    if not traced.traced:
+        return Measured(target, what, _stored(cost.params, cost.size_bytes(dtype)), traced.layers, note)
+    values = measures(cost, dtype) | ({"macs": None} if traced.uncounted else {})
+    return Measured(target, what, values, traced.layers, note, traced.attention_macs)
 
 
 def _stored(params: int, size: int) -> dict[str, int | None]:
@@ -121,17 +126,19 @@ def _torchvision(target: str, name: str, dtype: str, shape: Shape) -> Measured:
         raise InputError(f"torchvision has no model {unknown(name, models.list_models())}")
     from archsearch.nn.profile import measure_module
 
-    traced = measure_module(lambda: models.get_model(name, weights=None), target, shape, auxiliaries=("aux",))
+    traced = measure_module(
+        lambda: models.get_model(name, weights=None), target, shape, auxiliaries=("aux", "AuxLogits")
+    )
     return _traced(target, f"torchvision, {_by(shape)}", traced, dtype)
 
 
-def _factory(target: str, module: str, name: str, dtype: str, shape: Shape | None) -> Measured:
+def _factory(target: str, module: str, name: str, dtype: str, inputs: Inputs) -> Measured:
     make = _callable(target, module, name)
     from archsearch.nn.profile import measure_module
 
-    traced = measure_module(make, target, shape)
-    hint = "" if shape else "MACs and activations need an input: give --input-shape 3,224,224"
-    measured = _traced(target, f"module, {_by(shape)}" if shape else "module", traced, dtype)
+    traced = measure_module(make, target, inputs)
+    hint = "" if inputs else "MACs and activations need an input: give --input-shape 3,224,224"
+    measured = _traced(target, f"module, {listed(inputs)}" if inputs else "module", traced, dtype)
     return measured if traced.note or not hint else _noted(measured, hint)
 
 

@@ -65,6 +65,17 @@ def fails():
     raise SystemExit("never\\nmind")
 
 ready = torch.nn.Linear(3, 4)
+
+class Captions(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.embed = torch.nn.Conv2d(3, 8, 3), torch.nn.Embedding(100, 8)
+
+    def forward(self, x, tokens):
+        return {"scores": self.embed(tokens) @ self.conv(x).flatten(2)}
+
+def lstm():
+    return torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.LSTM(4, 5)), {torch.nn.LSTM})
 """
 
 
@@ -84,6 +95,19 @@ def test_a_module_of_the_current_folder(here: Path, capsys: pytest.CaptureFixtur
     assert "--input-shape" in capsys.readouterr().out
 
 
+def test_several_inputs_and_products_of_activations(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "a_module_of_mine:Captions", "--input-shape", "3,8,8", "--input-shape", "16:int64"]
+    assert _run([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["macs"], found["attention_macs"]) == (8 * 36 * 27, 16 * 8 * 36)
+    assert _run(words) == 0
+    out = capsys.readouterr().out
+    assert "module, 3x8x8 and 16:int64" in out
+    assert "not in macs: 4,608 of products of two activations, such as attention scores" in out
+    assert _run(["check", "a_module_of_mine:make", "--input-shape", "3,8,8"]) == 0
+    assert "activations, such" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -93,6 +117,10 @@ def test_a_module_of_the_current_folder(here: Path, capsys: pytest.CaptureFixtur
         (["a_module_of_mine:maek"], "did you mean 'make'"),
         (["a_module_of_mine:make", "--input-shape", "3,x"], "is no shape"),
         (["a_module_of_mine:make", "--input-shape", "3,0,2"], "is no shape"),
+        (["a_module_of_mine:make", "--input-shape", "3,8,8:int65"], "has no known dtype: write one of float32"),
+        (["a_module_of_mine:make", "--input-shape", ""], "is no shape"),
+        (["a_module_of_mine:lstm", "--max-macs", "1M", "--input-shape", "3,4"], "aten.quantized_lstm are not known"),
+        ([LARGE, "--input-shape", "3,32,32", "--input-shape", "16:int64"], "takes one image, not 3x32x32 and 16:int64"),
         ([LARGE, "--max-params", "abc"], "is no count"),
         ([LARGE, "--max-size", "6XB"], "is no size"),
         (["torchvision:resnet81"], "did you mean"),

@@ -20,6 +20,7 @@ from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.cost import layers
 from archsearch.nn.build import build
+from archsearch.nn.inputs import Input
 from archsearch.nn.inspect import measure_target
 from archsearch.nn.profile import measure_module
 from archsearch.nn.weights import save
@@ -96,6 +97,7 @@ def test_layers_add_up_and_have_the_modules_names() -> None:
     [
         ("resnet18", 11_689_512, 1_814_073_344),
         ("googlenet", 6_624_904, 1_498_376_192),
+        ("inception_v3", 23_834_568, 2_847_272_160),
         ("alexnet", 61_100_840, 714_188_480),
         ("mobilenet_v2", 3_504_872, 300_774_272),
     ],
@@ -244,6 +246,21 @@ assert not heavy, heavy
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["params"] == 78_042
+
+
+def test_auxiliary_classifiers_are_no_part_of_any_model() -> None:
+    from torchvision import models
+
+    for name in ("googlenet", "inception_v3", "quantized_googlenet"):
+        plain = models.get_model(name, weights=None, aux_logits=False, init_weights=False)
+        assert measure_target(f"torchvision:{name}").values["params"] == sum(p.numel() for p in plain.parameters())
+
+
+@pytest.mark.parametrize("target", ["ref:lenet5", "torchvision:resnet18"])
+@pytest.mark.parametrize("inputs", [(Input((3, 8, 8)), Input((4,))), (Input((3, 8, 8), "int64"),)])
+def test_what_takes_one_image_takes_no_other_input(target: str, inputs: tuple[Input, ...]) -> None:
+    with pytest.raises(InputError, match="takes one image, not 3x8x8"):
+        measure_target(target, input_shape=inputs)
 
 
 def test_another_input_shape() -> None:

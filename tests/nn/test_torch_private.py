@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import archsearch
-from archsearch.nn import profile, torch_private
+from archsearch.nn import profile, torch_private, trace
 from archsearch.nn.torch_private import call_specs, foreach, memory_of, written_by
 from archsearch.training.muon import Muon, kernels
 from archsearch.training.optim import Average
@@ -86,8 +86,8 @@ def test_without_schemas_and_addresses_a_trace_counts_the_same(monkeypatch: pyte
     def plainly(func: Any, args: Any, kwargs: Any, outputs: Any) -> list[torch.Tensor]:
         return written_by(object(), args, kwargs, outputs)
 
-    monkeypatch.setattr(profile, "written_by", plainly)
-    monkeypatch.setattr(profile, "memory_of", lambda tensor: id(tensor.untyped_storage()))
+    monkeypatch.setattr(trace, "written_by", plainly)
+    monkeypatch.setattr(trace, "memory_of", lambda tensor: id(tensor.untyped_storage()))
     assert measured() == wanted
 
 
