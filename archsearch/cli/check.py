@@ -16,7 +16,8 @@ from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
 from archsearch.network.limits import upper
 from archsearch.nn.inputs import Inputs
-from archsearch.nn.inspect import Measured, measure_target
+from archsearch.nn.inspect import measure_target
+from archsearch.nn.measured import ON_DISK, Measured
 
 HEAVIEST = 5
 
@@ -39,17 +40,25 @@ def check(target: str, input_shape: Inputs, as_json: bool, **options: Any) -> in
     TARGET   net.toml                    an architecture file
              ref:NAME                    a textbook network that comes with archsearch
              pkg.mod:callable            anything that gives a torch.nn.Module (the current folder is importable)
-             torchvision:resnet18        a model of torchvision
-             model.safetensors, model.pt a weights file or a state dict: bytes on disk, nothing is unpickled
+             torchvision:resnet18        a model of torchvision; timm:NAME one of timm
+             model.safetensors, model.pt a weights file or a state dict: nothing in it is run
+             model.onnx, model.pt2, ...  a graph, counted by its operators; of any other model file the bytes
 
+    Bytes of a file are those on disk, of weights also those at a --size-dtype that is given.
     Limits are strict. Without one the figures are printed and the exit status is 0.
     """
     budget = budget_of(options)
     with _foreign_code():
-        measured = measure_target(target, budget.size_dtype, input_shape)
+        measured = measure_target(target, _asked_dtype(budget), input_shape)
     verdict = _verdict(budget, measured)
     click.echo(json.dumps(_json(measured, verdict)) if as_json else "\n".join(_text(measured, verdict, budget)))
     return 0 if verdict.ok else 1
+
+
+def _asked_dtype(budget: Budget) -> str | None:
+    """The dtype that stands on the command line: a file without it is held against a limit as it is."""
+    source = click.get_current_context().get_parameter_source("size_dtype")
+    return None if source is click.core.ParameterSource.DEFAULT else budget.size_dtype
 
 
 @contextlib.contextmanager
@@ -76,7 +85,8 @@ def _json(measured: Measured, verdict: Verdict) -> dict[str, Any]:
         for check in verdict.limits
     ]
     extra = {} if measured.attention_macs is None else {"attention_macs": measured.attention_macs}
-    return {"target": measured.target, **measured.values, **extra, "limits": found, "ok": verdict.ok}
+    words = {"size_dtype": measured.size_dtype, "note": measured.note}
+    return {"target": measured.target, **measured.values, **extra, "limits": found, "ok": verdict.ok, **words}
 
 
 def _plain(limit: float) -> float:
@@ -87,7 +97,7 @@ def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
     held = {check.name: check for check in verdict.limits}
     rows: list[tuple[str, ...]] = [("", "value", "limit", "margin", "verdict")]
     rows += [_row(name, value, held.get(name)) for name, value in measured.values.items()]
-    lines = [f"{measured.target}  ({measured.what}; bytes at {budget.size_dtype})", *columns(rows, left=(0, 4))]
+    lines = [f"{measured.target}  ({measured.what}; {_bytes(measured, budget)})", *columns(rows, left=(0, 4))]
     if measured.note:
         lines.append(f"note: {measured.note}")
     if measured.attention_macs:
@@ -97,6 +107,13 @@ def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
     if broken:
         lines += ["", *_heaviest(measured, broken[0]), ""]
     return [*lines, _answer(verdict)]
+
+
+def _bytes(measured: Measured, budget: Budget) -> str:
+    if measured.size_dtype != ON_DISK:
+        return f"bytes at {measured.size_dtype}"
+    live = measured.values["peak_activation_bytes"] is not None
+    return f"bytes on disk, activations at {budget.size_dtype}" if live else "bytes on disk"
 
 
 def _row(name: str, value: int | None, check: LimitCheck | None) -> tuple[str, ...]:

@@ -1,0 +1,142 @@
+"""Files as targets of `archsearch check`: what each kind of them says of the network in it, without running it.
+
+Weights (safetensors, torch) are counted by their tensors, graphs (ONNX, torch.export) by their operators. Every
+other kind of model file is held against a limit on bytes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from archsearch.errors import InputError
+from archsearch.network.layers import Shape
+from archsearch.nn.measured import ON_DISK, Counted, Measured, by, stored
+
+_OTHERS = {
+    ".tflite": "LiteRT", ".pte": "ExecuTorch", ".ptd": "ExecuTorch", ".ort": "ONNX Runtime", ".gguf": "GGUF",
+    ".mlmodel": "Core ML", ".mlpackage": "Core ML", ".mlmodelc": "Core ML", ".engine": "TensorRT", ".plan": "TensorRT",
+    ".trt": "TensorRT", ".keras": "Keras", ".h5": "Keras", ".pb": "TensorFlow", ".xml": "OpenVINO", ".param": "ncnn",
+    ".mnn": "MNN", ".rknn": "RKNN", ".dlc": "SNPE", ".hef": "Hailo",
+}  # fmt: skip
+"""Kinds of which the bytes are known, and nothing else."""
+_FOLDERS = (".mlpackage", ".mlmodelc")
+_MARKS = {".tflite": (4, b"TFL3"), ".pte": (4, b"ET"), ".ort": (4, b"ORTM"), ".gguf": (0, b"GGUF")}
+_BESIDE = {".xml": ".bin", ".param": ".bin"}
+"""Where the weights lie in a file of their own."""
+_POINTER = b"version https://git-lfs"
+
+
+def is_model_folder(path: Path) -> bool:
+    """Whether a folder is one model."""
+    return path.is_dir() and path.suffix in _FOLDERS
+
+
+def measure_file(target: str, path: Path, dtype: str | None, shape: Shape | None) -> Measured:
+    """Measure a file by its kind, which its content says, and its name where that says nothing.
+
+    Args:
+        dtype: count the bytes of weights at this precision; None for the bytes that the file has.
+        shape: of one input, for graphs that leave it open.
+
+    Raises:
+        InputError: no file of a network, or a broken one; one line.
+    """
+    if path.is_dir():
+        return _bytes_alone(target, path, b"", dtype)
+    with path.open("rb") as file:
+        start = file.read(32)
+    if start.startswith(_POINTER):
+        raise InputError(f"{target}: a pointer of Git LFS, not the file itself: get it by git lfs pull")
+    kind = _kind(path, start)
+    if kind == "weights":
+        from archsearch.nn.weight_files import measure_weights
+
+        return measure_weights(target, path, dtype, shape)
+    if kind == "bytes":
+        return _bytes_alone(target, path, start, dtype)
+    what, count = _counters()[kind]
+    return _graph(target, path, what, count(path, shape), dtype)
+
+
+def _counters() -> dict[str, tuple[str, Callable[[Path, Shape | None], Counted]]]:
+    from archsearch.nn import onnx_graph, pickles, pt2_graph
+
+    return {
+        "onnx": ("ONNX graph", onnx_graph.count),
+        "pt2": ("torch.export graph", pt2_graph.count),
+        "torchscript": ("TorchScript", lambda path, shape: pickles.torchscript(path)),
+    }
+
+
+def _kind(path: Path, start: bytes) -> str:
+    if path.suffix == ".onnx" or path.name.endswith(".onnx.xz"):
+        return "onnx"
+    if path.suffix in _OTHERS:
+        return "bytes"
+    if start[:4] == b"PK\x03\x04":
+        return _zipped(path)
+    if start[:1] == b"\x80" or start[8:9] == b"{":
+        return "weights"
+    if path.suffix == ".pt2":
+        return "pt2"
+    if any(start[at:].startswith(mark) for at, mark in _MARKS.values()):
+        return "bytes"
+    raise InputError(f"{path}: neither an architecture (.toml), nor safetensors, a torch state dict or a model file")
+
+
+def _zipped(path: Path) -> str:
+    from archsearch.nn.pickles import archive
+
+    names = archive(path)
+    if path.suffix == ".pt2" or any(name.startswith("models/") for name in names) or "archive_format" in names:
+        return "pt2"
+    return "torchscript" if "constants.pkl" in names else "weights"
+
+
+def _bytes_alone(target: str, path: Path, start: bytes, dtype: str | None) -> Measured:
+    suffix = path.suffix if path.suffix in _OTHERS else _marked(start)
+    what, (at, mark) = _OTHERS[suffix], _MARKS.get(suffix, (0, b""))
+    if not path.is_dir() and not start[at:].startswith(mark or start[:1]):
+        raise InputError(f"{target}: no {what} file: its first bytes are not those of one")
+    if not (size := _size(path)):
+        raise InputError(f"{target}: is empty")
+    beside = path.with_suffix(_BESIDE.get(suffix, suffix))
+    if beside != path and not beside.is_file():
+        raise InputError(f"{target}: its weights, {beside.name}, are not beside it")
+    size += beside.stat().st_size if beside != path else 0
+    note = f"not counted: params, macs (of {what} files archsearch knows the bytes alone)"
+    return Measured(target, f"{what} file", stored(None, size), (), _and(note, _unmoved(dtype)), ON_DISK)
+
+
+def _marked(start: bytes) -> str:
+    return next(suffix for suffix, (at, mark) in _MARKS.items() if start[at:].startswith(mark))
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _graph(target: str, path: Path, what: str, found: Counted, dtype: str | None) -> Measured:
+    """Bytes on disk, the graph's own figures, and the activations of the architecture that archsearch wrote into it."""
+    values = stored(found.params, _size(path) + found.external, found.macs)
+    missing = [name for name in ("params", "macs") if values[name] is None]
+    notes = [f"not counted: {', '.join(missing)} ({'; '.join(found.notes)})"] if missing else list(found.notes)
+    what += f", {by(found.shape)}" if found.shape else ""
+    if "arch" in found.metadata:
+        from archsearch.network.arch import Arch
+
+        arch = Arch.from_toml(found.metadata["arch"], target)
+        what += f", {arch.id}, {arch.classes} classes"
+        if found.macs == arch.cost.macs:  # otherwise the graph is not that network's
+            values["peak_activation_bytes"] = arch.cost.peak_activation_bytes(dtype or "fp32")
+    return Measured(target, what, values, found.layers, _and(*notes, _unmoved(dtype)), ON_DISK)
+
+
+def _unmoved(dtype: str | None) -> str:
+    return f"bytes are those of the file: --size-dtype {dtype} is for networks and weights files" if dtype else ""
+
+
+def _and(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
