@@ -30,8 +30,9 @@ class Terminal:
         self.tmux("resize-window", "-x", str(width))
 
     def text(self, history: bool = True) -> str:
-        """What stands there, with what was scrolled away."""
-        return self.tmux("capture-pane", "-p", *(("-S", "-") if history else ())).rstrip() + "\n"
+        """What stands there, with what was scrolled away; a line that the terminal has broken is one."""
+        lines = self.tmux("capture-pane", "-p", "-J", *(("-S", "-") if history else ())).rstrip().splitlines()
+        return "".join(f"{line.rstrip()}\n" for line in lines)
 
     def until(self, found: Callable[[str], bool], seconds: float = 60) -> str:
         """The screen, once it is as it should be."""
