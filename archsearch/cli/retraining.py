@@ -82,7 +82,10 @@ class Retraining:
         self._open(len(pairs) - len(left), len(left))
         for count, (arch, seed) in enumerate(left):
             if not self._train(arch, seed):
-                say(f"time is up, {len(left) - count:,} of {counted(len(pairs), 'training')} left: the same command goes on")
+                say(
+                    f"time is up, {len(left) - count:,} of {counted(len(pairs), 'training')} left:"
+                    " the same command goes on"
+                )
                 break
         self._tables(echo=True)
         self._page()
