@@ -32,6 +32,7 @@ from archsearch._utils.files import write_with
 from archsearch._utils.units import format_count
 from archsearch.inference import Runner, format_of, open_runner
 from archsearch.inference.onnx import content
+from archsearch.network import zoo
 from archsearch.network.blocks.registry import Value
 from archsearch.network.recipe import Recipe
 from archsearch.nn import weights
@@ -263,6 +264,11 @@ def everything(group: Path) -> list[str]:
     return [line for part in found for line in ("", *part)][1:]
 
 
+def is_reference(arch: Arch) -> bool:
+    """Whether these are the layers of a textbook network that comes with archsearch, made to fit images and classes."""
+    return arch.id in {network.id for network in zoo.fitting(arch.input_shape, arch.classes).values()}
+
+
 @dataclass(frozen=True)
 class Measured:
     """A network of ours: mean test accuracy and its deviation (0 for one seed) in percent."""
@@ -275,11 +281,12 @@ class Measured:
 
 
 def measured(group: Path) -> list[Measured]:
-    """The networks of a group, each once; `name` is the reference's, empty for what a search found."""
+    """The networks of a group, each once; `name` is empty for what a search found, whatever its folder is called."""
     found: dict[tuple[Path, str], Measured] = {}
     for entry in entries(group):
         of = tested(entry.rows)[entry.arch.id]
-        point = Measured(entry.dataset, entry.name(group), entry.arch.cost.params, 100 * of.mean, 100 * (of.std or 0.0))
+        name = entry.name(group) if is_reference(entry.arch) else ""
+        point = Measured(entry.dataset, name, entry.arch.cost.params, 100 * of.mean, 100 * (of.std or 0.0))
         found.setdefault((entry.folder, entry.arch.id), point)
     return list(found.values())
 

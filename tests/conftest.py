@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from commands import ENVIRONMENT, RUN, STUDY, TINY, Answer, Process
 from postgres import Postgres, binaries
+from terminal import Terminal
 
 from archsearch.cli import _run
 
@@ -60,14 +61,34 @@ def start(_preloaded: None, work: Path, tmp_path_factory: pytest.TempPathFactory
         process.process.join()
 
 
+def missing(reason: str) -> None:
+    """Skip a test whose program is not installed; on CI that is a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of this session's own. Without one its tests are skipped; on CI that is a failure."""
     if binaries() is None:
-        reason = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        missing("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with Postgres(Path(tempfile.gettempdir())) as server:
         yield server
+
+
+@pytest.fixture
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Terminal]]:
+    """`window(80)` opens a terminal of 80 columns. Without tmux its tests are skipped; on CI that is a failure."""
+    if not shutil.which("tmux"):
+        missing("terminals are tested in tmux: apt-get install tmux")
+    opened: list[Terminal] = []
+
+    def begin(width: int) -> Terminal:
+        opened.append(Terminal(tmp_path_factory.mktemp("tmux") / "socket", width))
+        return opened[-1]
+
+    yield begin
+    for terminal in opened:
+        terminal.close()
 
 
 @pytest.fixture
@@ -141,7 +162,7 @@ def browser() -> Iterator[Any]:
 
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not path:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("pages are tested in Chromium: apt-get install chromium")
+        missing("pages are tested in Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
         yield browser

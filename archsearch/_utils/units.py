@@ -62,6 +62,12 @@ def format_count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(number: float, noun: str, several: str = "") -> str:
+    """A number of things in words: 1 epoch, 2 epochs, 1,200 classes; `several` where it is not noun and -s or -es."""
+    plural = several or noun + ("es" if noun.endswith("s") else "s")
+    return f"{format_count(number)} {noun if number == 1 else plural}"
+
+
 def format_short(value: float) -> str:
     """Three significant digits and a suffix: 4.9M, 78k, 512."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

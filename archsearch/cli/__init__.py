@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from archsearch import __version__
+from archsearch._utils.passwords import hide_password
 from archsearch.errors import ArchsearchError, InputError, NothingFeasible
 from archsearch.workers.processes import keep_interrupts
 
@@ -94,6 +95,6 @@ def _run(args: list[str] | None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    lines = message.split("\n")
+    lines = hide_password(message).split("\n")  # a URL may stand where none belongs
     print(f"archsearch: {' '.join(line.strip() for line in lines)}", file=sys.stderr)
     return status

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from archsearch._utils.units import BYTES, format_bytes, format_count, format_short
-from archsearch.cli.options import INPUT, budget_of, columns, json_option, limits
+from archsearch.cli.options import INPUT, budget_of, json_option, limits
+from archsearch.cli.screen import columns, fits, wrapped
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
@@ -20,6 +21,8 @@ from archsearch.nn.inspect import measure_target
 from archsearch.nn.measured import ON_DISK, Measured
 
 HEAVIEST = 5
+_WEIGHED = {"macs": 3, "activation": 4}
+"""The columns of the heaviest layers that may be what they are heavy in."""
 
 
 @click.command()
@@ -94,19 +97,19 @@ def _plain(limit: float) -> float:
 
 
 def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
-    held = {check.name: check for check in verdict.limits}
-    rows: list[tuple[str, ...]] = [("", "value", "limit", "margin", "verdict")]
-    rows += [_row(name, value, held.get(name)) for name, value in measured.values.items()]
-    lines = [f"{measured.target}  ({measured.what}; {_bytes(measured, budget)})", *columns(rows, left=(0, 4))]
+    rows = _rows(measured, verdict)
+    rows = rows if fits(rows) else _rows(measured, verdict, exact=True)
+    title = f"{measured.target}  ({measured.what}; {_bytes(measured, budget)})"
+    lines = [*wrapped([title]), *columns(rows, left=(0, 4))]
     if measured.note:
-        lines.append(f"note: {measured.note}")
+        lines += wrapped([f"note: {measured.note}"])
     if measured.attention_macs:
         more = format_count(measured.attention_macs)
-        lines.append(f"note: not in macs: {more} of products of two activations, such as attention scores")
+        lines += wrapped([f"note: not in macs: {more} of products of two activations, such as attention scores"])
     broken = [check for check in verdict.limits if not check.ok]
     if broken:
         lines += ["", *_heaviest(measured, broken[0]), ""]
-    return [*lines, _answer(verdict)]
+    return [*lines, *wrapped([_answer(verdict)])]
 
 
 def _bytes(measured: Measured, budget: Budget) -> str:
@@ -116,17 +119,24 @@ def _bytes(measured: Measured, budget: Budget) -> str:
     return f"bytes on disk, activations at {budget.size_dtype}" if live else "bytes on disk"
 
 
-def _row(name: str, value: int | None, check: LimitCheck | None) -> tuple[str, ...]:
-    shown = "not measured" if value is None else _quantity(name, value)
+def _rows(measured: Measured, verdict: Verdict, exact: bool = False) -> list[tuple[str, ...]]:
+    held = {check.name: check for check in verdict.limits}
+    rows = [_row(name, value, held.get(name), exact) for name, value in measured.values.items()]
+    return [("", "value", "limit", "margin", "verdict"), *rows]
+
+
+def _row(name: str, value: int | None, check: LimitCheck | None, exact: bool) -> tuple[str, ...]:
+    shown = "not measured" if value is None else _quantity(name, value, exact)
     if check is None:
         return name, shown, "", "", ""
     room = check.limit - check.value
     margin = f"{room:+,.0f} ({100 * room / check.limit:+.1f}%)"
-    return name, shown, _quantity(name, check.limit), margin, "ok" if check.ok else "OVER"
+    return name, shown, _quantity(name, check.limit, exact), margin, "ok" if check.ok else "OVER"
 
 
-def _quantity(name: str, value: float) -> str:
-    in_bytes = upper(name).unit == BYTES
+def _quantity(name: str, value: float, exact: bool) -> str:
+    """A value, with bytes in a unit too unless it is to be `exact` alone."""
+    in_bytes = upper(name).unit == BYTES and not exact
     return f"{format_count(value)} = {format_bytes(value)}" if in_bytes else format_count(value)
 
 
@@ -137,6 +147,9 @@ def _heaviest(measured: Measured, broken: LimitCheck) -> list[str]:
     total = measured.values.get(key) or 0
     rows: list[tuple[str, ...]] = [("heaviest layers", "", "params", "MACs", "activations", "share")]
     rows += [_layer(layer, getattr(layer, key) / total if total else None) for layer in found]
+    for spare in (4, 3):  # what gives way on a narrow terminal
+        if not fits(rows) and _WEIGHED.get(key) != spare:
+            rows = [(*row[:spare], *row[spare + 1 :]) for row in rows]
     return columns(rows, left=(0, 1))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from archsearch._utils.passwords import hide_url
 from archsearch.cli.options import out_option, storage_option, study_folder
 from archsearch.errors import InputError
 
@@ -29,7 +30,7 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     from optuna_dashboard import wsgi
 
     from archsearch.report.dashboard import FOLDER
-    from archsearch.study.retrying import Waiter, hide_password
+    from archsearch.study.retrying import Waiter
     from archsearch.study.storage import connect, sqlite_url
 
     source = click.get_current_context().get_parameter_source("storage")
@@ -42,7 +43,7 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     place = artifacts or (folder / FOLDER if folder else None)
     store = FileSystemArtifactStore(str(place)) if place and place.is_dir() else None
     app = Waiter(url, max_wait=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
-    _serve(app, host, port, hide_password(url))
+    _serve(app, host, port, hide_url(url))
 
 
 def _serve(app: Any, host: str, port: int, what: str) -> None:

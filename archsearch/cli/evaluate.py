@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.units import format_count
-from archsearch.cli.options import columns, data_options, split_option
+from archsearch._utils.units import counted, format_count
+from archsearch.cli.options import data_options, split_option
+from archsearch.cli.screen import columns, terminal_width, wrapped
 from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
@@ -60,7 +62,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
 
 
 def _text(title: str, found: Scores) -> list[str]:
-    lines = [f"{title}: {100 * found.accuracy:.2f}% of {format_count(found.n)} images", ""]
+    lines = [*wrapped([f"{title}: {100 * found.accuracy:.2f}% of {counted(found.n, 'image')}"]), ""]
     sizes = found.confusion.sum(1).tolist()
     rows: list[tuple[str, ...]] = [("class", "accuracy", "images")]
     rows += [
@@ -69,15 +71,22 @@ def _text(title: str, found: Scores) -> list[str]:
     ]
     lines += columns(rows, left=(0,))
     if len(found.classes) <= MATRIX_UP_TO:
-        lines += ["", "confusion: one row a class, one column for what it was taken for", *_matrix(found)]
+        lines += ["", *_matrix(found)]
     mistakes = found.mistakes(MISTAKES)
     if mistakes:
-        lines += ["", "most often confused: " + "; ".join(f"{a} as {b}, {n}" for a, b, n in mistakes)]
+        pairs = "; ".join(f"{a} as {b}, {format_count(n)}" for a, b, n in mistakes)
+        lines += ["", *wrapped([f"most often confused: {pairs}"])]
     return lines
 
 
 def _matrix(found: Scores) -> list[str]:
+    """The confusion matrix, or where it stands if the terminal is too narrow for it: its rows can't be broken."""
     rows: list[tuple[str, ...]] = [("", *(name[:6] for name in found.classes))]
     for name, counts in zip(found.classes, found.confusion.tolist(), strict=True):
-        rows.append((name, *(str(n) if n else "." for n in counts)))
-    return columns(rows, left=(0,))
+        rows.append((name, *(format_count(n) if n else "." for n in counts)))
+    lines = columns(rows, left=(0,), width=sys.maxsize)
+    wide, width = max(map(len, lines)), terminal_width()
+    if width and wide > width:
+        told = f"confusion: takes {wide} columns and this terminal has {width}; --confusion FILE.png draws it"
+        return wrapped([told])
+    return [*wrapped(["confusion: one row a class, one column for what it was taken for"]), *lines]

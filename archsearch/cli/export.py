@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.units import format_bytes, format_count
+from archsearch._utils.units import counted, format_bytes, format_count
 from archsearch.cli.options import (
     BYTES,
     data_options,
@@ -21,6 +21,7 @@ from archsearch.cli.options import (
     split_option,
     storage_option,
 )
+from archsearch.cli.screen import wrapped
 from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
@@ -123,7 +124,7 @@ def export(source: str, arch: str | None, **options: Any) -> None:
         "max_abs_diff": done.parity.max_abs_diff,
         "accuracy": done.parity.accuracy,
     }
-    text = _text(done, dtype, order, written, options["max_drop"] / 100)
+    text = wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))
     click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
 
 
@@ -202,10 +203,10 @@ def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: flo
     return [
         f"{done.path}  ({dtype}, from {order.weights})",
         f"bytes on disk        {format_count(done.bytes)}{limit}",
-        f"largest difference   {parity.max_abs_diff:.3g} over {format_count(parity.images)} validation images"
+        f"largest difference   {parity.max_abs_diff:.3g} over {counted(parity.images, 'validation image')}"
         f" (outputs up to {parity.scale:.3g})",
         f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
-        f" of {format_count(parity.labelled)} images",
+        f" of {counted(parity.labelled, 'image')}",
         *([chance] if parity.by_chance(max_drop) else []),
         f"model card           {written}",
     ]

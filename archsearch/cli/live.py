@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from archsearch._utils.units import format_bytes, format_count, format_seconds, format_short
+from archsearch.cli.screen import columns, shortened, wrapped
 from archsearch.network.arch import Arch
 from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, Reject, front
 
-_ROWS = 12
+_ROWS, _SAID = 12, 4
+_HEADS = ("arch", "val accuracy", "params", "size", "network")
 _LONG = 600
 """Seconds of a run from which on it is said how to shorten it."""
 _SILENCE = 10
@@ -22,7 +24,14 @@ _SILENCE = 10
 
 def live_view(trials: int, epochs: int, timeout: float | None = None) -> Lines:
     """The view that fits the output."""
-    return (Live if sys.stdout.isatty() else Lines)(trials, epochs, timeout)
+    from rich.console import Console
+
+    return (Live if sys.stdout.isatty() and Console().is_interactive else Lines)(trials, epochs, timeout)
+
+
+def _cells(row: Record) -> tuple[str, str, str, str, str]:
+    accuracy = f"{100 * (row.val_accuracy or 0):.2f}%"
+    return row.arch, accuracy, format_count(row.params), format_bytes(row.size_bytes), row.summary
 
 
 class Lines(Observer):
@@ -90,9 +99,9 @@ class Lines(Observer):
         if time.monotonic() - self.spoke > _SILENCE:
             self.head(f"{candidate.arch.id}  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%")
 
-    def _about(self, candidate: Candidate) -> str:
+    def _about(self, candidate: Candidate, at: str = "") -> str:
         arch = candidate.arch
-        return f"{arch.id}  {format_count(arch.cost.params)} params  {arch.summary}"
+        return f"{arch.id}  {format_count(arch.cost.params)} params{at}  {arch.summary}"
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         """`[ 3/24]  97.21%  78,042 params  ...`"""
@@ -127,26 +136,25 @@ class Lines(Observer):
     def head(self, line: str) -> None:
         """A line that stays."""
         self.spoke = time.monotonic()
-        print(line, flush=True)
+        print(*wrapped([line]), sep="\n", flush=True)
 
     def tail(self, *lines: str) -> None:
         """The last lines."""
         for line in lines:
-            print(line, flush=True)
+            self.head(line)
 
     def table(self, rows: Sequence[Record]) -> None:
         """The front, smallest first."""
-        self.head("Pareto front:")
-        for row in rows:
-            accuracy = 100 * (row.val_accuracy or 0)
-            self.head(
-                f"  {row.arch}  {accuracy:6.2f}%  {format_count(row.params):>11} params"
-                f"  {format_bytes(row.size_bytes):>9}  {row.summary}"
-            )
+        cells = [("", arch, accuracy, f"{params} params", *rest) for arch, accuracy, params, *rest in map(_cells, rows)]
+        print("Pareto front:", *columns(cells, left=(1, 5), cut=True), sep="\n", flush=True)
 
 
 class Live(Lines):
-    """A table that is redrawn in place: counts, the current candidate, the front so far, time left."""
+    """Counts, the current candidates, the front so far and the time left, on a screen of its own.
+
+    A terminal that changes its width breaks the lines that stand on it, so nothing is redrawn among lines that stay:
+    the terminal is as it was when the view closes. What was said meanwhile stands there then.
+    """
 
     def __init__(self, trials: int, epochs: int, timeout: float | None = None) -> None:
         super().__init__(trials, epochs, timeout)
@@ -157,12 +165,18 @@ class Live(Lines):
         self.counts = Counts()
         self.now: dict[str, str] = {}
         self.rows: Sequence[Record] = ()
-        self.live = RichLive(console=self.console, refresh_per_second=4, get_renderable=self.render)
+        self.above: list[str] = []
+        self.said: list[str] = []
+        self.live = RichLive(console=self.console, screen=True, refresh_per_second=4, get_renderable=self.render)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.stop()
+        for line in self.said:
+            self.head(line)
+        if kind is not None and self.rows:
+            self.table(self.rows)
         super().__exit__(kind, error, trace)
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
@@ -182,7 +196,7 @@ class Live(Lines):
     def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         """Its epoch and accuracy."""
         at = f"  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
-        self.now = {**self.now, candidate.arch.id: self._about(candidate) + at}
+        self.now = {**self.now, candidate.arch.id: self._about(candidate, at)}
 
     def lost(self, arch: str, reason: str) -> None:
         """It is trained no more, for now."""
@@ -197,42 +211,39 @@ class Live(Lines):
             self.head(self.describe(record))
 
     def head(self, line: str) -> None:
-        """A line above the live view."""
-        self.console.print(line, markup=False, highlight=False)
-
-    def tail(self, *lines: str) -> None:
-        """The last lines."""
-        for line in lines:
-            self.head(line)
+        """A line that stays, on the terminal once the view has closed."""
+        if self.live.is_started:
+            self.said.append(line)
+        else:
+            self.above.append(line)
+            super().head(line)
 
     def table(self, rows: Sequence[Record]) -> None:
         """The final front; the live view has gone by now."""
-        self.console.print(self._front(rows))
+        print("Pareto front:", *_front(rows), sep="\n", flush=True)
 
     def render(self) -> Any:
         """The whole view."""
-        from rich.console import Group
         from rich.text import Text
 
+        width, height = self.console.size
+        lines = [*self._lines(width), *wrapped(self.said[-_SAID:], width)]
+        room = max(1, min(_ROWS, height - len(lines) - 3))
+        return Text("\n".join([*lines, "Pareto front:", *_front(self.rows[-room:], width)]), no_wrap=True)
+
+    def _lines(self, width: int) -> list[str]:
+        """What the run is about, counts, and what is being trained."""
         counts = self.counts
         broke = ", ".join(f"{name} {n:,}" for name, n in sorted(counts.broke.items()))
         lines = [
+            *self.above,
             f"checked {counts.checked:,}   over budget {counts.over_budget:,}" + (f" ({broke})" if broke else ""),
-            f"trained {counts.trained} of {self.trials}   failed {counts.failed}   {self.left(counts)}",
-            *(f"now: {line}" for line in self.now.values() or ["drawing"]),
+            f"trained {counts.trained:,} of {self.trials:,}   failed {counts.failed:,}   {self.left(counts)}",
         ]
-        return Group(
-            *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines), self._front(self.rows[-_ROWS:])
-        )
+        now, most = list(self.now.values()) or ["drawing"], max(1, self.console.height // 3)
+        more = [f"now: {len(now) - most} more"] if len(now) > most else []
+        return [*wrapped(lines, width), *(shortened(f"now: {line}", width) for line in now[:most]), *more]
 
-    def _front(self, rows: Sequence[Record]) -> Any:
-        from rich.table import Table
 
-        table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False)
-        for name in ("arch", "val accuracy", "params", "size"):
-            table.add_column(name, justify="left" if name == "arch" else "right", no_wrap=True)
-        table.add_column("network", no_wrap=True, overflow="ellipsis")
-        for row in rows:
-            accuracy = f"{100 * (row.val_accuracy or 0):.2f}%"
-            table.add_row(row.arch, accuracy, format_count(row.params), format_bytes(row.size_bytes), row.summary)
-        return table
+def _front(rows: Sequence[Record], width: int | None = None) -> list[str]:
+    return columns([_HEADS, *map(_cells, rows)], left=(0, 4), width=width, cut=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -232,13 +232,3 @@ def one_record(study: Study, arch: str, folder: Path) -> Record:
         what = "several candidates" if found else "no candidate"
         raise InputError(f"study {folder.name!r} has {what} {arch!r}: ids are in {folder / 'trials.csv'}")
     return found[-1]
-
-
-def columns(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> list[str]:
-    """Rows as aligned columns: those in `left` to the left, figures to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def cell(i: int, text: str) -> str:
-        return text.ljust(widths[i]) if i in left else text.rjust(widths[i])
-
-    return ["  ".join(cell(i, text) for i, text in enumerate(row)).rstrip() for row in rows]

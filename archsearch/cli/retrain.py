@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.units import format_seconds
+from archsearch._utils.units import counted, format_seconds
 from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, reading, storage_option
 from archsearch.cli.retraining import Retraining, Target, seeds_of
+from archsearch.cli.screen import say
 from archsearch.cli.settings import recipe_values
 from archsearch.cli.sources import known_dataset, own_size
 from archsearch.errors import InputError, SpecError, TrainingFailed
@@ -121,14 +122,14 @@ def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Pl
     seconds, seeds = options["within"], seeds_of(options)
     epochs = None if options["overwrite"] else epochs_begun(plan, archs, range(seeds.stop))
     if epochs:
-        click.echo(f"{epochs} epochs, as in a training that is there: --overwrite begins anew")
+        say(f"{counted(epochs, 'epoch')}, as in a training that is there: --overwrite begins anew")
     else:
         clock, paces = time.monotonic(), []
         for arch in archs:
             try:
                 paces.append(pace(plan, arch, _TIMING * seconds / len(archs)))
             except TrainingFailed as error:  # which its training will say again
-                click.echo(f"{arch.id}: not timed: {error}")
+                say(f"{arch.id}: not timed: {error}")
         if not paces:
             raise InputError("--within: no training could be timed")
         left = seconds - (time.monotonic() - clock)
@@ -137,10 +138,10 @@ def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Pl
         if not epochs:
             raise InputError(
                 f"--within {format_seconds(seconds)}: not one epoch of {each:.3g} s fits, with {start:.3g} s before it,"
-                f" for each of {len(seeds)} seeds: give more time, fewer seeds, or --epochs in its place"
+                f" for each of {counted(len(seeds), 'seed')}: give more time, fewer seeds, or --epochs in its place"
             )
         epochs = min(epochs, options["epochs"] or _MOST_EPOCHS)
-        click.echo(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
+        say(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
     return plan.with_epochs(epochs)
 
 

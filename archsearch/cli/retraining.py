@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from archsearch._utils.units import format_count, format_seconds
-from archsearch.cli.options import columns
+from archsearch._utils.units import counted, format_count, format_seconds
+from archsearch.cli.screen import columns, say
 from archsearch.cli.settings import command_line
 from archsearch.errors import InputError, StopTraining, TrainingFailed
 from archsearch.network.arch import Arch
@@ -84,7 +82,10 @@ class Retraining:
         self._open(len(pairs) - len(left), len(left))
         for count, (arch, seed) in enumerate(left):
             if not self._train(arch, seed):
-                click.echo(f"time is up, {len(left) - count} of {len(pairs)} trainings left: the same command goes on")
+                say(
+                    f"time is up, {len(left) - count:,} of {counted(len(pairs), 'training')} left:"
+                    " the same command goes on"
+                )
                 break
         self._tables(echo=True)
         self._page()
@@ -94,13 +95,12 @@ class Retraining:
         from archsearch.data import describe
 
         data, folder = self.plan.data, self.target.folder
-        more = f", {done} are finished" if done else ""
-        click.echo(
-            f"{len(self.archs)} network{'s' if len(self.archs) > 1 else ''} on {format_count(len(data.train))} images"
-            f" of {data.dataset.name}, {data.device}: {left} trainings of {self.plan.epochs} epochs{more}"
+        more = f", {done:,} {'is' if done == 1 else 'are'} finished" if done else ""
+        say(
+            f"{counted(len(self.archs), 'network')} on {counted(len(data.train), 'image')} of {data.dataset.name},"
+            f" {data.device}: {counted(left, 'training')} of {counted(self.plan.epochs, 'epoch')}{more}"
         )
-        for line in describe(data.dataset):
-            click.echo(line)
+        say(*describe(data.dataset))
         if not self.target.study:
             for arch in self.archs:
                 arch.dump(folder / "archs" / f"{arch.id}.toml")
@@ -137,7 +137,7 @@ class Retraining:
             epochs, now = self.plan.epochs, time.monotonic()
             if epoch < epochs and now - last > _QUIET:
                 last = now
-                click.echo(f"{label}: epoch {epoch} of {epochs} after {format_seconds(now - clock)}")
+                say(f"{label}: epoch {epoch} of {epochs} after {format_seconds(now - clock)}")
             if epoch < epochs and self._is_over():
                 raise StopTraining("time is up")
 
@@ -149,10 +149,10 @@ class Retraining:
             return False
         except TrainingFailed as error:
             self.failed += 1
-            click.echo(f"{label}: failed: {error}")
+            say(f"{label}: failed: {error}")
             return True
         extra = "" if row.mirrored is None else f", with mirror images {100 * row.mirrored:.2f}%"
-        click.echo(f"{label}: test {100 * row.test_accuracy:.2f}%{extra}, {format_seconds(row.train_seconds)}")
+        say(f"{label}: test {100 * row.test_accuracy:.2f}%{extra}, {format_seconds(row.train_seconds)}")
         self._tables()
         return True
 
@@ -201,6 +201,6 @@ class Retraining:
                 spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
                 accuracy = f"{100 * result.mean:.2f}%{spread}"
                 table.append((arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), arch.summary))
-        for line in columns(table, left=(0, 4)) if len(table) > 1 else []:
-            click.echo(line)
-        click.echo(f"weights, retrain.csv: {self.target.folder}/")
+        for line in columns(table, left=(0, 4), cut=True) if len(table) > 1 else []:
+            say(line)
+        say(f"weights, retrain.csv: {self.target.folder}/")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
@@ -107,9 +108,7 @@ def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOption
 
 def command_line() -> str:
     """How this process was called, without passwords."""
-    from archsearch.study.retrying import hide_password
-
-    return hide_password(shlex.join(["archsearch", *sys.argv[1:]]))
+    return shlex.join(["archsearch", *map(hide_url, sys.argv[1:])])
 
 
 def default_name(dataset: str, space: str, budget: Budget) -> str:

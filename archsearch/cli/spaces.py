@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from archsearch._utils.units import format_bytes, format_count, format_short
-from archsearch.cli.options import SHAPE, budget_of, columns, json_option, limits, lower_limits
+from archsearch._utils.units import counted, format_bytes, format_count, format_short
+from archsearch.cli.options import SHAPE, budget_of, json_option, limits, lower_limits
+from archsearch.cli.screen import columns, wrapped
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
@@ -112,12 +113,16 @@ def _text(facts: dict[str, Any], budget: Budget) -> list[str]:
     by = "x".join(map(str, facts["input"]))
     rows: list[tuple[str, ...]] = [("dim", "range", "exists where")]
     rows += [(dim["name"], _range(dim), dim["active"]) for dim in facts["dims"]]
-    lines = [f"{facts['name']}: {facts['summary']}", f"for {by} images, {facts['classes']} classes", ""]
-    lines += [*columns(rows, left=(0, 1, 2)), "", *_counts(facts), ""]
-    lines += [_extreme(which, facts[which], budget.size_dtype) for which in ("smallest", "largest")]
-    if facts["share"]:
-        lines += ["", _share(facts["share"], budget)]
-    return lines
+    about = [f"{facts['name']}: {facts['summary']}", f"for {by} images, {counted(facts['classes'], 'class')}", ""]
+    extremes = [_extreme(which, facts[which], budget.size_dtype) for which in ("smallest", "largest")]
+    share = ["", _share(facts["share"], budget)] if facts["share"] else []
+    return [
+        *wrapped(about),
+        *columns(rows, left=(0, 1, 2)),
+        *wrapped(["", *_counts(facts), ""]),
+        *columns(extremes, left=(0, 4)),
+        *wrapped(share),
+    ]
 
 
 def _range(dim: dict[str, Any]) -> str:
@@ -141,10 +146,13 @@ def _counts(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _extreme(which: str, network: dict[str, Any], dtype: str) -> str:
+def _extreme(which: str, network: dict[str, Any], dtype: str) -> tuple[str, ...]:
     return (
-        f"{which:8}  {format_count(network['params']):>12} params  {format_bytes(network['size_bytes']):>9} ({dtype})"
-        f"  {format_short(network['macs']):>5} MACs  {network['summary']}"
+        which,
+        f"{format_count(network['params'])} params",
+        f"{format_bytes(network['size_bytes'])} ({dtype})",
+        f"{format_short(network['macs'])} MACs",
+        network["summary"],
     )
 
 

@@ -7,7 +7,6 @@ again may have happened the first time: attributes are written over, and `leases
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 
+from archsearch._utils.passwords import hide_password, hide_url, without_secrets
 from archsearch.errors import StudyError
 
 MAX_WAIT = 600.0
@@ -23,12 +23,6 @@ _FIRST, _LONGEST = 0.1, 5.0
 _LOCKED = ("database is locked", "database table is locked")
 _GRPC_AWAY = ("UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED")
 Answer = TypeVar("Answer")
-
-
-def hide_password(text: str) -> str:
-    """A URL, or a text with URLs, without their passwords."""
-    in_front = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
-    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1***", in_front, flags=re.IGNORECASE)
 
 
 class Waiter:
@@ -45,7 +39,8 @@ class Waiter:
     """
 
     def __init__(self, url: str, max_wait: float = MAX_WAIT, *, connected: bool = True) -> None:
-        self.url, self.max_wait, self.connected = hide_password(url), max_wait, connected
+        self.url, self.max_wait, self.connected = hide_url(url), max_wait, connected
+        self._secret = url
         self.told: Callable[[str], None] = lambda line: None
         self.disturbed = float("-inf")
         self._random = random.Random()
@@ -63,7 +58,7 @@ class Waiter:
             except Exception as error:
                 if not is_fault(error):
                     raise
-                reason = f"study storage {self.url}: {said(error)}"
+                reason = f"study storage {self.url}: {without_secrets(said(error), self._secret)}"
                 now = self.disturbed = time.monotonic()
                 self.connected = self.connected or is_lost_connection(error)
                 if not self.connected or not is_passing(error) or now - (start or now) >= self.max_wait:

@@ -20,12 +20,13 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from archsearch._utils.passwords import hide_url, without_secrets
 from archsearch.errors import StudyError
 from archsearch.sampler.asha import Rungs
 from archsearch.study.config import StudyConfig
 from archsearch.study.mending import mend
 from archsearch.study.records import Record, Retrained, Terms, sound
-from archsearch.study.retrying import RetryingStorage, Waiter, hide_password
+from archsearch.study.retrying import RetryingStorage, Waiter
 from archsearch.study.storage_files import check_storage_file
 from archsearch.study.store import lies_in, private_parts
 
@@ -34,6 +35,10 @@ DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 _CONFIG = "archsearch"
 _POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgresql+psycopg2:")
 _LIBPQ = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 60_000}
+_RULE = (
+    "no URL of a database: write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DB,"
+    " with %40 %3A %2F %3F %23 %25 for @ : / ? # % in a password"
+)
 _TERMS, _REFERENCES = "terms", "references"
 _RETRAINED = "retrained:"
 _EXTRAS = ("postgresql", "mysql", "grpc")
@@ -79,9 +84,12 @@ def connect(url: str) -> BaseStorage:
     try:
         if kind == "journal":
             return _journal(place)
-        return _proxy(place) if kind == "grpc" else _database(url)
+        if kind == "grpc":
+            return _proxy(place)
+        _check_url(url)
+        return _database(url)
     except (ImportError, ValueError, RuntimeError, OSError) as error:
-        raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
+        raise StudyError(f"study storage {hide_url(url)}: {_reason(kind, error, url)}") from None
 
 
 def check_storage(url: str) -> None:
@@ -90,15 +98,27 @@ def check_storage(url: str) -> None:
         check_storage_file(url)
     except (ValueError, OSError, sqlalchemy.exc.ArgumentError) as error:
         kind = url.partition(":")[0]
-        raise StudyError(f"study storage {hide_password(url)}: {_reason(kind, error)}") from None
+        raise StudyError(f"study storage {hide_url(url)}: {_reason(kind, error, url)}") from None
 
 
-def _reason(kind: str, error: Exception) -> str:
+def _check_url(url: str) -> None:
+    """Raise StudyError for what is no URL, or another one than is meant, before a driver says parts of it."""
+    try:
+        read = sqlalchemy.make_url(url)
+        plain = not {*"@ "} & {*(read.host or "")} and not {*"?="} <= {*(read.password or "")}
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        plain = False
+    if not plain:
+        raise StudyError(f"study storage {hide_url(url)}: {_RULE}")
+
+
+def _reason(kind: str, error: Exception, url: str) -> str:
     missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
     if isinstance(missing, ModuleNotFoundError):
         extra = next((f": pip install 'archsearch[{name}]'" for name in _EXTRAS if kind.startswith(name)), "")
         return f"needs the package {missing.name}{extra}"
-    return hide_password(str(getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]))
+    said = str(getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0])
+    return without_secrets(said, url)
 
 
 def _database(url: str) -> RDBStorage:

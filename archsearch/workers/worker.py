@@ -20,6 +20,7 @@ from pathlib import Path
 import optuna
 import torch
 
+from archsearch._utils.passwords import without_secrets
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation, Relay, Report
@@ -31,7 +32,7 @@ from archsearch.study.config import StudyConfig
 from archsearch.study.leases import Seat
 from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, Reject
-from archsearch.study.retrying import hide_password, waiter_of
+from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import load_study, open_storage, terms_of
 from archsearch.training.data import TrainingData
 from archsearch.training.estimate import training_seconds
@@ -128,7 +129,7 @@ def work(connection: Connection, job: Job) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     except Exception as error:  # noqa: BLE001  the parent raises it
         if not isinstance(error, (ArchsearchError, OSError)):
-            error.add_note("in a worker process:\n" + hide_password(traceback.format_exc()))
+            error.add_note("in a worker process:\n" + without_secrets(traceback.format_exc(), job.url))
         last = "error", error
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(BrokenPipeError, ConnectionResetError):  # a parent that is gone needs no last word

@@ -16,6 +16,7 @@ from commands import Answer
 from paths import ROOT
 
 from archsearch.inference import open_runner
+from archsearch.network import zoo
 from archsearch.report.tables import retrained_table
 from archsearch.retrain.plan import read_row, rows_of
 
@@ -112,6 +113,24 @@ def test_the_picture_has_every_retrained_network(tmp_path: Path) -> None:
     exported = {(path.parents[2], path.parent.name) for path in exports}
     assert len(shown) == len(retrained | exported)
     assert all(row.dataset in {"mnist", "fashion-mnist", "cifar10", "cifar100"} for row in shown)
+
+
+def test_what_is_drawn_as_textbook_is_a_reference() -> None:
+    """By its layers: a folder below a search's may hold what the search found, trained for longer."""
+    module = benchmark_module("results")
+    shown = [row for group in on_page() for row in module.measured(group)]
+    sizes = {
+        (name, shape, classes): arch.cost.params
+        for shape, classes in (((1, 28, 28), 10), ((3, 32, 32), 10), ((3, 32, 32), 100))
+        for name, arch in zoo.fitting(shape, classes).items()
+    }
+    textbook = {(row.name, row.params) for row in shown if row.name}
+    assert len(textbook) == 10
+    for name, params in textbook:
+        assert any(name.startswith(known) and params == size for (known, _, _), size in sizes.items()), name
+    found = {row.params for row in shown if not row.name}
+    assert 3_307_594 in found  # results/cifar10-5M/long
+    assert len(found) == 7
 
 
 def accuracy_again(path: Path, command: Callable[..., Answer]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +33,13 @@ def test_layers_cost_and_curve(command: Command, study: Path, best: pd.Series) -
     assert (answer.status, answer.err) == (0, "")
     assert f"Total params: {best.params:,}" in answer.out
     assert "Conv2d" in answer.out
-    for name in ("arch", "val_accuracy", "params", "size_bytes", "macs", "epochs", "summary"):
-        assert f"{name}: {best[name]}" in answer.out
+    for name in ("arch", "epochs", "summary"):
+        assert f"{name}: {best[name]}\n" in answer.out
+    for name in ("params", "macs", "size_bytes"):
+        assert f"{name}: {best[name]:,}" in answer.out
+    assert f"val_accuracy: {100 * best.val_accuracy:.2f}%\n" in answer.out
+    assert not re.search(r"\d\.\d{7}", answer.out)
+    assert "Units" not in answer.out
     assert f"2: {100 * best.val_accuracy:.2f}%" in answer.out.splitlines()[-1]
 
 

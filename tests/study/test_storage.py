@@ -11,11 +11,11 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from studies import config
 
+from archsearch._utils.passwords import hide_password, without_secrets
 from archsearch.errors import StudyError
 from archsearch.network.budget import LimitCheck, Verdict
 from archsearch.study.leases import Seat, finish, make_claim
 from archsearch.study.records import Draw, Record
-from archsearch.study.retrying import hide_password
 from archsearch.study.storage import (
     create_study,
     load_study,
@@ -155,12 +155,38 @@ def test_no_database(tmp_path: Path) -> None:
         ("run --storage 'mysql://me:secret@host/db' --seed 1", "run --storage 'mysql://me:***@host/db' --seed 1"),
         ("a://b:secret@c d://e:secret@f", "a://b:***@c d://e:***@f"),
         ("postgresql://host/db?user=me&password=secret&port=1", "postgresql://host/db?user=me&password=***&port=1"),
+        ("postgresql://me:se@cr:e t@host/db", "postgresql://me:***@host/db"),
+        ("run --storage 'mysql://me:se cr@et@host/db' --seed 1", "run --storage 'mysql://me:***@host/db' --seed 1"),
+        ("run --storage mysql://me:se@cret@host/db --seed 1", "run --storage mysql://me:***@host/db --seed 1"),
+        ("postgresql://host/db?sslpassword=sec@ret&port=1", "postgresql://host/db?sslpassword=***&port=1"),
+        ("postgresql://me:secret@host/db?password=se@cret", "postgresql://me:***@host/db?password=***"),
+        ("no: host=h password='se cret' user=me", "no: host=h password=*** user=me"),
+        ("http://localhost:8080/ and a@b", "http://localhost:***@b"),  # rather too much
+        ("sqlite:////home/me@host/study.db", "sqlite:////home/me@host/study.db"),
         ("sqlite:////tmp/study.db", "sqlite:////tmp/study.db"),
         ("postgresql://host:5432/db", "postgresql://host:5432/db"),
     ],
 )
 def test_passwords_are_hidden(text: str, hidden: str) -> None:
     assert hide_password(text) == hidden
+
+
+@pytest.mark.parametrize("secret", ["hun@ter2", "hun ter2", "hun@te:r2", "hun/ter2", "hun%40ter2", "hun?t#er2", "ter2"])
+@pytest.mark.parametrize(
+    "form", ["postgresql+psycopg://me:{}@127.0.0.1:1/db", "postgresql+psycopg://127.0.0.1:1/db?password={}"]
+)
+def test_nothing_of_a_password_is_said(form: str, secret: str) -> None:
+    """Whatever characters it has, and whatever the driver makes of them."""
+    with pytest.raises(StudyError) as caught:
+        open_storage(form.format(secret))
+    said = str(caught.value)
+    assert "***" in said
+    assert not any(part in said for part in ("hun", "ter2", "te:r2", "t#er2", "er2"))
+
+
+def test_what_a_driver_says_has_no_secret() -> None:
+    said = without_secrets('bad value "se@cret" or "se%40cret" in url', "postgresql://me:se%40cret@h/db")
+    assert said == 'bad value "***" or "***" in url'
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgres9://me:secret@host/db", "oracle+nothing://me:secret@host/db"])
