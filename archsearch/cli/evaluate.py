@@ -58,7 +58,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     if confusion is not None:
         library.draw_confusion(confusion, found, title)
     plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
-    click.echo(json.dumps(plain) if as_json else "\n".join([*notes, *_text(title, found)]))
+    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(title, found)]))
 
 
 def _text(title: str, found: Scores) -> list[str]:
