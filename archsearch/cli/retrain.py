@@ -107,9 +107,9 @@ def retrain(target: str, **options: Any) -> int:
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
     plan = replace(_plan(found, dataset, device, options), until=until)
     plan.require_fit(archs)
-    tested = dataset.test()[1]  # what cannot be read is found before the training
-    for line in unread_test(dataset, len(tested)):
-        click.echo(line)
+    if dataset.verify_test:  # what cannot be read is found before the training
+        for line in unread_test(dataset, dataset.verify_test()):
+            click.echo(line)
     if options["within"]:
         plan = _fitted(plan, archs, options)
     return Retraining(plan, found, archs, options).run()

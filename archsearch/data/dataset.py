@@ -35,6 +35,7 @@ class Dataset:
     range: values of 16-bit grey pictures that became 0 and 255, those that the train pictures use; None for others.
     listed: labels of all train images, and bool whether each could be read, where some were left out.
     notes: what a user should know of how the data were read, a line each.
+    verify_test: tells how many test images can be read, and gives none away; None where that is known at load.
     skip_broken, nested: as `load_dataset` was told. test_count: test images that `test` should find; 0: not known.
     """
 
@@ -52,6 +53,7 @@ class Dataset:
     skip_broken: bool = False
     nested: bool = False
     test_count: int = 0
+    verify_test: Callable[[], int] | None = field(default=None, repr=False)
 
     def parts(self, seed: int) -> tuple[Split, Split]:
         """Train and validation images and labels, as a search with this seed divides them.

@@ -44,10 +44,23 @@ class _Reader:
     def test(self, tree: Tree) -> Split:
         """The test split, read now."""
         pixels = self.pixels(paths_of(tree))
-        broken = [found for found in pixels if isinstance(found, Broken)]
+        self._judge(_unreadable(pixels))
+        return _split(pixels, tree, self.name)[0]
+
+    def verify(self, tree: Tree) -> int:
+        """How many of its pictures can be read; none is kept."""
+        paths = paths_of(tree)
+        broken = [one for one in _map(self._broken, paths) if one]
+        self._judge(broken)
+        return len(paths) - len(broken)
+
+    def _broken(self, path: Path) -> Broken | None:
+        found = decode(self.size, self.grey, self.levels, path)
+        return found if isinstance(found, Broken) else None
+
+    def _judge(self, broken: Sequence[Broken]) -> None:
         if broken and not self.skip_broken:
             raise _refusal(self.name, self.root, broken)
-        return _split(pixels, tree, self.name)[0]
 
 
 def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nested: bool = False) -> Dataset:
@@ -91,6 +104,7 @@ def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nes
         listed=listed if broken else None,
         notes=tuple(notes),
         test_count=len(paths_of(tested)),
+        verify_test=partial(reader.verify, tested),
     )
 
 

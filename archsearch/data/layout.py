@@ -168,10 +168,10 @@ def _tree(folder: Folder, name: str, least: int, nested: bool) -> Tree:
     if not nested:
         _check_nesting(folder, name)
         _check_names(folder, name)
-    if few := [label for label in classes if len(label.pictures) < least]:
+    if few := [label for label in classes if label.count < least]:
         others, more = suffix_words(few[0].left_out()), _names(few[1:])
         raise DataError(
-            f"{name}: class folder {few[0].path} holds {len(few[0].pictures)} picture(s)"
+            f"{name}: class folder {few[0].path} holds {few[0].count} picture(s)"
             + (f", beside {others}" if others else "")
             + f": at least {least} are needed: add some, or remove the folder"
             + (f"; likewise {more}" if more else "")
@@ -217,7 +217,7 @@ def _check_names(folder: Folder, name: str) -> None:
 
 
 def _size(folder: Folder) -> int:
-    return len(folder.pictures)
+    return folder.count
 
 
 def _check_nesting(folder: Folder, name: str) -> None:

@@ -32,7 +32,7 @@ class Folder:
     @cached_property
     def pictures(self) -> tuple[Path, ...]:
         """All pictures in it and below, by their names inside it."""
-        return tuple(sorted(self._pictures(), key=lambda path: path.relative_to(self.path).as_posix()))
+        return tuple(sorted(self._pictures(), key=Path.as_posix))
 
     def _pictures(self) -> Iterator[Path]:
         yield from self.own
@@ -40,9 +40,14 @@ class Folder:
             yield from folder._pictures()
 
     @cached_property
+    def count(self) -> int:
+        """Number of its `pictures`."""
+        return len(self.own) + sum(folder.count for folder in self.folders)
+
+    @cached_property
     def full(self) -> tuple[Folder, ...]:
         """The folders in it that hold pictures, at any depth."""
-        return tuple(folder for folder in self.folders if folder.pictures)
+        return tuple(folder for folder in self.folders if folder.count)
 
     def left_out(self) -> Counter[str]:
         """Files that are no pictures, in it and below, a suffix."""
