@@ -126,9 +126,7 @@ def _torchvision(target: str, name: str, dtype: str, shape: Shape) -> Measured:
         raise InputError(f"torchvision has no model {unknown(name, models.list_models())}")
     from archsearch.nn.profile import measure_module
 
-    traced = measure_module(
-        lambda: models.get_model(name, weights=None), target, shape, auxiliaries=("aux", "AuxLogits")
-    )
+    traced = measure_module(lambda: models.get_model(name, weights=None), target, shape)
     return _traced(target, f"torchvision, {_by(shape)}", traced, dtype)
 
 
