@@ -137,7 +137,7 @@ def _factory(target: str, module: str, name: str, dtype: str, inputs: Inputs) ->
     traced = measure_module(make, target, inputs)
     hint = "" if inputs else "MACs and activations need an input: give --input-shape 3,224,224"
     measured = _traced(target, f"module, {listed(inputs)}" if inputs else "module", traced, dtype)
-    return measured if traced.note or not hint else _noted(measured, hint)
+    return measured if traced.note or not hint else _noted(measured, "; ".join(filter(None, (measured.note, hint))))
 
 
 def _noted(measured: Measured, note: str) -> Measured:
