@@ -113,7 +113,7 @@ def _torchvision(target: str, name: str, dtype: str, shape: Shape | None) -> Mea
     takes = inspect.signature(models.get_model_builder(name)).parameters
     # The backbone's weights are downloaded unless they are refused by name.
     nothing = {key: None for key in ("weights", "weights_backbone") if key in takes}
-    traced = measure_module(lambda: models.get_model(name, **nothing), target, shape, auxiliaries=("aux", "AuxLogits"))
+    traced = measure_module(lambda: models.get_model(name, **nothing), target, shape)
     return _traced(target, f"torchvision, {by(shape)}", traced, dtype)
 
 
@@ -142,7 +142,7 @@ def _factory(target: str, module: str, name: str, dtype: str, inputs: Inputs) ->
     traced = measure_module(make, target, inputs)
     hint = "" if inputs else "MACs and activations need an input: give --input-shape 3,224,224"
     measured = _traced(target, f"module, {listed(inputs)}" if inputs else "module", traced, dtype)
-    return measured if traced.note or not hint else _noted(measured, hint)
+    return measured if traced.note or not hint else _noted(measured, "; ".join(filter(None, (measured.note, hint))))
 
 
 def _noted(measured: Measured, note: str) -> Measured:

@@ -74,7 +74,9 @@ def is_opaque(name: str, mixes: bool) -> bool:
         return True
     namespace = name.partition(".")[0]
     if namespace == "quantized":
-        return any(part in name for part in ("linear", "conv", "matmul", "lstm", "gru", "rnn"))
+        return not name.endswith("pack") and any(
+            part in name for part in ("linear", "conv", "matmul", "lstm", "gru", "rnn")
+        )
     return mixes and namespace not in _KNOWN
 
 

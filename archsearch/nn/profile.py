@@ -23,6 +23,8 @@ from archsearch.nn.state import Entry, entries, of_entries
 from archsearch.nn.torch_private import CAN_TRACE
 from archsearch.nn.trace import Trace, forward
 
+_ZOOS = ("torchvision.models.", "timm.models.")
+
 
 class Traced(NamedTuple):
     """What one module costs.
@@ -42,20 +44,15 @@ class Traced(NamedTuple):
     uncounted: tuple[str, ...] = ()
 
 
-def measure_module(
-    factory: Callable[[], object],
-    what: str,
-    shape: Shape | Inputs | None,
-    *,
-    auxiliaries: tuple[str, ...] = (),
-) -> Traced:
+def measure_module(factory: Callable[[], object], what: str, shape: Shape | Inputs | None) -> Traced:
     """Build a module without memory where that works, else on the CPU, and count it.
+
+    The auxiliary classifiers of torchvision's and timm's models are used in training only, and left out.
 
     Args:
         factory: makes the module; called again on the CPU where the first try on the meta device fails.
         what: the factory's name for messages.
         shape: one input without the batch, (3, 224, 224), or several; None to count the state only.
-        auxiliaries: how the names of children that are used in training only begin; they are left out.
 
     Raises:
         InputError: the factory fails or gives no module, or lazy layers cannot be materialised.
@@ -65,7 +62,7 @@ def measure_module(
     for device in ("meta", "cpu"):
         try:
             module = _build(factory, what, device)
-            return _measure(module, what, inputs, auxiliaries)
+            return _measure(module, what, inputs)
         except _ForwardFailed as failed:
             faults.append(failed)
         except InputError:
@@ -74,7 +71,7 @@ def measure_module(
     fault = faults[-1]
     if fault.lazy:
         raise InputError(f"{what}: has lazy layers and its forward pass fails: {fault}")
-    return _state_only(fault.module, auxiliaries, f"its forward pass at {listed(inputs)} fails: {fault}")
+    return _state_only(fault.module, f"its forward pass at {listed(inputs)} fails: {fault}")
 
 
 class _ForwardFailed(Exception):
@@ -96,35 +93,48 @@ def _build(factory: Callable[[], object], what: str, device: str) -> nn.Module:
     return module
 
 
-def _measure(module: nn.Module, what: str, inputs: Inputs, auxiliaries: tuple[str, ...]) -> Traced:
+def _measure(module: nn.Module, what: str, inputs: Inputs) -> Traced:
     if not inputs:
         if _is_lazy(module):
             raise InputError(f"{what}: has lazy layers, which take their size from an input: give --input-shape")
-        return _state_only(module, auxiliaries)
+        return _state_only(module)
     if not CAN_TRACE:
-        return _state_only(module, auxiliaries, f"torch {torch.__version__} cannot trace its forward pass")
+        return _state_only(module, f"torch {torch.__version__} cannot trace its forward pass")
     try:
         trace = _forward(module, inputs)
     except Exception as error:  # noqa: BLE001 - it is not our code
         raise _ForwardFailed(module, error) from None
-    cost, layers = _counted(module, auxiliaries, trace)
+    cost, layers = _counted(module, trace)
     uncounted = tuple(trace.uncounted)
     note = f"MACs of {', '.join(uncounted)} are not known" if uncounted else ""
     return Traced(cost, layers, True, note, trace.attention_macs, uncounted)
 
 
-def _state_only(module: nn.Module, auxiliaries: tuple[str, ...], note: str = "") -> Traced:
-    return Traced(*_counted(module, auxiliaries, None), False, note)
+def _state_only(module: nn.Module, note: str = "") -> Traced:
+    return Traced(*_counted(module, None), False, note)
 
 
-def _counted(module: nn.Module, auxiliaries: tuple[str, ...], trace: Trace | None) -> tuple[Cost, tuple[Layer, ...]]:
+def _counted(module: nn.Module, trace: Trace | None) -> tuple[Cost, tuple[Layer, ...]]:
     """The cost without auxiliary classifiers, which are counted apart."""
     state = entries(module)
-    extra = [entry for entry in state if auxiliaries and entry.name.startswith(auxiliaries)]
-    deployed = [entry for entry in state if not (auxiliaries and entry.name.startswith(auxiliaries))]
-    cost = of_entries(deployed, trace.macs if trace else 0, trace.peak() if trace else 0)
-    aux = sum(entry.tensor.numel() for entry in extra if entry.parameter)
-    return cost._replace(aux_params=aux), _layers(deployed, trace, module)
+    auxiliary = _auxiliaries(module)
+    deployed = [entry for entry in state if not entry.name.startswith(auxiliary)]
+    work = trace.macs_by_module if trace else {}
+    macs = sum(count for name, count in work.items() if not f"{name}.".startswith(auxiliary))
+    cost = of_entries(deployed, macs, trace.peak() if trace else 0)
+    params = sum(entry.tensor.numel() for entry in state if entry.parameter)
+    return cost._replace(aux_params=params - cost.params), _layers(deployed, trace, module)
+
+
+def _auxiliaries(module: nn.Module) -> tuple[str, ...]:
+    """How the names of everything inside auxiliary classifiers begin."""
+    return tuple(
+        f"{path}.{name}.".lstrip(".")
+        for path, part in module.named_modules()
+        if type(part).__module__.startswith(_ZOOS)
+        for name, _ in part.named_children()
+        if name.lower().startswith("aux")
+    )
 
 
 def _is_lazy(module: nn.Module) -> bool:

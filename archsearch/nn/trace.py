@@ -77,7 +77,6 @@ class Trace(DispatchMode):  # type: ignore[misc]
     def __init__(self, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
         super().__init__()
         self.clock = 0
-        self.macs = 0
         self.attention_macs = 0
         self.uncounted: dict[str, None] = {}  # operators that may multiply in a way that is not known
         self.macs_by_module: dict[str, int] = {}
@@ -177,7 +176,6 @@ class Trace(DispatchMode):  # type: ignore[misc]
             if sides == {Origin.WEIGHT}:
                 continue
             if product.convolution or len(sides) > 1:
-                self.macs += product.macs
                 self.macs_by_module[owner] = self.macs_by_module.get(owner, 0) + product.macs
             else:
                 self.attention_macs += product.macs
