@@ -16,7 +16,7 @@ from toys import CPU, SMALL, same, toy, untouchable
 from archsearch import Arch, build, load
 from archsearch._utils.seeds import seed_of
 from archsearch.data import Dataset, load_dataset
-from archsearch.errors import StopTraining, TrainingFailed
+from archsearch.errors import InputError, StopTraining, TrainingFailed
 from archsearch.network.blocks import registry
 from archsearch.network.layer_cost import LeafCost
 from archsearch.network.layers import Act, AdaptivePool, Aux, Conv, Custom, Expr, Flatten, Linear, Norm, Shape, seq
@@ -231,6 +231,28 @@ def test_an_error_without_words_is_a_failed_candidate(digits: TrainingData, monk
     monkeypatch.setattr(trainer, "fit", silent)
     with pytest.raises(TrainingFailed, match=r"^RuntimeError$"):
         Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))(SMALL, lambda *_: None)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("mine"), RuntimeError("mine"), InputError("mine")])
+def test_errors_of_a_report_are_none_of_the_training(digits: TrainingData, error: Exception) -> None:
+    """An observer that runs out of memory, say: the candidate has not failed."""
+
+    def report(*args: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))(SMALL, report)
+    assert caught.value is error
+
+
+def test_patience_counts_from_any_score() -> None:
+    stopping = fit_module._EarlyStopping(2)
+    for value in (-5.0, -4.0, -3.5):
+        stopping.note(value)
+    assert (stopping.best, stopping.is_due) == (-3.5, False)
+    stopping.note(-3.6)
+    stopping.note(-3.7)
+    assert stopping.is_due
 
 
 def test_deterministic_algorithms_are_asked_for_and_given_back(digits: TrainingData) -> None:
