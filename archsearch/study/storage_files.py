@@ -26,10 +26,10 @@ def check_storage_file(url: str) -> None:
     """
     kind, _, place = url.partition(":")
     if kind == "journal":
-        _check(Path(place), _JOURNAL, "Optuna journal")
+        _check(Path(place), _JOURNAL, "journal of Optuna's")
     elif kind.startswith("sqlite"):
         path = _sqlite_path(url)
-        _check(path, _SQLITE, "SQLite database")
+        _check(path, _SQLITE, "database")
         if path.exists() and path.stat().st_size:
             _check_tables(path)
 
@@ -53,7 +53,7 @@ def _check(path: Path, head: bytes, what: str) -> None:
     with path.open("rb") as file:
         found = file.read(len(head))
     if found and found != head:
-        raise ValueError(f"{path} is no {what}, it begins with {found!r}: {_OTHER}")
+        raise ValueError(f"file is not a {what}, it begins with {found!r}: {_OTHER}")
 
 
 def _check_tables(path: Path) -> None:
