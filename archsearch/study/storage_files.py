@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -45,8 +44,6 @@ def _check(path: Path, head: bytes, what: str) -> None:
     if not path.exists():
         if not path.parent.is_dir():
             raise ValueError(f"there is no folder {path.parent}: make it first")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"no permission to write in {path.parent}")
         return
     if not path.is_file():
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: {_OTHER}")

@@ -67,13 +67,6 @@ def test_what_is_no_file(kind: str) -> None:
     refused(f"{kind}none/study", "there is no folder none: make it first")
 
 
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
-def test_a_folder_that_is_not_to_be_written_to(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("folder").mkdir()
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    refused(f"{kind}folder/study", "no permission to write in folder")
-
-
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
 def test_memory_is_no_storage_of_a_run(url: str) -> None:
     refused(url, "a database in memory is gone with its process: name a file")
