@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from archsearch.errors import StudyError
@@ -28,11 +27,9 @@ def check_name(name: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that can't be made, or not be written to. Raises StudyError."""
+    """Refuse a folder that can't be made, as a file is in its way. Raises StudyError."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
         raise StudyError(f"study folder {folder}: {there} is a file: choose another --out or --study")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise StudyError(f"study folder {folder}: no permission to write in {there}: choose another --out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -26,10 +25,10 @@ def check_storage_file(url: str) -> None:
     """
     kind, _, place = url.partition(":")
     if kind == "journal":
-        _check(Path(place), _JOURNAL, "Optuna journal")
+        _check(Path(place), _JOURNAL, "journal of Optuna's")
     elif kind.startswith("sqlite"):
         path = _sqlite_path(url)
-        _check(path, _SQLITE, "SQLite database")
+        _check(path, _SQLITE, "database")
         if path.exists() and path.stat().st_size:
             _check_tables(path)
 
@@ -45,15 +44,13 @@ def _check(path: Path, head: bytes, what: str) -> None:
     if not path.exists():
         if not path.parent.is_dir():
             raise ValueError(f"there is no folder {path.parent}: make it first")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"no permission to write in {path.parent}")
         return
     if not path.is_file():
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: {_OTHER}")
     with path.open("rb") as file:
         found = file.read(len(head))
     if found and found != head:
-        raise ValueError(f"{path} is no {what}, it begins with {found!r}: {_OTHER}")
+        raise ValueError(f"file is not a {what}, it begins with {found!r}: {_OTHER}")
 
 
 def _check_tables(path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_renamed_folder_still_opens(study: optuna.Study, tmp_path: Path) -> No
 
 def test_no_database(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("no database at all, " * 50)
-    with pytest.raises(StudyError, match=r"study.db: file is not a database$"):
+    with pytest.raises(StudyError, match=r"study.db: file is not a database, it begins with"):
         open_existing(tmp_path)
 
 

@@ -36,7 +36,7 @@ def refused(url: str, words: str) -> None:
 @pytest.mark.parametrize("url", ["sqlite:///study.db", "sqlite:///file:study.db?uri=true"])
 def test_what_is_no_database_is_not_overwritten(content: bytes, url: str) -> None:
     Path("study.db").write_bytes(content)
-    refused(url, "study.db is no SQLite database, it begins with")
+    refused(url, "file is not a database, it begins with")
 
 
 def test_a_damaged_database_is_not_overwritten() -> None:
@@ -55,7 +55,7 @@ def test_the_database_of_another_program_gets_no_tables() -> None:
 @pytest.mark.parametrize("content", [b"x", b"{}\n", b"SQLite format 3\0"])
 def test_what_is_no_journal_is_not_written_to(content: bytes) -> None:
     Path("study.log").write_bytes(content)
-    refused("journal:study.log", "study.log is no Optuna journal, it begins with")
+    refused("journal:study.log", "file is not a journal of Optuna's, it begins with")
 
 
 @pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
@@ -65,13 +65,6 @@ def test_what_is_no_file(kind: str) -> None:
     refused(f"{kind}folder", "folder is a folder: name another file")
     refused(f"{kind}pipe", "pipe is no file: name another file")
     refused(f"{kind}none/study", "there is no folder none: make it first")
-
-
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
-def test_a_folder_that_is_not_to_be_written_to(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("folder").mkdir()
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    refused(f"{kind}folder/study", "no permission to write in folder")
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
