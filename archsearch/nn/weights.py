@@ -117,7 +117,7 @@ def described(metadata: Mapping[str, str], path: Path) -> Weights:
 
 
 def _names(text: str, path: Path) -> dict[str, Any]:
-    """Class names that are packed, or in the file beside: `classes`, or `classes_in`, that file's name if it is gone."""
+    """Class names, packed or from the file beside: `classes`, or `classes_in`, that file's name if it is gone."""
     place = names_beside(path)
     try:
         names = json.loads(place.read_bytes() if text == _BESIDE else _unpacked(text))
