@@ -35,6 +35,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
 
     A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
     """
+    from archsearch.data import unread_test
     from archsearch.inference import evaluate as library
     from archsearch.inference import format_of, open_runner
     from archsearch.nn.devices import resolve_device
@@ -50,11 +51,12 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
         found = library.evaluate(runner, images, dataset.classes)
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
+    notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
     title = f"{weights.name} on {dataset.name}, {part}"
     if confusion is not None:
         library.draw_confusion(confusion, found, title)
     plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
-    click.echo(json.dumps(plain) if as_json else "\n".join(_text(title, found)))
+    click.echo(json.dumps(plain) if as_json else "\n".join([*notes, *_text(title, found)]))
 
 
 def _text(title: str, found: Scores) -> list[str]:

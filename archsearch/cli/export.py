@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from archsearch.cli.options import (
     one_record,
     opened_study,
     out_option,
+    reading,
     split_option,
     storage_option,
 )
@@ -45,6 +46,7 @@ class Order:
     arch: str = ""
     fingerprint: str = ""
     tested: Tested | None = None
+    reading: Mapping[str, bool] = field(default_factory=dict)
 
 
 @click.command()
@@ -133,6 +135,7 @@ def _dtype(dtype: str | None, quantize: str | None) -> str:
 
 def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
     given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
+    given["reading"] = reading(options)
     if arch is not None:
         return _from_study(opened_study(source, options["out"], options["storage"]), arch, options["weights"], given)
     path = Path(source)
@@ -157,6 +160,7 @@ def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path 
         "seed": config.seed,
         "max_size": config.budget.get("max_size"),
     }
+    given["reading"] = reading(given["reading"], config.data)
     return Order(
         weights or _weights(folder, record.arch),
         folder / "export",
@@ -180,7 +184,7 @@ def _images(source: Source, order: Order, data_dir: Path) -> Images:
     from archsearch.export import Images
     from archsearch.inference.evaluate import check_fit, part_of
 
-    given = {"dataset": order.dataset, "image_size": order.image_size, "data_dir": data_dir}
+    given = {"dataset": order.dataset, "image_size": order.image_size, "data_dir": data_dir, **order.reading}
     dataset = dataset_of(order.weights, source.arch, source.info, given)
     check_fit(source, dataset, str(order.weights))
     if order.fingerprint and dataset.fingerprint != order.fingerprint:

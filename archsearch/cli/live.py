@@ -45,6 +45,8 @@ class Lines(Observer):
     def prepared(self, words: str, about: Mapping[str, Any]) -> None:
         """What the run is about."""
         self.head(f"archsearch: {words}")
+        for line in about.get("data_notes", ()):
+            self.head(line)
         if about["dataset"]["name"] == "digits":
             self.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
 

@@ -18,7 +18,7 @@ from archsearch.network.limits import LIMITS, Limit
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from archsearch.study.config import StudyConfig
+    from archsearch.study.config import StudyConfig, StudyData
     from archsearch.study.records import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -145,16 +145,31 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 
 def data_options(function: Function) -> Function:
-    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`."""
+    """Which dataset, for commands that can know it from a file: `dataset`, `data_dir`, `image_size`, `reading`."""
     for option in reversed(
         [
             click.option("--dataset", help="As in `run`: cifar10, folder:DIR, ...  [default: that of the training]"),
             data_dir_option,
             click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels, as in `run`."),
+            folder_options,
         ]
     ):
         function = option(function)
     return function
+
+
+def folder_options(function: Function) -> Function:
+    """How `folder:DIR` is read: `skip_broken`, `nested`."""
+    skip = click.option("--skip-broken", is_flag=True, help="folder:DIR: leave unreadable pictures out and go on.")
+    nested = click.option(
+        "--nested", is_flag=True, help="folder:DIR: folders inside of class folders belong to the class."
+    )
+    return skip(nested(function))
+
+
+def reading(options: Mapping[str, Any], data: StudyData | None = None) -> dict[str, bool]:
+    """`skip_broken` and `nested` for `load_dataset`, as given or as the study has them."""
+    return {key: bool(options[key] or (data and getattr(data, key))) for key in ("skip_broken", "nested")}
 
 
 def split_option(function: Function) -> Function:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_seconds
-from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, storage_option
+from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, reading, storage_option
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.settings import recipe_values
 from archsearch.cli.sources import known_dataset, own_size
@@ -85,7 +85,7 @@ def retrain(target: str, **options: Any) -> int:
     the dataset. Weights go to OUT/STUDY/weights/ARCH-seedK.safetensors, accuracies of each training to retrain.csv,
     their mean and deviation to the study and its pareto.csv. What is finished is not trained again.
     """
-    from archsearch.data import load_dataset
+    from archsearch.data import load_dataset, unread_test
     from archsearch.nn.devices import resolve_device
 
     if options["freeze_encoder"] and not options["init_from"]:
@@ -96,7 +96,8 @@ def retrain(target: str, **options: Any) -> int:
     if spec is None:
         raise InputError(f"{target} says nothing of a dataset: give --dataset")
     size = options["image_size"] or found.image_size
-    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=size, share=found.share)
+    how = reading(options, found.config.data if found.config else None)
+    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=size, share=found.share, **how)
     if found.fingerprint not in ("", dataset.fingerprint):
         raise InputError(f"{spec} is not the dataset of this study: to transfer, give the file of a network as TARGET")
     if options["tta"] and not dataset.flip:
@@ -105,6 +106,9 @@ def retrain(target: str, **options: Any) -> int:
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
     plan = replace(_plan(found, dataset, device, options), until=until)
     plan.require_fit(archs)
+    tested = dataset.test()[1]  # what cannot be read is found before the training
+    for line in unread_test(dataset, len(tested)):
+        click.echo(line)
     if options["within"]:
         plan = _fitted(plan, archs, options)
     return Retraining(plan, found, archs, options).run()

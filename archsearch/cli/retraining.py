@@ -91,12 +91,16 @@ class Retraining:
         return 1 if self.failed else 0
 
     def _open(self, done: int, left: int) -> None:
+        from archsearch.data import describe
+
         data, folder = self.plan.data, self.target.folder
         more = f", {done} are finished" if done else ""
         click.echo(
             f"{len(self.archs)} network{'s' if len(self.archs) > 1 else ''} on {format_count(len(data.train))} images"
             f" of {data.dataset.name}, {data.device}: {left} trainings of {self.plan.epochs} epochs{more}"
         )
+        for line in describe(data.dataset):
+            click.echo(line)
         if not self.target.study:
             for arch in self.archs:
                 arch.dump(folder / "archs" / f"{arch.id}.toml")

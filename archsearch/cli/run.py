@@ -13,9 +13,11 @@ from archsearch.cli.options import (
     budget_of,
     data_dir_option,
     device_option,
+    folder_options,
     limits,
     lower_limits,
     out_option,
+    reading,
     storage_option,
     timeout_option,
 )
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 )
 @data_dir_option
 @click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels (folders: 64 by default).")
+@folder_options
 @click.option(
     "--trials",
     type=click.IntRange(1),
@@ -134,7 +137,9 @@ def run(**options: Any) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
     spec, size = options["dataset"], options["image_size"]
-    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=size, share=options["validation"])
+    dataset = load_dataset(
+        spec, data_dir=options["data_dir"], image_size=size, share=options["validation"], **reading(options)
+    )
     config = configure(
         budget,
         dataset,

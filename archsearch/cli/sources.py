@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.places import shipped
+from archsearch.cli.options import reading
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
 
@@ -23,7 +24,7 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
     """The images for a file: those of its training unless others are given.
 
     Args:
-        given: `dataset`, `image_size`, `data_dir`, as the options have them.
+        given: `dataset`, `image_size`, `data_dir`, `skip_broken`, `nested`, as the options have them.
 
     Raises:
         InputError: the file says nothing of a dataset, or names one that is not here.
@@ -35,7 +36,7 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
     if spec is None:
         raise InputError(f"{path}: says nothing of its dataset: give --dataset")
     size = given["image_size"] or own_size(arch, info, spec)
-    return load_dataset(spec, data_dir=given["data_dir"], image_size=size, share=split_share(info))
+    return load_dataset(spec, data_dir=given["data_dir"], image_size=size, share=split_share(info), **reading(given))
 
 
 def known_dataset(path: Path, info: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,18 @@ Test images are touched by `Dataset.test` only.
 from archsearch.data.augment import Augmentation, augmentation_of
 from archsearch.data.batches import DeviceData, epoch
 from archsearch.data.dataset import Dataset
+from archsearch.data.describe import describe, unread_test
 from archsearch.data.load import load_dataset
 from archsearch.data.splits import split
 
-__all__ = ["Augmentation", "Dataset", "DeviceData", "augmentation_of", "epoch", "load_dataset", "split"]
+__all__ = [
+    "Augmentation",
+    "Dataset",
+    "DeviceData",
+    "augmentation_of",
+    "describe",
+    "epoch",
+    "load_dataset",
+    "split",
+    "unread_test",
+]

@@ -32,6 +32,10 @@ class Dataset:
     flip: mirrored images are still of their class, so horizontal flips may be used in training.
     read_test: how `test` gets at its images; picklable, holds paths rather than pixels.
     share: of the train images, that validate where `validation` is None; None: as `split` has it.
+    range: values of 16-bit grey pictures that became 0 and 255, those that the train pictures use; None for others.
+    listed: labels of all train images, and bool whether each could be read, where some were left out.
+    notes: what a user should know of how the data were read, a line each.
+    skip_broken, nested: as `load_dataset` was told. test_count: test images that `test` should find; 0: not known.
     """
 
     name: str
@@ -42,6 +46,12 @@ class Dataset:
     flip: bool
     read_test: Callable[[], Split] = field(repr=False)
     share: float | None = None
+    range: tuple[int, int] | None = None
+    listed: Split | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    skip_broken: bool = False
+    nested: bool = False
+    test_count: int = 0
 
     def parts(self, seed: int) -> tuple[Split, Split]:
         """Train and validation images and labels, as a search with this seed divides them.
@@ -50,10 +60,19 @@ class Dataset:
         """
         if self.validation is not None:
             return (self.images, self.labels), self.validation
-        train, validation = split(self.labels, seed, self.share)
+        train, validation = self._split(seed)
         if not len(validation):
             raise DataError(f"{self.name}: no class has two train images, so none is left to judge by: add images")
         return (self.images[train], self.labels[train]), (self.images[validation], self.labels[validation])
+
+    def _split(self, seed: int) -> Split:
+        """Indices of both parts, for each image the same whether others could be read or not."""
+        if self.listed is None:
+            return split(self.labels, seed, self.share)
+        labels, read = self.listed
+        place = read.cumsum(0) - 1
+        train, validation = (place[part[read[part]]] for part in split(labels, seed, self.share))
+        return train, validation
 
     def test(self) -> Split:
         """The test split, read now: uint8 (M, C, H, W) and int64 (M,). DataError where it is broken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,123 +14,160 @@ import torch
 from numpy.typing import NDArray
 
 from archsearch.data.dataset import Dataset, Split, images_from
-from archsearch.data.picture import GREY_MODES, decode, picture_mode
-from archsearch.data.splits import hold_out
+from archsearch.data.layout import Tree, find_layout, labels_of, paths_of
+from archsearch.data.picture import Broken, Header, Levels, decode, extremes, header
 from archsearch.errors import DataError
 
 DEFAULT_SIZE = 64
-_PARTS = ("train", "test", "val")
-_OTHER_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test",
-                "val": "val", "valid": "val", "validation": "val"}  # fmt: skip
-_TEST_SHARE = 0.2
-_SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
-}  # fmt: skip
+_SHOWN = 10
+_FULL = (0, 65535)
+_NEARLY_BLACK = 16
 
 _T = TypeVar("_T")
-Tree = Mapping[str, Sequence[Path]]
+Heads = Mapping[Path, Header]
 
 
-def load_folder(root: Path, size: int, name: str) -> Dataset:
+@dataclass(frozen=True)
+class _Reader:
+    """How all pictures of a folder are read. Picklable."""
+
+    name: str
+    root: Path
+    size: int
+    grey: bool
+    levels: Levels | None
+    skip_broken: bool
+
+    def pixels(self, paths: Sequence[Path]) -> list[NDArray[np.uint8] | Broken]:
+        return _map(partial(decode, self.size, self.grey, self.levels), paths)
+
+    def test(self, tree: Tree) -> Split:
+        """The test split, read now."""
+        pixels = self.pixels(paths_of(tree))
+        broken = [found for found in pixels if isinstance(found, Broken)]
+        if broken and not self.skip_broken:
+            raise _refusal(self.name, self.root, broken)
+        return _split(pixels, tree, self.name)[0]
+
+
+def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nested: bool = False) -> Dataset:
     """Pictures under `root`, in RGB, or grey if every train picture is, at size x size pixels.
 
-    The short side is scaled to `size`, then the centre is cut out. Of test pictures only the headers
-    are read here. DataError for a folder that breaks the layout, naming the folder or the picture.
+    The short side is scaled to `size`, then the centre is cut out. 16-bit grey pictures are scaled by the range of
+    the train pictures. Of test pictures only the headers are read here.
+    skip_broken: leave unreadable pictures out. nested: see `find_layout`.
+    DataError for a folder that breaks the layout, naming the folder, and for unreadable pictures, naming all.
     """
-    parts = _layout(root, name)
-    classes = tuple(parts["train"])
-    modes = {part: _map(partial(picture_mode, name), _paths(tree)) for part, tree in parts.items()}
-    grey = set(modes["train"]) <= GREY_MODES
-    read = {part: partial(_read, tree, size, grey, name) for part, tree in parts.items()}
-    images, labels = read["train"]()
-    validation = read["val"]() if "val" in read else None
-    return Dataset(name, classes, images, labels, validation, not grey, read["test"])
+    layout = find_layout(root, name, nested)
+    parts = layout.parts
+    every = [path for tree in parts.values() for path in paths_of(tree)]
+    found = dict(zip(every, _map(header, every), strict=True))
+    heads = {path: head for path, head in found.items() if isinstance(head, Header)}
+    train = [path for path in paths_of(parts["train"]) if path in heads]
+    grey = all(heads[path].grey for path in train)
+    levels = _levels(train, heads)
+    _check_depth(parts, heads, name)
+    reader = _Reader(name, root, size, grey, levels, skip_broken)
+    pixels = {part: reader.pixels(paths_of(tree)) for part, tree in parts.items() if part != "test"}
+    broken = [*_unreadable(pixels["train"]), *_unreadable(pixels.get("val", [])),
+              *_unreadable(found[path] for path in paths_of(parts["test"]))]  # fmt: skip
+    if broken and not skip_broken:
+        raise _refusal(name, root, broken)
+    (images, labels), listed = _split(pixels["train"], parts["train"], name)
+    for label in set(range(len(parts["train"]))) - set(labels.tolist()):
+        raise DataError(f"{name}: no train picture of class {[*parts['train']][label]} can be read: replace some")
+    _check_colours(train, heads, pixels["train"], name)
+    notes = [*layout.notes, *_read_notes(root, heads, levels, broken, len(every))]
+    tested = {label: [path for path in paths if path in heads] for label, paths in parts["test"].items()}
+    return Dataset(
+        name,
+        tuple(parts["train"]),
+        images,
+        labels,
+        _split(pixels["val"], parts["val"], name)[0] if "val" in parts else None,
+        not grey,
+        partial(reader.test, tested),
+        range=levels,
+        listed=listed if broken else None,
+        notes=tuple(notes),
+        test_count=len(paths_of(tested)),
+    )
 
 
-def _layout(root: Path, name: str) -> dict[str, Tree]:
-    """Class folders of every part; an own val/ is optional."""
-    if not root.is_dir():
-        raise DataError(f"{name}: there is no folder {root}: check the path")
-    for path in _subfolders(root):
-        part = _OTHER_NAMES.get(path.name.casefold(), path.name)
-        if part != path.name and _subfolders(path):
-            raise DataError(
-                f"{name}: {path} holds folders, as {part}/ does: rename it to that, or, if it is a class, otherwise"
-            )
-    names = {path.name for path in _subfolders(root)}
-    if not (names and names <= set(_PARTS)) and not any(_subfolders(root / part) for part in _PARTS):
-        return _split_off(_tree(root, name, least=3))
-    for part in ("train", "test"):
-        if not (root / part).is_dir():
-            raise DataError(f"{name}: {root} has no {part}/: add it, or put the class folders directly into {root}")
-    trees = {part: _tree(root / part, name, least=2 if part == "train" else 1)
-             for part in _PARTS if (root / part).is_dir()}  # fmt: skip
-    for part, tree in trees.items():
-        _check_same_classes(trees["train"], tree, root / part, name)
-    return trees
+def _levels(train: Sequence[Path], heads: Heads) -> Levels | None:
+    """The values that the 16-bit train pictures use; None where there are none."""
+    ranges = [found for found in _map(extremes, [path for path in train if heads[path].deep])
+              if not isinstance(found, Broken)]  # fmt: skip
+    if not ranges:
+        return None
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return (low, high) if low < high else _FULL
 
 
-def _check_same_classes(train: Tree, other: Tree, folder: Path, name: str) -> None:
-    difference = sorted(set(train) ^ set(other))
-    if difference:
+def _check_depth(parts: Mapping[str, Tree], heads: Heads, name: str) -> None:
+    """Refuse 16-bit pictures whose range no train picture tells."""
+    deep = {part: [path for path in paths_of(tree) if path in heads and heads[path].deep]
+            for part, tree in parts.items()}  # fmt: skip
+    for path in () if deep["train"] else (path for paths in deep.values() for path in paths):
+        raise DataError(f"{name}: {path} has 16-bit pixels, the train pictures have 8-bit ones: save all of them alike")
+
+
+def _check_colours(
+    train: Sequence[Path], heads: Heads, pixels: Sequence[NDArray[np.uint8] | Broken], name: str
+) -> None:
+    """Refuse 16-bit colour pictures whose upper bytes, all that Pillow reads of them, are nearly black."""
+    deep = [path for path in train if heads[path].deep_colour]
+    if not deep or len(deep) < len(train):
+        return
+    brightest = max(int(found.max()) for found in pixels if not isinstance(found, Broken))
+    if brightest < _NEARLY_BLACK:
         raise DataError(
-            f"{name}: {folder} and train/ must have the same class folders: only one has {', '.join(difference)}"
+            f"{name}: the colour pictures have 16 bits and use the lowest {256 * (brightest + 1):,} values, "
+            f"which would be black: save them with 8 bits a channel, such as {deep[0]}"
         )
 
 
-def _tree(folder: Path, name: str, least: int) -> Tree:
-    """Pictures by class, both sorted by name; `least` pictures a class."""
-    classes = _subfolders(folder)
-    if len(classes) < 2:
-        raise DataError(
-            f"{name}: {folder} holds {len(classes)} class folder(s): at least 2 are needed, one folder a class"
-        )
-    tree = {path.name: _pictures(path) for path in classes}
-    if not any(tree.values()):
-        raise DataError(f"{name}: no pictures in the class folders of {folder}: expected .png, .jpg or the like")
-    for label, pictures in tree.items():
-        if len(pictures) < least:
-            raise DataError(
-                f"{name}: class folder {folder / label} holds {len(pictures)} picture(s): "
-                f"at least {least} are needed: add some, or remove the folder"
-            )
-    return tree
+def _read_notes(root: Path, heads: Heads, levels: Levels | None, broken: Sequence[Broken], count: int) -> Iterable[str]:
+    if levels:
+        deep = sum(head.deep for head in heads.values())
+        yield f"16-bit grey: of {deep:,} pictures the values {levels[0]:,} to {levels[1]:,} become 0 to 255"
+    if colours := sum(head.deep_colour for head in heads.values()):
+        yield f"16-bit colour: of {colours:,} pictures the upper 8 bits a channel are read"
+    if broken:
+        yield f"left out by --skip-broken: {len(broken):,} of {count:,} pictures: {_listed(root, broken)}"
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _unreadable(found: Iterable[object]) -> list[Broken]:
+    return [one for one in found if isinstance(one, Broken)]
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
-    visible = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    return [folder / path for path in sorted(visible, key=Path.as_posix)]
+def _refusal(name: str, root: Path, broken: Sequence[Broken]) -> DataError:
+    way = "replace or remove {}, or leave {} out: --skip-broken"
+    first = broken[0]
+    if len(broken) == 1:
+        return DataError(f"{name}: {first.path} is no readable picture ({first.reason}): {way.format('it', 'it')}")
+    return DataError(
+        f"{name}: {len(broken):,} files in {root} are no readable pictures: {_listed(root, broken)} "
+        f"(the first: {first.reason}): {way.format('them', 'them')}"
+    )
 
 
-def _split_off(tree: Tree) -> dict[str, Tree]:
-    """A fifth of each class for the test, fixed by the sorted names alone."""
-    labels = _labels(tree)
-    test = hold_out(labels, _TEST_SHARE, np.random.default_rng(0).permutation(len(labels)))
-    chosen = dict(zip(_paths(tree), test, strict=True))
-    return {
-        part: {label: [path for path in paths if chosen[path] == wanted] for label, paths in tree.items()}
-        for part, wanted in (("train", False), ("test", True))
-    }
+def _listed(root: Path, broken: Sequence[Broken]) -> str:
+    shown = [str(one.path.relative_to(root)) for one in broken[:_SHOWN]]
+    more = len(broken) - len(shown)
+    return ", ".join([*shown, f"and {more:,} more"] if more else shown)
 
 
-def _paths(tree: Tree) -> list[Path]:
-    return [path for paths in tree.values() for path in paths]
-
-
-def _labels(tree: Tree) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(tree)), [len(paths) for paths in tree.values()])
-
-
-def _read(tree: Tree, size: int, grey: bool, name: str) -> Split:
-    pixels = _map(partial(decode, size, grey, name), _paths(tree))
-    return images_from(np.stack(pixels)), torch.from_numpy(_labels(tree))
+def _split(
+    pixels: Sequence[NDArray[np.uint8] | Broken], tree: Tree, name: str
+) -> tuple[Split, tuple[torch.Tensor, torch.Tensor]]:
+    """Images and labels that could be read; and the labels of all that are listed, with a bool whether it was read."""
+    labels = torch.from_numpy(labels_of(tree.values()))
+    read = torch.tensor([not isinstance(one, Broken) for one in pixels], dtype=torch.bool)
+    kept = [one for one in pixels if not isinstance(one, Broken)]
+    if not kept:
+        raise DataError(f"{name}: none of the {len(pixels):,} pictures of a split can be read: replace them")
+    return (images_from(np.stack(kept)), labels[read]), (labels, read)
 
 
 def _map(function: Callable[[Path], _T], paths: Iterable[Path]) -> list[_T]:

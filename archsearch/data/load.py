@@ -17,25 +17,31 @@ _MAX_SIZE = 1024
 
 
 def load_dataset(
-    spec: str, *, data_dir: Path | str = "data", image_size: int | None = None, share: float | None = None
+    spec: str,
+    *,
+    data_dir: Path | str = "data",
+    image_size: int | None = None,
+    share: float | None = None,
+    skip_broken: bool = False,
+    nested: bool = False,
 ) -> Dataset:
     """The dataset that `spec` names, without its test split.
 
     spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE. data_dir: where
     torchvision's four are, or are downloaded to. image_size: pixels a side, 1 to 1024, to which all
     images are resized; by default they stay as they are, and pictures of a folder become 64x64.
-    share: the dataset's `share`.
+    share: the dataset's `share`. skip_broken, nested: of folder:DIR, as `load_folder` has them.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
         raise DataError(f"image size {image_size}: must be a whole number of pixels from 1 to {_MAX_SIZE}")
     kind, separator, place = spec.partition(":")
     if separator and kind == "folder" and place:
-        dataset = load_folder(Path(place).expanduser(), image_size or DEFAULT_SIZE, spec)
+        dataset = load_folder(Path(place).expanduser(), image_size or DEFAULT_SIZE, spec, skip_broken, nested)
     else:
         dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
         dataset = dataset if image_size is None else resized(dataset, image_size)
-    return replace(dataset, share=share)
+    return replace(dataset, share=share, skip_broken=skip_broken, nested=nested)
 
 
 def _load_whole(spec: str, kind: str, place: str, data_dir: Path) -> Dataset:

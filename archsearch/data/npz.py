@@ -33,14 +33,14 @@ class _Header:
 
 
 def load_npz(path: Path, name: str) -> Dataset:
-    """The train split and, where there is one, the val split; of the test arrays the headers only.
+    """The train split and, where there is one, the val split; of the test split headers and labels only.
 
     Labels count classes from 0 without a gap, so there are max(train_labels) + 1 classes, named by their number.
     DataError, with all faults of the headers at once, for a file that breaks the layout.
     """
     with _archive(path, name) as archive:
         headers = _checked_headers(archive, name, test=False)
-        images, labels = _read_split(archive, "train", name, limit=headers["train_images"].shape[0])
+        images, labels = _read_split(archive, "train", name, None)
         if labels.min() == labels.max():
             raise DataError(f"{name}: all train_labels are {labels[0]}: at least 2 classes are needed")
         count = int(labels.max()) + 1
@@ -51,7 +51,9 @@ def load_npz(path: Path, name: str) -> Dataset:
                 "count classes from 0 without a gap"
             )
         own = "val_images" in headers
-        validation = _read_split(archive, "val", name, limit=count) if own else None
+        validation = _read_split(archive, "val", name, count) if own else None
+        if "test_labels" in headers:
+            _read_labels(archive, "test", name, count)
     classes = tuple(str(number) for number in range(count))
     flip = images.shape[1] == 3
     return Dataset(name, classes, images, labels, validation, flip, partial(_read_test, path, name, count))
@@ -60,7 +62,7 @@ def load_npz(path: Path, name: str) -> Dataset:
 def _read_test(path: Path, name: str, classes: int) -> Split:
     with _archive(path, name) as archive:
         _checked_headers(archive, name, test=True)
-        return _read_split(archive, "test", name, limit=classes)
+        return _read_split(archive, "test", name, classes)
 
 
 @contextmanager
@@ -140,11 +142,19 @@ def _image_faults(array: str, header: _Header) -> Iterator[str]:
     if header.dtype.hasobject:
         yield f"{array} holds pickled Python objects, which are refused: save plain uint8 pixels"
     elif header.dtype != np.uint8:
-        yield f"{array} is {header.dtype}: pixels must be uint8, 0 to 255"
+        yield f"{array} is {header.dtype}: pixels must be uint8, 0 to 255{_way(header.dtype)}"
     elif not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))) or 0 in shape:
         yield f"{array} has shape {shape}: (N, H, W), (N, H, W, 1) or (N, H, W, 3), none of them 0, is needed"
     elif not header.whole:
         yield f"{array} is cut off: write the file again"
+
+
+def _way(dtype: np.dtype[Any]) -> str:
+    if dtype == np.float32 or dtype == np.float64:
+        return "; where they are 0 to 1: (255 * x).round().astype('uint8')"
+    if np.issubdtype(dtype, np.integer):
+        return "; of all arrays alike, by the train array's range: (255.0 * (x - low) / (high - low)).astype('uint8')"
+    return ""
 
 
 def _label_faults(array: str, header: _Header) -> Iterator[str]:
@@ -158,17 +168,26 @@ def _label_faults(array: str, header: _Header) -> Iterator[str]:
         yield f"{array} is cut off: write the file again"
 
 
-def _read_split(archive: zipfile.ZipFile, part: str, name: str, *, limit: int) -> Split:
-    """Images and labels of one part; every label must be below `limit`."""
+def _read_split(archive: zipfile.ZipFile, part: str, name: str, classes: int | None) -> Split:
+    """Images and labels of one part; `classes`: of the train labels, None for these themselves."""
+    labels = _read_labels(archive, part, name, classes)
+    return images_from(_read(archive, f"{part}_images")), torch.from_numpy(labels)
+
+
+def _read_labels(archive: zipfile.ZipFile, part: str, name: str, classes: int | None) -> NDArray[np.int64]:
     labels = _read(archive, f"{part}_labels").reshape(-1)
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= limit:
+    if classes is None and (low < 0 or high >= len(labels)):
         raise DataError(
-            f"{name}: {part}_labels runs from {low} to {high}: "
-            f"labels must count classes from 0, and be at most {limit - 1} here"
+            f"{name}: {part}_labels runs from {low} to {high} in {len(labels)} images: count classes from 0 without "
+            "a gap, as numpy.unique(labels, return_inverse=True)[1] does"
         )
-    images = images_from(_read(archive, f"{part}_images"))
-    return images, torch.from_numpy(labels.astype(np.int64))
+    if classes is not None and (low < 0 or high >= classes):
+        raise DataError(
+            f"{name}: {part}_labels runs from {low} to {high}, but train_labels from 0 to {classes - 1}: "
+            "no train image is of the others; remove their images, or add some to the train arrays"
+        )
+    return labels.astype(np.int64)
 
 
 def _read(archive: zipfile.ZipFile, array: str) -> NDArray[Any]:

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from archsearch.data.picture import decode, square
+from archsearch.data.picture import Broken, Levels, decode, square
 from archsearch.errors import InputError
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.inference.runner import Runner, open_runner
+from archsearch.network.blocks.registry import is_a
 from archsearch.network.layers import Shape
 from archsearch.nn.weights import require_names
 
@@ -67,6 +68,15 @@ class Classifier(nn.Module):
             raise InputError("ONNX and .pt2 files hold a graph with its normalisation: load the safetensors file")
         return self.pixel_network.network
 
+    @property
+    def _levels(self) -> Levels | None:
+        """Values of 16-bit grey pictures that are black and white, as those of the training."""
+        found = self.info.get("range")
+        if not isinstance(found, list) or len(found) != 2 or not all(is_a(value, int) for value in found):
+            return None
+        low, high = found
+        return (low, high) if low < high else None
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError for images of another shape or range."""
         _require_pixels(pixels, self.input_shape)
@@ -78,13 +88,13 @@ class Classifier(nn.Module):
         The short side is scaled, bilinear, then the centre is cut out.
 
         Args:
-            image: a path, a PIL image, or an array of uint8: (H, W), or (H, W, C) as pictures are read.
+            image: a path, a PIL image, or an array: uint8 (H, W) or (H, W, C), or uint16 (H, W).
 
         Raises:
             InputError: no such picture, or channels that the network does not take.
         """
         channels, height, width = self.input_shape
-        pixels = _pixels(image, self.input_shape).reshape(height, width, channels)
+        pixels = _pixels(image, self.input_shape, self._levels).reshape(height, width, channels)
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)) / 255
 
 
@@ -121,7 +131,7 @@ def _is_readable(pixels: Tensor) -> bool:
     return plain and pixels.device.type == "cpu" and pixels.numel() > 0
 
 
-def _pixels(image: Any, shape: Shape) -> NDArray[np.uint8]:
+def _pixels(image: Any, shape: Shape, levels: Levels | None) -> NDArray[np.uint8]:
     """uint8 (H, W) or (H, W, C)."""
     from PIL import Image
 
@@ -130,14 +140,21 @@ def _pixels(image: Any, shape: Shape) -> NDArray[np.uint8]:
     if isinstance(image, str | Path):
         if not Path(image).is_file():
             raise InputError(f"{image}: there is no such picture")
-        return decode(_of_colours(channels, size), grey, "preprocess", Path(image))
+        found = decode(_of_colours(channels, size), grey, levels, Path(image))
+        if isinstance(found, Broken):
+            raise InputError(f"{image} is no readable picture ({found.reason})")
+        return found
     if not isinstance(image, Image.Image):
         array = _checked(image, channels)
-        if array.shape[:2] == (height, width) and array.shape[2:] in ((channels,), () if grey else (channels,)):
+        if (
+            array.dtype == np.uint8
+            and array.shape[:2] == (height, width)
+            and array.shape[2:] in ((channels,), () if grey else (channels,))
+        ):
             return array
         image = Image.fromarray(array)
     try:
-        return square(image, _of_colours(channels, size), grey)
+        return square(image, _of_colours(channels, size), grey, levels)
     except (OSError, ValueError) as error:
         raise InputError(f"this picture cannot be read: {error}") from error
 
@@ -153,7 +170,12 @@ def _of_colours(channels: int, size: tuple[int, int]) -> tuple[int, int]:
 def _checked(image: Any, channels: int) -> NDArray[np.uint8]:
     """An array of a picture; one of a single channel is (H, W)."""
     found = np.asarray(image)
-    if found.dtype != np.uint8 or found.ndim not in (2, 3) or found.shape[2:] not in ((), (1,), (3,), (channels,)):
+    deep = found.dtype == np.uint16 and found.shape[2:] in ((), (1,))
+    if (
+        not (found.dtype == np.uint8 or deep)
+        or found.ndim not in (2, 3)
+        or found.shape[2:] not in ((), (1,), (3,), (channels,))
+    ):
         given = f"{found.dtype} of {' x '.join(map(str, found.shape))}"
         raise InputError(f"an array of {given}: must be uint8, height x width or height x width x {channels}")
     return found[..., 0] if found.shape[2:] == (1,) else found

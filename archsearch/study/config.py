@@ -30,13 +30,19 @@ class StudyData:
 
     `name`: as `--dataset` was told; `fingerprint`: of images and classes; `image_size`: pixels of a side, None for
     the dataset's own; `validation`: share of the train images that judges, None where the dataset brings others and
-    in studies of format 2, which took a tenth.
+    in studies of format 2, which took a tenth; `skip_broken`, `nested`: how a folder is read.
     """
 
     name: str
     fingerprint: str
     image_size: int | None = None
     validation: float | None = None
+    skip_broken: bool = False
+    nested: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; switches that are off are left out, so that an older archsearch reads them."""
+        return {key: value for key, value in asdict(self).items() if value is not False}
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class StudyConfig:
             _FORMAT: FORMAT,
             "space": {"name": self.space_name, "toml": self.space_toml},
             "budget": self.budget.to_dict(),
-            "dataset": asdict(self.data),
+            "dataset": self.data.to_json(),
             "input": list(self.input_shape),
             "classes": self.classes,
             "recipe": self.recipe.to_dict(),

@@ -112,6 +112,7 @@ class Trainer:
                 "recipe": self.setup.recipe_of(arch).to_dict(),
                 "normalisation": {"mean": list(mean), "std": list(std)},
                 "classes": list(dataset.classes),
+                **({"range": list(dataset.range)} if dataset.range else {}),
                 **info,
             },
         )

@@ -12,7 +12,7 @@ import optuna
 import torch
 
 from archsearch._utils.units import format_count
-from archsearch.data import Dataset, load_dataset
+from archsearch.data import Dataset, describe
 from archsearch.data.splits import validation_share
 from archsearch.errors import InputError, StudyError
 from archsearch.network.budget import Budget
@@ -42,6 +42,7 @@ from archsearch.training.data import TrainingData
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
 from archsearch.workers.supervisor import Supervisor
+from archsearch.workers.worker import study_dataset
 
 _SHOWN = 4
 
@@ -117,7 +118,9 @@ def configure(
         space_name=loaded.name,
         space_toml=space_text(space),
         budget=budget,
-        data=StudyData(dataset.name, dataset.fingerprint, image_size, share_of(dataset)),
+        data=StudyData(
+            dataset.name, dataset.fingerprint, image_size, share_of(dataset), dataset.skip_broken, dataset.nested
+        ),
         input_shape=dataset.input_shape,
         classes=len(dataset.classes),
         recipe=recipe or default_recipe(loaded, dataset.name),
@@ -161,10 +164,9 @@ def run(
     check_feasible(config.domain, config.budget)
     options.folder.mkdir(parents=True, exist_ok=True)
     study, config = open_study(config, options)
-    device, share = resolve_device(options.device), config.data.validation
-    spec, size = config.data.name, config.data.image_size
-    images = dataset or load_dataset(spec, data_dir=options.data_dir, image_size=size)
-    preparation = prepare(config, options, replace(images, share=share), device)
+    device = resolve_device(options.device)
+    images = dataset or study_dataset(config.data.name, options.data_dir, config)
+    preparation = prepare(config, options, replace(images, share=config.data.validation), device)
     return _search(study, config, options, preparation, observers)
 
 
@@ -180,6 +182,7 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "workers": workers,
         "rungs": options.rungs.at if options.rungs else [],
         **environment(),
+        "data_notes": describe(dataset),
         "settled_recipe": data.settle(config.recipe).to_dict(),
     }
     words = f"{_images(config, data)}; space {config.space_name}, {config.budget.words}; {device}{crew}"
@@ -255,6 +258,8 @@ def open_study(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, 
     if not options.resume or name not in study_names(storage) or is_empty(storage, name):
         return create_study(storage, name, config, resume=options.resume), config
     study, old = load_study(storage, name)
+    if old.data.fingerprint == config.data.fingerprint:  # the images are the same, however they were asked for
+        config = replace(config, data=replace(config.data, skip_broken=old.data.skip_broken, nested=old.data.nested))
     if options.any_share:
         config = replace(config, data=replace(config.data, validation=old.data.validation))
     before, now = old.to_json(), config.to_json()

@@ -201,7 +201,14 @@ def _search(messages: Messages, job: Job) -> str:
 def study_dataset(spec: str, data_dir: Path, config: StudyConfig) -> Dataset:
     """The images as the study wants them. Raises DataError."""
     wanted = config.data
-    return load_dataset(spec, data_dir=data_dir, image_size=wanted.image_size, share=wanted.validation)
+    return load_dataset(
+        spec,
+        data_dir=data_dir,
+        image_size=wanted.image_size,
+        share=wanted.validation,
+        skip_broken=wanted.skip_broken,
+        nested=wanted.nested,
+    )
 
 
 def check_dataset(dataset: Dataset, spec: str, study: str, config: StudyConfig) -> None:
