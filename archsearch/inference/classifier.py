@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +68,15 @@ class Classifier(nn.Module):
             raise InputError("ONNX and .pt2 files hold a graph with its normalisation: load the safetensors file")
         return self.pixel_network.network
 
+    @property
+    def _levels(self) -> Levels | None:
+        """Values of 16-bit grey pictures that are black and white, as those of the training."""
+        found = self.info.get("range")
+        if not isinstance(found, list) or len(found) != 2 or not all(is_a(value, int) for value in found):
+            return None
+        low, high = found
+        return (low, high) if low < high else None
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError for images of another shape or range."""
         _require_pixels(pixels, self.input_shape)
@@ -80,13 +88,13 @@ class Classifier(nn.Module):
         The short side is scaled, bilinear, then the centre is cut out.
 
         Args:
-            image: a path, a PIL image, or an array of uint8: (H, W), or (H, W, C) as pictures are read.
+            image: a path, a PIL image, or an array: uint8 (H, W) or (H, W, C), or uint16 (H, W).
 
         Raises:
             InputError: no such picture, or channels that the network does not take.
         """
         channels, height, width = self.input_shape
-        pixels = _pixels(image, self.input_shape, _levels(self.info)).reshape(height, width, channels)
+        pixels = _pixels(image, self.input_shape, self._levels).reshape(height, width, channels)
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)) / 255
 
 
@@ -123,15 +131,6 @@ def _is_readable(pixels: Tensor) -> bool:
     return plain and pixels.device.type == "cpu" and pixels.numel() > 0
 
 
-def _levels(info: Mapping[str, Any]) -> Levels | None:
-    """Values of 16-bit pictures that became 0 and 255 in the training."""
-    found = info.get("range")
-    if not isinstance(found, list) or len(found) != 2 or not all(is_a(value, int) for value in found):
-        return None
-    low, high = found
-    return (low, high) if low < high else None
-
-
 def _pixels(image: Any, shape: Shape, levels: Levels | None) -> NDArray[np.uint8]:
     """uint8 (H, W) or (H, W, C)."""
     from PIL import Image
@@ -143,11 +142,15 @@ def _pixels(image: Any, shape: Shape, levels: Levels | None) -> NDArray[np.uint8
             raise InputError(f"{image}: there is no such picture")
         found = decode(_of_colours(channels, size), grey, levels, Path(image))
         if isinstance(found, Broken):
-            raise InputError(f"{found.path} is no readable picture: {found.reason}")
+            raise InputError(f"{image} is no readable picture ({found.reason})")
         return found
     if not isinstance(image, Image.Image):
         array = _checked(image, channels)
-        if array.shape[:2] == (height, width) and array.shape[2:] in ((channels,), () if grey else (channels,)):
+        if (
+            array.dtype == np.uint8
+            and array.shape[:2] == (height, width)
+            and array.shape[2:] in ((channels,), () if grey else (channels,))
+        ):
             return array
         image = Image.fromarray(array)
     try:
@@ -167,7 +170,12 @@ def _of_colours(channels: int, size: tuple[int, int]) -> tuple[int, int]:
 def _checked(image: Any, channels: int) -> NDArray[np.uint8]:
     """An array of a picture; one of a single channel is (H, W)."""
     found = np.asarray(image)
-    if found.dtype != np.uint8 or found.ndim not in (2, 3) or found.shape[2:] not in ((), (1,), (3,), (channels,)):
+    deep = found.dtype == np.uint16 and found.shape[2:] in ((), (1,))
+    if (
+        not (found.dtype == np.uint8 or deep)
+        or found.ndim not in (2, 3)
+        or found.shape[2:] not in ((), (1,), (3,), (channels,))
+    ):
         given = f"{found.dtype} of {' x '.join(map(str, found.shape))}"
         raise InputError(f"an array of {given}: must be uint8, height x width or height x width x {channels}")
     return found[..., 0] if found.shape[2:] == (1,) else found

@@ -105,6 +105,21 @@ def test_a_picture_is_cut_as_the_dataset_cut_it(tmp_path: Path) -> None:
     assert not torch.equal(network.preprocess(squashed), seen[:1])
 
 
+def test_sixteen_bits_are_scaled_as_those_of_the_training(tmp_path: Path) -> None:
+    arch = Arch((1, 8, 8), 4, *FLAT)
+    path = weights.save(tmp_path / "w", settled(arch), arch, {**info_of(arch), "range": [100, 1100]})
+    deep = np.full((8, 8), 600, np.uint16)
+    deep[0] = 100
+    Image.fromarray(deep).save(tmp_path / "p.png")
+    for image in (deep, tmp_path / "p.png", Image.open(tmp_path / "p.png")):
+        found = archsearch.load(path).preprocess(image)
+        assert (found[0, 0, 0] == 0).all()
+        assert torch.allclose(found[0, 0, 1:], torch.tensor(0.5), atol=0.01)
+    for odd in ([5], [9, 9], ["a", 1], 3):
+        broken = weights.save(tmp_path / "w", settled(arch), arch, {**info_of(arch), "range": odd})
+        assert archsearch.load(broken).preprocess(deep).max() < 0.01  # the high byte
+
+
 def test_an_array_of_the_right_size_stays_as_it_is(tmp_path: Path) -> None:
     pixels = np.arange(8 * 12, dtype=np.uint8).reshape(8, 12)
     grey = flat(tmp_path / "g", (1, 8, 12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -58,6 +59,18 @@ def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str,
         assert shown == (record.val_accuracy is not None), record
     assert 'data-k="r-lenet5"' in text
     assert f"{contents.counts['over_budget']:,} distinct ones were over budget" in plain
+
+
+def test_the_page_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=2)
+    about = json.loads((tmp_path / "s" / "run.json").read_text())
+    about["dataset"] = {**about["dataset"], "name": "folder:/home/me/photos"}
+    about["command"] = "archsearch run --dataset folder:/home/me/photos --out /home/me/results"
+    (tmp_path / "s" / "run.json").write_text(json.dumps(about))
+    text = write_page(tmp_path / "s", study, config()).read_text(encoding="utf-8")
+    assert "folder:photos" in text
+    assert "--out results" in text
+    assert "/home/me" not in text
 
 
 def test_the_table_has_a_row_for_each_of_the_front(text: str, contents: PageContents) -> None:

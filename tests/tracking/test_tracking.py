@@ -134,6 +134,17 @@ def test_a_lost_candidate_is_told() -> None:
     assert [args[1] for args in log.of("end")] == ["lost", "complete"]
 
 
+def test_a_tracker_is_told_no_folder_of_this_machine() -> None:
+    tracking = Tracking("log", Log(), CONFIG, print)
+    about = {
+        "command": "archsearch run --dataset folder:/home/me/photos",
+        "dataset": {"name": "folder:/home/me/photos"},
+    }
+    tracking.prepared("", {**about, "space": {"name": "/home/me/s.toml"}})
+    assert "/home" not in repr(tracking.config)
+    assert tracking.config["space"] == "s.toml"
+
+
 def test_nested_values_are_flat() -> None:
     assert flat({"a": {"b": 1, "c": None, "d": {"e": [1, 2]}}, "f": True}) == {"a.b": 1, "a.d.e": "[1, 2]", "f": True}
 
