@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import ndiff
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import optuna
 import torch
 
-from archsearch._utils.units import format_count
+from archsearch._utils.units import counted, format_count
 from archsearch.data import Dataset, load_dataset
 from archsearch.data.splits import validation_share
 from archsearch.errors import InputError, StudyError
@@ -159,13 +160,25 @@ def run(
         KeyboardInterrupt: everything finished is saved.
     """
     check_feasible(config.domain, config.budget)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    study, config = open_study(config, options)
+    study, config = _opened(config, options)
     device, share = resolve_device(options.device), config.data.validation
     spec, size = config.data.name, config.data.image_size
     images = dataset or load_dataset(spec, data_dir=options.data_dir, image_size=size)
     preparation = prepare(config, options, replace(images, share=share), device)
     return _search(study, config, options, preparation, observers)
+
+
+def _opened(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, StudyConfig]:
+    """As `open_study`, in a folder that is there; folders made for it go again where it fails."""
+    made = [folder for folder in (options.folder, *options.folder.parents) if not folder.exists()]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return open_study(config, options)
+    except BaseException:
+        with suppress(OSError):  # one that holds something stays, and those above it
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
@@ -190,7 +203,7 @@ def _images(config: StudyConfig, data: TrainingData) -> str:
     channels, height, width = config.input_shape
     return (
         f"{config.data.name}, {len(data.train):,} train and {len(data.validation):,} validation images"
-        f" of {channels}x{height}x{width}, {config.classes} classes"
+        f" of {channels}x{height}x{width}, {counted(config.classes, 'class')}"
     )
 
 
