@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 
 import optuna
@@ -149,9 +149,9 @@ def test_curves_end_where_the_training_did(contents: PageContents) -> None:
 def test_labels_of_references_do_not_lie_on_each_other(contents: PageContents) -> None:
     near = [replace(row(i, 0.9 + i / 1000, 500 + i, "reference"), reason=f"net{i}") for i in range(4)]
     labels = front_chart(replace(contents, references=near)).labels
-    heights = sorted(label.y for label in labels)
-    assert len(heights) == 4
-    assert all(b - a >= 4.99 for a, b in pairwise(heights))
+    boxes = [label_box(label.text, label.x, label.y, label.left) for label in labels]
+    assert len(boxes) == 4
+    assert all(one.covers(two) == 0 for one, two in combinations(boxes, 2))
 
 
 FEW = [[], [row(0, None, 5, "failed")], [row(0, 0.5, 7)], [row(0, 0.5, 7, "stopped")], [row(0, 1, 1), row(1, 0, 1)]]

@@ -186,7 +186,7 @@ def test_nothing_of_a_password_is_said(form: str, secret: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"])
 def test_a_database_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(StudyError, match="in memory, where no worker process finds it: write sqlite:///study.db"):
+    with pytest.raises(StudyError, match=r"in memory, where no worker process finds it: write sqlite:///study\.db"):
         open_storage(url)
 
 

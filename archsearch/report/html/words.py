@@ -81,8 +81,9 @@ def story(contents: PageContents) -> str:
         done += f"; {states['failed']:,} failed"
     if not counts:
         return f"{done}."
+    checked = counts["checked"]
     return (
-        f"{counted(counts['checked'], 'candidate')} {'was' if counts['checked'] == 1 else 'were'} checked by arithmetic; "
+        f"{counted(checked, 'candidate')} {'was' if checked == 1 else 'were'} checked by arithmetic; "
         f"{counts['over_budget']:,} distinct ones were over budget and cost no training. {done}."
     )
 
