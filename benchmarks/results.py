@@ -20,7 +20,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,7 @@ from archsearch.network.blocks.registry import Value
 from archsearch.network.recipe import Recipe
 from archsearch.nn import weights
 from archsearch.report.figure import FRONT, INK, REFERENCE, REJECTED
+from archsearch.report.labels import Box, Name, place
 from archsearch.report.tables import tested
 from archsearch.retrain.plan import rows_of
 from archsearch.study.records import Retrained
@@ -302,14 +302,19 @@ def picture(some: Iterable[Path], path: Path = PICTURE) -> None:
     names = list(dict.fromkeys(row.dataset for row in ours))
     lines = -(-len(names) // 2)
     figure = Figure(figsize=(11, 4.5 * lines), dpi=110, layout="constrained")
-    for place, dataset in enumerate(names, 1):
-        axes = figure.add_subplot(lines, 2, place)
+    for number, dataset in enumerate(names, 1):
+        axes = figure.add_subplot(lines, 2, number)
         mine = [row for row in ours if row.dataset == dataset]
         _panel(axes, mine, [row for row in published() if row.dataset == dataset])
         axes.set(xscale="log", xlabel="parameters", ylabel="test accuracy (%)", title=dataset)
         axes.grid(which="major", alpha=0.25)
         axes.margins(x=0.18, y=0.1)
-    figure.axes[0].legend(loc="lower right", fontsize=8)
+    figure.axes[0].legend(loc="lower left", fontsize=8)
+    figure.draw_without_rendering()  # names are placed in pixels
+    figure.set_layout_engine("none")
+    for axes, dataset in zip(figure.axes, names, strict=True):
+        mine = [row for row in ours if row.dataset == dataset]
+        _named(axes, mine, [row for row in published() if row.dataset == dataset])
     write_with(path, lambda temporary: figure.savefig(temporary))
 
 
@@ -338,13 +343,22 @@ def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
                 row.network, (0.02, row.accuracy), xycoords=("axes fraction", "data"), fontsize=7, color=INK,
                 xytext=(0, 3), textcoords="offset points",
             )  # fmt: skip
+
+
+def _named(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
+    """Names of references, and of others' networks without a row of ours, where they lie on no mark and no name."""
     names = [(row.name, row.params, row.accuracy) for row in ours if row.name]
-    alone = [(row.network, row.params, row.accuracy) for row in others if row.params and not row.name]  # no row of ours
-    right = fmean(log(x) for _, x, _ in names + alone) if names + alone else 0.0
-    for text, x, y in names + alone:
-        side, shift = ("right", -6) if log(x) > right else ("left", 6)
-        shift_y = 4 if (text, x, y) in alone else -9  # others' names stand above their points, ours below
-        axes.annotate(text, (x, y), fontsize=7, color=INK, ha=side, xytext=(shift, shift_y), textcoords="offset points")
+    names += [(row.network, row.params, row.accuracy) for row in others if row.params and not row.name]
+    points = [(row.params, row.accuracy) for row in (*ours, *others) if row.params]
+    texts = [axes.text(0, 0, name, fontsize=7, color=INK, transform=None, va="bottom") for name, *_ in names]
+    sizes = [text.get_window_extent() for text in texts]
+    pixels = axes.transData.transform
+    boxes = [Box(x - 7, y - 7, x + 7, y + 7) for x, y in map(pixels, points)]
+    boxes += [Box(*text.get_window_extent().extents) for text in axes.texts[: -len(texts) or None]]
+    wanted = [Name(*pixels((x, y)), size.width, size.height) for (_, x, y), size in zip(names, sizes, strict=True)]
+    inside = Box(*axes.get_window_extent().extents)
+    for text, box in zip(texts, place(wanted, boxes, inside, 9), strict=True):
+        text.set_position((box.left, box.bottom))
 
 
 def marks(name: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from typing import Any
 
 import click
@@ -90,8 +91,13 @@ def _run(args: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _fail(f"{error.filename or 'file'}: {error.strerror or error}", BAD_INPUT)
+        return _fail(f"{error.filename or _nameless()}: {error.strerror or error}", BAD_INPUT)
     return result if isinstance(result, int) else 0
+
+
+def _nameless() -> str:
+    """What an error of the system was about that does not say it: every file of a study is named."""
+    return f"standard output, or a temporary file in {tempfile.gettempdir()} (TMPDIR)"
 
 
 def _fail(message: str, status: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from archsearch.errors import InputError
 @out_option
 def dashboard(study: str | None, storage: str | None, artifacts: Path | None, host: str, port: int, out: Path) -> None:
     """Open STUDY (its folder, or its name in OUT) or a storage in the Optuna dashboard."""
+    import optuna
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
@@ -42,8 +44,11 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     url = storage or sqlite_url(Path(folder or "") / "study.db")
     place = artifacts or (folder / FOLDER if folder else None)
     store = FileSystemArtifactStore(str(place)) if place and place.is_dir() else None
-    app = Waiter(url, max_wait=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
-    _serve(app, host, port, hide_url(url))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():  # what is new in Optuna is no news to who looks at a study
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        app = Waiter(url, max_wait=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
+        _serve(app, host, port, hide_url(url))
 
 
 def _serve(app: Any, host: str, port: int, what: str) -> None:

@@ -183,7 +183,7 @@ def _close(result: Result, folder: Path, view: Any) -> int:
 
 
 def summary_line(result: Result) -> str:
-    """`checked 4 312, over budget 3 980, duplicates 31, trained 24`, and why it ended if not by --trials."""
+    """`checked 4,312, over budget 3,980, duplicates 31, trained 24`, and why it ended if not by --trials."""
     counts = result.counts
     pairs = [
         ("checked", counts.checked),
@@ -192,7 +192,7 @@ def summary_line(result: Result) -> str:
         ("trained", counts.trained),
         ("failed", counts.failed),
     ]
-    line = ", ".join(f"{what} {format_count(n).replace(',', ' ')}" for what, n in pairs if n or what != "failed")
+    line = ", ".join(f"{what} {format_count(n)}" for what, n in pairs if n or what != "failed")
     ends = {
         "timeout": "; time is up",
         "exhausted": "; nothing new is left in this space",

@@ -11,6 +11,7 @@ import click
 
 from archsearch._utils.places import check_folder, check_name
 from archsearch._utils.seeds import seed_of
+from archsearch._utils.units import counted
 from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
 from archsearch.cli.settings import Workers
 
@@ -63,7 +64,7 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
     job = _job(study.study_name, options["dataset"] or terms.dataset, options)
     jobs = _jobs(job, config, options["workers"])
     view = Lines(terms.trials, config.recipe.epochs)
-    view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {len(jobs)} workers")
+    view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {counted(len(jobs), 'worker')}")
     with view:
         result = Supervisor(study, jobs, [FrontWeights(job.folder), view], others=False).run()
     view.tail(f"{view.done} trained here; the study has {result.counts.trained} of {terms_of(study).trials}")

@@ -117,7 +117,8 @@ def stage_summary(stage: Stage) -> str:
 
 def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
     short = {"kernel": "k", "points": "p", "ratio": "r"}
-    return [f"{short.get(name, name + '=')}{value}" for name, value in dims.items()]
+    plain = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in dims.items()}
+    return [f"{short.get(name, name + '=')}{value}" for name, value in plain.items()]
 
 
 def stage_dict(stage: Stage) -> dict[str, Any]:

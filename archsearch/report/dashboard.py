@@ -102,8 +102,13 @@ def _put(path: Path, place: Path, study: optuna.Study, trial_id: int) -> None:
     if known == _REMOVED or (known and (place / artifact).exists()):
         return
     place.mkdir(exist_ok=True)
-    with path.open("rb") as file:
-        FileSystemArtifactStore(str(place)).write(artifact, file)
+    try:
+        with path.open("rb") as file:
+            FileSystemArtifactStore(str(place)).write(artifact, file)
+    except OSError as error:
+        (place / artifact).unlink(missing_ok=True)
+        error.filename = error.filename or str(place / artifact)
+        raise
     kind = _KINDS.get(path.suffix, "application/octet-stream")
     about = {"artifact_id": artifact, "filename": path.name, "mimetype": kind, "encoding": None}
     store.storage.set_study_system_attr(store.id, key, json.dumps(about))

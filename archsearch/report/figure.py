@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archsearch._utils.files import write_with
 from archsearch.network.budget import Budget
+from archsearch.report.labels import Box, Name, place
 from archsearch.study.records import Record, front
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARK, _GAP = 7.0, 9.0
+"""Half a mark, and from its middle to its name, in pixels."""
 INK, FRONT, REJECTED, REFERENCE = "#3b4252", "#d1495b", "#8d99ae", "#2e86ab"
 
 
@@ -38,7 +46,6 @@ def plot(path: Path, history: Sequence[Record], budget: Budget, title: str) -> P
     for record in (r for r in measured if r.state == "reference"):
         height = 100 * (record.val_accuracy or 0.0)
         axes.scatter(record.params, height, s=60, marker="*", color=REFERENCE, zorder=5)
-        axes.annotate(record.reason, (record.params, height), fontsize=8, xytext=(4, -10), textcoords="offset points")
     lines = budget.edges
     for at, label in lines.items():
         axes.axvline(at, color=REJECTED, ls="--", lw=1.2, label=label)
@@ -48,8 +55,31 @@ def plot(path: Path, history: Sequence[Record], budget: Budget, title: str) -> P
         axes.set_xlim(right=right)
     axes.set(xlabel="parameters", ylabel="validation accuracy (%)", title=title)
     axes.grid(which="major", alpha=0.25)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
+    _name(figure, axes, [r for r in measured if r.state == "reference"], measured)
     return write_with(path, lambda temporary: figure.savefig(temporary))
+
+
+def _name(figure: Figure, axes: Axes, named: Sequence[Record], every: Sequence[Record]) -> None:
+    """References' names, where they lie on no mark, not on each other and not on the legend."""
+    if not named:
+        return
+    figure.draw_without_rendering()  # what follows needs places and sizes in pixels
+    figure.set_layout_engine("none")
+    pixels = axes.transData.transform
+    texts = [axes.text(0, 0, r.reason, fontsize=8, transform=None, va="bottom") for r in named]
+    sizes = [text.get_window_extent() for text in texts]
+    places = [pixels((r.params, 100 * (r.val_accuracy or 0.0))) for r in named]
+    legend = axes.get_legend()
+    taken = [_around(*pixels((r.params, 100 * (r.val_accuracy or 0.0)))) for r in every]
+    taken += [Box(*legend.get_window_extent().extents)] if legend else []
+    names = [Name(x, y, size.width, size.height) for (x, y), size in zip(places, sizes, strict=True)]
+    for text, box in zip(texts, place(names, taken, Box(*axes.get_window_extent().extents), _GAP), strict=True):
+        text.set_position((box.left, box.bottom))
+
+
+def _around(x: float, y: float) -> Box:
+    return Box(x - _MARK, y - _MARK, x + _MARK, y + _MARK)
 
 
 def _percent(rows: Sequence[Record]) -> list[float]:

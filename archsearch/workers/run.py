@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import ndiff
 from pathlib import Path
@@ -12,7 +13,7 @@ import optuna
 import torch
 
 from archsearch._utils.places import check_folder, check_name
-from archsearch._utils.units import format_count
+from archsearch._utils.units import counted, format_count
 from archsearch.data import Dataset, describe
 from archsearch.data.splits import validation_share
 from archsearch.errors import InputError, StudyError
@@ -166,10 +167,7 @@ def run(
     """
     check_feasible(config.domain, config.budget)
     check_place(options.folder, options.storage)
-    if options.storage is None:
-        options.folder.mkdir(parents=True, exist_ok=True)
-    study, config = open_study(config, options)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    study, config = _opened(config, options)
     device = resolve_device(options.device)
     images = dataset or study_dataset(config.data.name, options.data_dir, config)
     preparation = prepare(config, options, replace(images, share=config.data.validation), device)
@@ -186,6 +184,19 @@ def check_place(folder: Path, storage: str | None = None) -> None:
     check_folder(folder)
     if storage is not None:
         check_storage(storage)
+
+
+def _opened(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, StudyConfig]:
+    """As `open_study`, in a folder that is there; folders made for it go again where it fails."""
+    made = [folder for folder in (options.folder, *options.folder.parents) if not folder.exists()]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return open_study(config, options)
+    except BaseException:
+        with suppress(OSError):  # one that holds something stays, and those above it
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
@@ -211,7 +222,7 @@ def _images(config: StudyConfig, data: TrainingData) -> str:
     channels, height, width = config.input_shape
     return (
         f"{config.data.name}, {len(data.train):,} train and {len(data.validation):,} validation images"
-        f" of {channels}x{height}x{width}, {config.classes} classes"
+        f" of {channels}x{height}x{width}, {counted(config.classes, 'class')}"
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import few
 
 from archsearch._utils.units import (
+    counted,
     format_bytes,
     format_count,
     format_seconds,
@@ -121,3 +122,9 @@ def test_durations(value: float, text: str) -> None:
 )
 def test_bytes(value: float, text: str) -> None:
     assert format_bytes(value) == text
+
+
+def test_numbers_of_things() -> None:
+    assert [counted(n, "epoch") for n in (0, 1, 2, 4312)] == ["0 epochs", "1 epoch", "2 epochs", "4,312 epochs"]
+    assert [counted(n, "class") for n in (1, 10)] == ["1 class", "10 classes"]
+    assert counted(2, "axis", "axes") == "2 axes"

@@ -6,6 +6,7 @@ import ctypes
 import os
 import pickle
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import STUDY, TINY, Answer, small_npz, snapshot
+from optuna.artifacts import FileSystemArtifactStore
 from PIL import Image
 
 from archsearch.network.arch import Arch
 from archsearch.network.stage import Part, Stage
 from archsearch.nn import weights
 from archsearch.nn.build import build
+from archsearch.report.dashboard import show_front
+from archsearch.study.storage import open_existing
 
 Command = Callable[..., Answer]
 
@@ -437,3 +441,36 @@ def test_a_full_disk_under_weights(work: Path, tiny_disk: Callable[[int], Path])
         weights.save(disk / "a.safetensors", build(arch), arch, {})
     assert caught.value.filename == str(disk / "a.safetensors")
     assert list(disk.iterdir()) == []
+
+
+def test_a_full_disk_under_artifacts_names_the_file(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(self: object, name: str, file: object) -> None:
+        (study / "artifacts" / name).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    shutil.rmtree(study / "artifacts")
+    monkeypatch.setattr(FileSystemArtifactStore, "write", write)
+    opened, _ = open_existing(study)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        show_front(study, opened)
+    assert Path(caught.value.filename).parent == study / "artifacts"
+    assert list((study / "artifacts").iterdir()) == []
+
+
+def test_an_error_of_the_system_without_a_name(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("archsearch.cli.spaces.load_space", full)
+    answer = command("spaces", "resnin")
+    assert answer.status == 2
+    assert answer.error.startswith("archsearch: standard output, or a temporary file in ")
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me:x@127.0.0.1:1/db", "sqlite://", "sqlite:////nowhere/x.db"])
+def test_a_storage_that_fails_leaves_nothing(command: Command, work: Path, url: str) -> None:
+    before = {*work.rglob("*")}
+    answer = command("run", "--max-params", "20k", "--trials", "1", "--out", "new/out", "--storage", url)
+    assert answer.status == 2
+    assert answer.error.startswith("archsearch: study storage ")
+    assert {*work.rglob("*")} == before

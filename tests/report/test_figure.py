@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 
 from archsearch.network.budget import Budget
 from archsearch.report.figure import plot
+from archsearch.report.labels import Box
 from archsearch.study.records import Record
 
 LIMIT = 1000.0
@@ -101,3 +104,20 @@ def test_few_candidates_make_a_picture_without_a_warning(tmp_path: Path, rows: l
 def test_the_same_candidates_make_the_same_file(tmp_path: Path) -> None:
     one, two = (plot(tmp_path / name, ROWS, Budget(max_params=LIMIT), "t").read_bytes() for name in ("a.png", "b.png"))
     assert one == two
+
+
+@pytest.mark.parametrize("count", [2, 8, 40])
+def test_names_lie_on_no_mark_and_on_no_other_name(drawn: Any, count: int) -> None:
+    history = [row(i, 0.5 + 0.4 * i / count, int(1000 * 1.15**i)) for i in range(count)]
+    names = ("lenet5", "resnet-course-small", "cnn-mlp")
+    history += [
+        replace(row(i, 0.6 + 0.03 * i, 3000 + 40 * i, "reference"), reason=name) for i, name in enumerate(names)
+    ]
+    axes = drawn(history, Budget(max_params=1e6))
+    boxes = [Box(*text.get_window_extent().extents) for text in axes.texts]
+    places = [axes.transData.transform((r.params, 100 * (r.val_accuracy or 0))) for r in history]
+    marks = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    legend = Box(*axes.get_legend().get_window_extent().extents)
+    assert len(boxes) == 3
+    assert all(box.covers(other) == 0 for box in boxes for other in [*marks, legend])
+    assert all(one.covers(two) == 0 for one, two in combinations(boxes, 2))

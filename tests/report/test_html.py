@@ -6,7 +6,7 @@ import html
 import json
 import re
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 import optuna
@@ -18,8 +18,9 @@ from archsearch.report.html.axes import epoch_axis, log_axis, percent_axis
 from archsearch.report.html.charts import curve_chart, front_chart, reject_histogram
 from archsearch.report.html.contents import PageContents, read_contents
 from archsearch.report.html.importance import LEAST, importance
-from archsearch.report.html.words import smaller
+from archsearch.report.html.words import claim, smaller
 from archsearch.report.html.write import render
+from archsearch.report.labels import Box
 from archsearch.study.records import Record
 from archsearch.study.storage import create_study, drop_retrained, open_storage, records, sqlite_url
 
@@ -161,9 +162,9 @@ def test_curves_end_where_the_training_did(contents: PageContents) -> None:
 def test_labels_of_references_do_not_lie_on_each_other(contents: PageContents) -> None:
     near = [replace(row(i, 0.9 + i / 1000, 500 + i, "reference"), reason=f"net{i}") for i in range(4)]
     labels = front_chart(replace(contents, references=near)).labels
-    heights = sorted(label.y for label in labels)
-    assert len(heights) == 4
-    assert all(b - a >= 4.99 for a, b in pairwise(heights))
+    boxes = [label_box(label.text, label.x, label.y, label.left) for label in labels]
+    assert len(boxes) == 4
+    assert all(one.covers(two) == 0 for one, two in combinations(boxes, 2))
 
 
 FEW = [[], [row(0, None, 5, "failed")], [row(0, 0.5, 7)], [row(0, 0.5, 7, "stopped")], [row(0, 1, 1), row(1, 0, 1)]]
@@ -258,3 +259,40 @@ def test_contrasts_are_those_of_aa_in_both_modes(text: str) -> None:
         for ground in ("card", "page"):
             assert all(contrast(palette, ink, ground) >= 4.5 for ink in ("ink", "dim", "reference", "front"))
         assert all(contrast(palette, graphic, "card") >= 3 for graphic in ("done", "stopped", "bar"))
+
+
+def test_the_claim_counts_stopped_candidates_at_their_last_measurement(contents: PageContents) -> None:
+    complete = [row(0, 0.90, 20_994), row(1, 0.95, 90_000)]
+    plain = "Nothing that was trained here is as small and more accurate, or as accurate and smaller."
+    for harmless in (row(2, 0.80, 14_626, "stopped"), row(2, 0.97, 90_001, "stopped"), row(2, None, 5, "failed")):
+        assert claim(replace(contents, history=[*complete, harmless])) == plain
+    ahead = [row(2, 0.9799, 14_626, "stopped"), row(3, 0.96, 90_000, "stopped")]
+    words = claim(replace(contents, history=[*complete, *ahead]))
+    assert words.startswith("Nothing that was trained to the end is as small and more accurate")
+    assert "2 that were stopped early are ahead of 2 of these 2 networks" in words
+    assert "000000000002 had 97.99% with 14,626 parameters after 3 epochs." in words
+    page = render(replace(contents, history=[*complete, ahead[0]]))
+    assert "One that was stopped early is ahead of 2 of these 2 networks" in page
+
+
+def test_names_lie_on_no_mark_and_on_no_other_name(contents: PageContents) -> None:
+    """At several sizes of the front, with references in the middle of it."""
+    for count in (1, 5, 20, 60):
+        history = [row(i, 0.5 + 0.4 * i / count, int(1000 * 1.12**i)) for i in range(count)]
+        names = ("lenet5", "resnet-course-small", "cnn-mlp")
+        references = [
+            replace(row(i, 0.6 + 0.05 * i, 3000 + 40 * i, "reference"), reason=name) for i, name in enumerate(names)
+        ]
+        chart = front_chart(replace(contents, history=history, references=references))
+        boxes = [label_box(label.text, label.x, label.y, label.left) for label in chart.labels]
+        marks = [Box(mark.x - 1, mark.y - 2, mark.x + 1, mark.y + 2) for mark in chart.marks]
+        assert len(boxes) == 3
+        assert all(box.covers(mark) == 0 for box in boxes for mark in marks), count
+        assert all(one.covers(two) == 0 for one, two in combinations(boxes, 2)), count
+
+
+def label_box(text: str, x: float, y: float, left: bool) -> Box:
+    """In a chart of 600 by 290 pixels, letters of 6.5 pixels."""
+    wide = 6.5 * len(text) / 6
+    start = x - 1.8 - wide if left else x + 1.8
+    return Box(start, y - 2.4, start + wide, y + 2.4)

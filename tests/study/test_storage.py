@@ -184,6 +184,12 @@ def test_nothing_of_a_password_is_said(form: str, secret: str) -> None:
     assert not any(part in said for part in ("hun", "ter2", "te:r2", "t#er2", "er2"))
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(StudyError, match=r"in memory, where no worker process finds it: write sqlite:///study\.db"):
+        open_storage(url)
+
+
 def test_what_a_driver_says_has_no_secret() -> None:
     said = without_secrets('bad value "se@cret" or "se%40cret" in url', "postgresql://me:se%40cret@h/db")
     assert said == 'bad value "***" or "***" in url'

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archsearch._utils.units import format_bytes, format_count, format_short
+from archsearch._utils.units import counted, format_bytes, format_count, format_short
 from archsearch.report.html.axes import Axis, epoch_axis, log_axis, percent_axis
 from archsearch.report.html.contents import PageContents
+from archsearch.report.labels import Box, Name, place
 from archsearch.study.records import Record, Reject
 
 KINDS = {
@@ -18,7 +19,8 @@ KINDS = {
     "reference": "reference",
 }
 _RUG, _BARS, _POINTS = 250, 24, 60
-_NEAR, _WIDE, _GAP = 30.0, 60.0, 5.0
+_LETTER, _LINE, _GAP, _MARK = 1.15, 5.0, 1.9, (1.4, 2.9)
+"""Of a name and a mark, in percent of the narrowest chart that has names: 600 pixels, 290 high."""
 _BEYOND = 2.5
 
 
@@ -35,7 +37,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Label:
-    """A reference's name beside its mark, `lift` percent above it; `left`: it stands to the left."""
+    """A reference's name beside its mark at `x`, its middle at `y`; `left`: it stands to the left."""
 
     text: str
     x: float
@@ -137,7 +139,7 @@ def front_chart(contents: PageContents) -> FrontChart:
     names = [(r.reason, x.place(r.params), y.place(percent(r.val_accuracy))) for r in rows if r.state == "reference"]
     drawn = _drawn(limits, x)
     stairs = _stairs(contents.front, x, y, min((limit.at for limit in drawn), default=100))
-    return FrontChart(x, y, marks, _labels(names), stairs, drawn, _rug(contents.rejects, x))
+    return FrontChart(x, y, marks, _labels(names, marks), stairs, drawn, _rug(contents.rejects, x))
 
 
 def _mark(record: Record, kind: str, x: Axis, y: Axis) -> Mark:
@@ -145,7 +147,9 @@ def _mark(record: Record, kind: str, x: Axis, y: Axis) -> Mark:
         record.reason if kind == "reference" else record.summary,
         f"{percent(record.val_accuracy):.2f}% validation accuracy",
         f"{format_count(record.params)} parameters, {format_bytes(record.size_bytes)}",
-        f"{KINDS[kind]}" + (f" after {record.epochs} epochs" if kind == "stopped" else "") + f" · {record.arch}",
+        f"{KINDS[kind]}"
+        + (f" after {counted(record.epochs, 'epoch')}" if kind == "stopped" else "")
+        + f" · {record.arch}",
     )
     return Mark(key_of(record), x.place(record.params), y.place(percent(record.val_accuracy)), kind, lines)
 
@@ -154,14 +158,17 @@ def _drawn(limits: Mapping[float, str], x: Axis) -> tuple[LimitLine, ...]:
     return tuple(LimitLine(x.place(at), label) for at, label in sorted(limits.items()))
 
 
-def _labels(names: Sequence[tuple[str, float, float]]) -> tuple[Label, ...]:
-    """Names beside their marks, lifted where two of them would lie on each other."""
-    placed: list[Label] = []
-    for text, x, y in sorted(names, key=lambda name: (name[2], name[1])):
-        near = [other for other in placed if abs(other.x - x) < _NEAR]
-        height = max([y, *(other.y + _GAP for other in near if other.y + _GAP > y)])
-        placed.append(Label(text, x, round(height, 2), x > _WIDE))
-    return tuple(placed)
+def _labels(names: Sequence[tuple[str, float, float]], marks: Sequence[Mark]) -> tuple[Label, ...]:
+    """Names beside their marks, where they lie on no mark and on no other name."""
+    ordered = sorted(names, key=lambda name: (name[2], name[1]))
+    wide, high = _MARK
+    boxes = [Box(mark.x - wide, mark.y - high, mark.x + wide, mark.y + high) for mark in marks]
+    sized = [Name(x, y, _LETTER * len(text), _LINE) for text, x, y in ordered]
+    placed = place(sized, boxes, Box(0, 0, 100, 100), _GAP)
+    return tuple(
+        Label(text, x, round((box.bottom + box.top) / 2, 2), box.left < x)
+        for (text, x, _), box in zip(ordered, placed, strict=True)
+    )
 
 
 def _stairs(best: Sequence[Record], x: Axis, y: Axis, end: float) -> str:

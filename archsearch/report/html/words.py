@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archsearch._utils.units import format_bytes, format_count, format_seconds
+from archsearch._utils.units import counted, format_bytes, format_count, format_seconds
 from archsearch.network.limits import LIMITS
 from archsearch.report.html.charts import percent
 from archsearch.report.html.contents import PageContents
@@ -42,7 +42,9 @@ def headline(contents: PageContents) -> list[tuple[str, str]]:
     ]
     if winner.arch in contents.tests:
         test = contents.tests[winner.arch]
-        figures.insert(1, (score_words(test), "test accuracy" + (f", {test.seeds} seeds" if test.seeds > 1 else "")))
+        figures.insert(
+            1, (score_words(test), "test accuracy" + (f", {counted(test.seeds, 'seed')}" if test.seeds > 1 else ""))
+        )
     return figures
 
 
@@ -71,17 +73,48 @@ def story(contents: PageContents) -> str:
     """What the search did, in one sentence or two."""
     counts, history = contents.counts, contents.history
     states = {state: sum(r.state == state for r in history) for state in ("complete", "stopped", "failed")}
-    done = f"{states['complete'] + states['stopped']:,} candidates were trained"
+    trained = states["complete"] + states["stopped"]
+    done = f"{counted(trained, 'candidate')} {'was' if trained == 1 else 'were'} trained"
     if states["stopped"]:
         done += f", {states['stopped']:,} of them stopped early"
     if states["failed"]:
         done += f"; {states['failed']:,} failed"
     if not counts:
         return f"{done}."
+    checked = counts["checked"]
     return (
-        f"{counts['checked']:,} candidates were checked by arithmetic; {counts['over_budget']:,} distinct ones "
-        f"were over budget and cost no training. {done}."
+        f"{counted(checked, 'candidate')} {'was' if checked == 1 else 'were'} checked by arithmetic; "
+        f"{counts['over_budget']:,} distinct ones were over budget and cost no training. {done}."
     )
+
+
+def claim(contents: PageContents) -> str:
+    """What the front is, by everything that was trained: a stopped candidate counts at its last measurement."""
+    front, better = contents.front, stopped_ahead(contents)
+    if not better:
+        return "Nothing that was trained here is as small and more accurate, or as accurate and smaller."
+    first = better[0]
+    beaten = sum(any(_beats(record, other) for record in better) for other in front)
+    ahead = "One that was stopped early is" if len(better) == 1 else f"{len(better):,} that were stopped early are"
+    return (
+        "Nothing that was trained to the end is as small and more accurate, or as accurate and smaller. "
+        f"{ahead} ahead of {beaten:,} of these {counted(len(front), 'network')}: {first.arch} had "
+        f"{percent(first.val_accuracy):.2f}% with {format_count(first.params)} parameters after "
+        f"{counted(first.epochs, 'epoch')}."
+    )
+
+
+def stopped_ahead(contents: PageContents) -> list[Record]:
+    """Stopped candidates that beat a network of the front by their last measurement, the most accurate first."""
+    stopped = [r for r in contents.history if r.state == "stopped" and r.val_accuracy is not None]
+    ahead = [r for r in stopped if any(_beats(r, other) for other in contents.front)]
+    return sorted(ahead, key=lambda r: -percent(r.val_accuracy))
+
+
+def _beats(one: Record, other: Record) -> bool:
+    """Whether it is as small and as accurate at least, and better in one of both."""
+    mine, theirs = (percent(one.val_accuracy), -one.params), (percent(other.val_accuracy), -other.params)
+    return mine != theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1]
 
 
 def front_rows(contents: PageContents) -> list[dict[str, str]]:
@@ -142,7 +175,7 @@ def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     data, space = about.get("dataset", {}), about.get("space", {})
     shape = "x".join(map(str, about.get("input", [])))
     rows = [
-        ("dataset", f"{data.get('name', '')}, {about.get('classes', '?')} classes of {shape}"),
+        ("dataset", f"{data.get('name', '')}, {counted(about.get('classes', 0), 'class')} of {shape}"),
         ("fingerprint", data.get("fingerprint")),
         ("validation share", f"{data['validation']:.3g}" if data.get("validation") else None),
         ("search space", space.get("name")),
@@ -158,4 +191,9 @@ def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name} {_short(value)}" for name, value in values.items())
+
+
+def _short(value: Any) -> Any:
+    """A float with the digits that say something."""
+    return f"{value:.6g}" if isinstance(value, float) else value
