@@ -29,7 +29,7 @@ class Job:
 
     `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
     `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
-    `before` are the numbers of the trials of earlier runs.
+    `before` are the numbers of the trials of earlier runs. `imports` are what registers the user's own blocks.
     """
 
     url: str
@@ -45,6 +45,7 @@ class Job:
     index: int = 0
     shared: bool = False
     before: frozenset[int] = frozenset()
+    imports: tuple[str, ...] = ()
 
 
 def jobs_of(job: Job, count: int) -> list[Job]:

@@ -283,5 +283,5 @@ def test_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(sys.modules, "timm", timm)
     assert measure_target("timm:tiny").values["macs"] == 2 * 9 * 9
-    with pytest.raises(InputError, match="timm has no model 'tony' .did you mean 'tiny'"):
+    with pytest.raises(InputError, match=r"timm has no model 'tony' .did you mean 'tiny'"):
         measure_target("timm:tony")
