@@ -126,6 +126,21 @@ def test_a_graph_of_torch_export(net: nn.Module, tmp_path: Path, dynamic: bool) 
         found(tmp_path / "m.pt2", shape=(3, 9, 9))
 
 
+def test_tied_parameters_of_a_graph_count_once(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.a(x))
+
+    torch.export.save(torch.export.export(Tied().eval(), (torch.zeros(2, 8),)), tmp_path / "m.pt2")
+    measured = found(tmp_path / "m.pt2")
+    assert (measured.values["params"], measured.values["macs"]) == (64, 128)
+
+
 def onnx_file(net: nn.Module, path: Path) -> Path:
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
