@@ -41,7 +41,9 @@ class _Lazy(click.Group):
         if name not in _COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(f"archsearch.cli.{name}"), name)
-        return command
+        from archsearch.cli.imports import COMMANDS, with_import
+
+        return with_import(command) if name in COMMANDS else command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import format_count
+from archsearch.cli.imports import opened_space
 from archsearch.cli.options import (
     budget_of,
     data_dir_option,
@@ -22,7 +23,7 @@ from archsearch.cli.options import (
     timeout_option,
 )
 from archsearch.cli.settings import Workers, check_study, default_name, recipe_of, run_options
-from archsearch.space.reader import DEFAULT_SPACE, load_space
+from archsearch.space.reader import DEFAULT_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def run(**options: Any) -> int:
     the train split and measured on a validation split; the test split is not read. Tables, picture, weights
     and the study are in OUT/STUDY after every finished candidate.
     """
-    budget, space = budget_of(options), load_space(options["space"])
+    budget, space = budget_of(options), opened_space(options["space"])
     from archsearch.workers.processes import prepare
 
     prepare()  # first: what workers import is imported while this process imports what it needs

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from archsearch._utils.units import counted, format_bytes, format_count, format_short
+from archsearch.cli.imports import opened_space
 from archsearch.cli.options import SHAPE, budget_of, json_option, limits, lower_limits
 from archsearch.cli.screen import columns, wrapped
 from archsearch.network.arch import Arch
@@ -47,7 +48,7 @@ def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_j
         found = [_line(load_space(name)) for name in shipped()]
         click.echo(json.dumps({"spaces": found}) if as_json else "\n".join(_list(found)))
         return
-    facts = describe(load_space(space), budget, input_shape, classes, draws)
+    facts = describe(opened_space(space), budget, input_shape, classes, draws)
     click.echo(json.dumps(facts) if as_json else "\n".join(_text(facts, budget)))
 
 

@@ -72,6 +72,7 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
 
 
 def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
+    from archsearch.network.blocks.imports import loaded
     from archsearch.study.leases import worker_name
     from archsearch.workers.jobs import Job
 
@@ -87,6 +88,7 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
         timeout=options["timeout"],
         index=mine,
         shared=True,
+        imports=loaded(),
     )
 
 

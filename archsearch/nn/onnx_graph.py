@@ -146,7 +146,7 @@ class _Graph:
         rows = tuple(row._replace(macs=per_image(row.macs, self.shape, self.open)[0]) for row in self.rows)
         if not self.unknown:
             return Counted(params, macs, rows, (), metadata, shape, external)
-        why = f"no rule or no shape for {', '.join(list(self.unknown)[:3])}"
+        why = f"no rule for {', '.join(list(self.unknown)[:3])}"
         if 0 in shape[1:]:
             why = "the graph leaves its input's size open: give --input-shape 3,224,224"
         whole = None if any(name.startswith(_PACKED) for name in self.unknown) else params
@@ -210,7 +210,7 @@ class _Graph:
             return
         shapes = [self.shapes.get(name) for name in (image, weight, node.output[0] or names[0])]
         if any(shape is None or 0 in shape for shape in shapes):
-            self.unknown[node.op_type] = None
+            self.unknown[f"{node.op_type} of unknown shape"] = None
             return
         macs = self._macs(node, names, *(shape or () for shape in shapes))
         made_of = self.sources.get(weight) or self.sources.get(image) or ("",)

@@ -63,6 +63,9 @@ class Opaque(dict[Any, Any]):
     def __setstate__(self, state: object) -> None:
         self.state = state
 
+    def __call__(self, *_: object) -> Opaque:
+        return self
+
     def append(self, _: object) -> None:
         """Lists of other classes are not kept."""
 

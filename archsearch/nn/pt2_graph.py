@@ -15,6 +15,7 @@ from archsearch.network.cost import Layer
 from archsearch.nn.measured import Counted, per_image
 
 _METADATA = "extra/archsearch.json"
+_WEIGHTS = "data/weights/model_weights_config.json"
 _MOST_BYTES = 500_000_000
 _CONVS = {"conv1d", "conv2d", "conv3d", "convolution", "_convolution", "deform_conv2d"}
 _TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
@@ -43,7 +44,10 @@ def count(path: Path, shape: tuple[int, ...] | None = None) -> Counted:
         return Counted(notes=("it is compiled, of several models, or by torch before 2.8: it has no graph as JSON",))
     try:
         metadata = json.loads(members.get(_METADATA, b"{}"))
-        found = _Graph(json.loads(graphs[0])["graph_module"]).counted({str(k): str(v) for k, v in metadata.items()})
+        weights = json.loads(members.get(_WEIGHTS, b"{}")).get("config", {})
+        found = _Graph(json.loads(graphs[0])["graph_module"], weights).counted(
+            {str(k): str(v) for k, v in metadata.items()}
+        )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise InputError(f"{path}: no graph of torch.export that can be read: {one_line(error)}") from None
     if shape and found.shape and tuple(shape) != found.shape:
@@ -54,7 +58,11 @@ def count(path: Path, shape: tuple[int, ...] | None = None) -> Counted:
 def _members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as file:
         wanted = [
-            one for one in file.infolist() if re.search(r"/(models/[^/]+\.json|extra/archsearch\.json)$", one.filename)
+            one
+            for one in file.infolist()
+            if re.search(
+                r"/(models/[^/]+\.json|extra/archsearch\.json|data/weights/model_weights_config\.json)$", one.filename
+            )
         ]
         if sum(one.file_size for one in wanted) > _MOST_BYTES:
             raise ValueError("its graph is larger than that of any network")
@@ -64,7 +72,9 @@ def _members(path: Path) -> dict[str, bytes]:
 class _Graph:
     """A serialised graph. Raises KeyError, TypeError and the like where it is none."""
 
-    def __init__(self, module: dict[str, Any]) -> None:
+    def __init__(self, module: dict[str, Any], weights: dict[str, Any]) -> None:
+        # Tied parameters lie in one file.
+        self.places = {name: json.dumps([one["path_name"], one["tensor_meta"]]) for name, one in weights.items()}
         graph = module["graph"]
         self.nodes = graph["nodes"]
         self.shapes = {name: tuple(map(_size, value["sizes"])) for name, value in graph["tensor_values"].items()}
@@ -74,6 +84,7 @@ class _Graph:
         self.names: dict[str, str] = {}
         self.inputs: list[str] = []
         self.params: set[str] = set()
+        self.seen: set[str] = set()
         for spec in module["signature"]["input_specs"]:
             self._declare(spec)
         # The tensors that a computed weight is made of, by the weight; each held tensor is made of itself.
@@ -89,7 +100,10 @@ class _Graph:
         elif kind in ("parameter", "buffer", "tensor_constant"):
             name = next((value[key] for key in value if key.endswith("_name")), argument["name"])
             self.names[argument["name"]] = str(name)
-            self.params |= {argument["name"]} if kind == "parameter" else set()
+            place = self.places.pop(str(name), str(name))
+            if kind == "parameter" and place not in self.seen:
+                self.params.add(argument["name"])
+            self.seen.add(place)
 
     def counted(self, metadata: dict[str, str]) -> Counted:
         """The graph's figures."""

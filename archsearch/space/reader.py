@@ -12,6 +12,7 @@ from archsearch.errors import SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.arch_file import ABOUT
 from archsearch.network.blocks import Value, lookup, names, unknown
+from archsearch.network.blocks.imports import file_of, load
 from archsearch.network.blocks.registry import a_type, is_a
 from archsearch.network.recipe import FIELDS, Recipe, check_values
 from archsearch.network.stage import DOWNS, STAGE_KEYS
@@ -20,7 +21,7 @@ from archsearch.space.space import SearchSpace, Slot, ends
 
 DEFAULT_SPACE = "resnin"
 _STAGE_TYPES = {key: kind for key, kind in STAGE_KEYS.items() if key != "block"}
-_TOP_KEYS = ("summary", "stem", "stage", "head", "train")
+_TOP_KEYS = ("import", "summary", "stem", "stage", "head", "train")
 
 
 def shipped() -> dict[str, Path]:
@@ -31,11 +32,25 @@ def shipped() -> dict[str, Path]:
 def load_space(name: str) -> SearchSpace:
     """A shipped space by name, or a space file by path. An architecture file is a space of one candidate.
 
+    What it names under `import`, Python files beside it, is run: they register blocks of the user's own.
+
     Raises:
         SpecError: unknown name, missing file, or a file with faults, all of them named at once.
+        InputError: a file that it imports is missing or fails.
     """
     path = _path(name)
+    for own in imports_of(name):
+        load(str(own))
     return parse_space(read_text(path), path.stem, str(path))
+
+
+def imports_of(name: str) -> list[Path]:
+    """The Python files that a space names under `import`, relative to its own file. Raises SpecError, InputError."""
+    path = _path(name)
+    named = parse_toml(read_text(path), str(path)).get("import", [])
+    if not isinstance(named, list) or not all(isinstance(one, str) and one.endswith(".py") for one in named):
+        raise SpecError(f"import = {named!r}: must be a list of Python files, such as ['myblock.py']", str(path))
+    return [found for one in named if (found := file_of(one, path.parent.absolute()))]
 
 
 def space_text(name: str) -> str:
@@ -51,15 +66,15 @@ def _path(name: str) -> Path:
 
 
 def parse_space(text: str, name: str, where: str = "") -> SearchSpace:
-    """Read a space file's text. Raises SpecError naming file and keys, every fault at once."""
+    """Read a space file's text; what it imports must have been. Raises SpecError with every fault at once."""
     data = parse_toml(text, where)
     pinned: dict[str, Value] = {}
     if "input" in data:
-        arch = Arch.from_dict(data, where)
+        arch = Arch.from_dict({key: value for key, value in data.items() if key != "import"}, where)
         pinned = dict(arch.recipe)
         if problems := [problem for name, value in pinned.items() for problem in _recipe(name, value)]:
             raise SpecError([f"recipe: {problem}" for problem in problems], where)
-        data = {key: value for key, value in data.items() if key not in ("input", "classes", "recipe", ABOUT)}
+        data = {key: value for key, value in data.items() if key not in ("input", "classes", "recipe", "import", ABOUT)}
     reader = _SpaceReader()
     space = reader.space(data, name, where, pinned)
     if reader.problems:

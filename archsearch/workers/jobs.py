@@ -30,6 +30,7 @@ class Job:
     `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
     `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
     `estimates`: measures first how long a candidate takes here. `before` are the numbers of the trials of earlier runs.
+    `imports` are what registers the user's own blocks.
     """
 
     url: str
@@ -46,6 +47,7 @@ class Job:
     shared: bool = False
     before: frozenset[int] = frozenset()
     estimates: bool = False
+    imports: tuple[str, ...] = ()
 
 
 def jobs_of(job: Job, count: int) -> list[Job]:

@@ -17,6 +17,7 @@ from archsearch._utils.units import counted, format_count
 from archsearch.data import Dataset, describe
 from archsearch.data.splits import validation_share
 from archsearch.errors import InputError, StudyError
+from archsearch.network.blocks.imports import loaded
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import resolve_device
@@ -274,6 +275,7 @@ def _job(
         references=options.references,
         rejected=tuple(reject.arch for reject in rejects),
         shared=options.storage is not None,
+        imports=loaded(),
     )
 
 

@@ -26,6 +26,7 @@ from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
+from archsearch.network.blocks.imports import load
 from archsearch.nn.devices import free_memory, resolve_device
 from archsearch.report.files import CandidateFiles
 from archsearch.study.config import StudyConfig
@@ -123,6 +124,8 @@ def work(connection: Connection, job: Job) -> None:
     try:
         keep_interrupts(signal.SIGTERM)
         threading.Thread(target=_die_with_parent, args=(connection,), name="parent", daemon=True).start()
+        for own in job.imports:
+            load(own)
         last = "ended", _search(Messages(connection), job)
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -44,7 +44,17 @@ def test_without_a_limit_it_reports(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_is_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["check", LARGE, "--max-params", "5e6", "--max-macs", "100M", "--max-activation", "1MB", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["target", "params", "size_bytes", "macs", "peak_activation_bytes", "limits", "ok"]
+    assert list(found) == [
+        "target",
+        "params",
+        "size_bytes",
+        "macs",
+        "peak_activation_bytes",
+        "limits",
+        "ok",
+        "size_dtype",
+        "note",
+    ]
     assert found["limits"] == [
         {"name": "params", "limit": 5_000_000, "value": 4_903_242, "ok": True},
         {"name": "macs", "limit": 100_000_000, "value": found["macs"], "ok": False},

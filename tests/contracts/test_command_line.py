@@ -52,7 +52,7 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
     ("words", "keys"),
     [
         ("check ref:lenet5 --max-params 5e6 --json",
-         ["target", "params", "size_bytes", "macs", "peak_activation_bytes", "limits", "ok"]),
+         ["target", "params", "size_bytes", "macs", "peak_activation_bytes", "limits", "ok", "size_dtype", "note"]),
         ("evaluate results/STUDY/weights/ARCH.safetensors --json", ["accuracy", "n", "per_class"]),
         ("export STUDY ARCH --format safetensors --json", ["path", "bytes", "max_abs_diff", "accuracy"]),
         ("show STUDY ARCH --json", CANDIDATE),

@@ -123,7 +123,8 @@ def lookup(kind: str, name: str) -> Entry:
     try:
         return _REGISTRY[kind, name]
     except KeyError:
-        raise SpecError(f"there is no {kind} {unknown(name, names(kind))}") from None
+        own = "a block of your own is known after --import FILE"
+        raise SpecError(f"there is no {kind} {unknown(name, names(kind))}; {own}") from None
 
 
 @cached(1 << 14)
