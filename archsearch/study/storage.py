@@ -110,8 +110,6 @@ def _check_url(url: str) -> None:
         plain = False
     if not plain:
         raise StudyError(f"study storage {hide_url(url)}: {_RULE}")
-    if _is_sqlite(url) and (read.database in (None, "", ":memory:", "file::memory:") or "mode" in read.query):
-        raise StudyError(f"study storage {url}: in memory, where no worker process finds it: write sqlite:///study.db")
 
 
 def _reason(kind: str, error: Exception, url: str) -> str:

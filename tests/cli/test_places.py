@@ -15,9 +15,9 @@ REFUSED = {
     "--study=": "study '': it names a folder inside of --out",
     "--out file": "Invalid value for '--out': Directory 'file' is a file.",
     "--out file/x": "study folder file/x/any: file is a file",
-    "--storage sqlite:///file": "study storage sqlite:///file: file is not a database, it begins with b'x'",
+    "--storage sqlite:///file": "study storage sqlite:///file: file is not a database, which has at least 512 bytes",
     "--storage journal:file": "study storage journal:file: file is not a journal of Optuna's, it begins with b'x'",
-    "--storage sqlite://": "study storage sqlite://: a database in memory is gone with its process",
+    "--storage sqlite://": "study storage sqlite://: a database in memory, where no worker process finds it",
 }
 
 

@@ -77,7 +77,7 @@ RESUME = ["--max-params", "20k", "--space", "tiny.toml", "--epochs", "2", "--see
 
 def test_trained_on_everything_but_the_test_images(command: Command, study: Path) -> None:
     answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 1)
-    assert f"1 network on {len(load_digits().target) - 300:,} images of digits, cpu: 1 trainings" in answer.out
+    assert f"1 network on {len(load_digits().target) - 300:,} images of digits, cpu: 1 training" in answer.out
     best = table(study, "pareto.csv").iloc[-1]
     assert best["test_seeds"] == 1
     assert np.isnan(best["test_accuracy_std"])
@@ -113,7 +113,7 @@ def test_another_dataset_is_not_what_is_finished(command: Command, work: Path) -
         small_npz(work / folder / "x.npz", **({"train_labels": np.arange(60) // 2 % 2} if folder == "b" else {}))
     words = ("retrain", "ref:mlp", "--epochs", 1, "--seeds", 1, "--dataset")
     assert command(*words, "npz:a/x.npz").status == 0
-    assert "1 are finished" in command(*words, "npz:a/x.npz").out
+    assert "1 is finished" in command(*words, "npz:a/x.npz").out
     before = snapshot(work)
     answer = command(*words, "npz:b/x.npz")
     assert answer.status == 2
@@ -141,7 +141,7 @@ def test_commands_share_the_seeds(command: Command, study: Path) -> None:
     assert command("retrain", STUDY, "--first-seed", 1, "--seeds", 1, "--epochs", 1).status == 0
     assert list(table(study, "retrain.csv")["seed"]) == [1]
     answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 1)
-    assert "1 trainings of 1 epochs" in answer.out
+    assert "1 training of 1 epoch" in answer.out
     assert list(table(study, "retrain.csv")["seed"]) == [0, 1]
     assert table(study, "pareto.csv").iloc[-1]["test_seeds"] == 2
     answer = command("retrain", STUDY, "--first-seed", 2, "--seeds", 1, "--epochs", 2)
@@ -194,7 +194,7 @@ def test_the_epochs_of_a_training_that_was_cut_off_stay(command: Command, study:
     command(*words, "--epochs", 2000, "--timeout", "1s")
     assert list((study / "weights").glob("*-seed0.checkpoint"))
     answer = command(*words, "--within", "30s", "--timeout", "0.001s")
-    assert answer.out.startswith("2000 epochs, as in a training that is there")
+    assert answer.out.startswith("2,000 epochs, as in a training that is there")
     answer = command(*words, "--within", "30s", "--timeout", "0.001s", "--recipe", "lr=0.2")
     assert FIT.match(answer.out), answer.out
 
@@ -234,7 +234,7 @@ def test_time_is_up_and_the_same_command_goes_on(command: Command, study: Path) 
 
 def test_time_that_is_up_in_a_training_loses_no_epoch(command: Command, study: Path) -> None:
     answer = command("retrain", STUDY, "--seeds", 1, "--epochs", 2000, "--timeout", "1s")
-    assert "time is up, 1 of 1 trainings left" in answer.out
+    assert "time is up, 1 of 1 training left" in answer.out
     [path] = (study / "weights").glob("*-seed0.checkpoint")
     state = torch.load(path, weights_only=True)["state"]
     assert state["epoch"] == len(state["reports"]) >= 1

@@ -472,8 +472,8 @@ def test_only_complete_candidates_are_on_the_front() -> None:
     def evaluate(arch: Arch, report: Any) -> float:
         nonlocal calls
         calls += 1
-        report(1, 0.999)
         if calls % 2:
+            report(1, 0.999)
             raise StopTraining("stop")
         return formula(arch, report)
 
@@ -548,8 +548,8 @@ def test_an_interrupt_leaves_a_valid_study(tmp_path: Path, sampler: str) -> None
     def evaluate(arch: Arch, report: Any) -> float:
         nonlocal calls
         calls += 1
-        report(1, 0.5)
         if calls == 4:
+            report(1, 0.5)
             raise KeyboardInterrupt
         return formula(arch, report)
 
