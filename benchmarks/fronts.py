@@ -3,8 +3,8 @@
     git worktree add /tmp/old REVISION
     python benchmarks/fronts.py /tmp/old --seeds 0,1,2,3,4 --seconds 90
 
-Seed by seed the two trees search side by side, each on a core of its own, for as long. A line a run: hypervolume
-of (validation accuracy, log parameters) over the complete candidates, reference (accuracy 0, log 5M), how many
+Seed by seed the two trees search side by side for as long, each on a core of its own, by turns. Prints the hypervolume
+of (validation accuracy, log parameters) of the complete candidates, reference (accuracy 0, log 5M), how many
 were trained and stopped, and how many of the stopped are better than the front says. Then the paired differences.
 """
 
@@ -71,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = sorted(os.sched_getaffinity(0))
     trees = {"this": HERE, "other": options.other.resolve()}
     found: dict[str, list[float]] = {name: [] for name in trees}
-    for seed in options.seeds.split(","):
+    for turn, seed in enumerate(options.seeds.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             outs = {name: Path(folder, name) for name in trees}
             runs = [
-                search(trees[name], outs[name], int(seed), options.seconds, cores[i % len(cores)])
+                search(trees[name], outs[name], int(seed), options.seconds, cores[(i + turn) % len(cores)])
                 for i, name in enumerate(trees)
             ]
             codes = [run.wait() for run in runs]

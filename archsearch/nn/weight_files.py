@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -95,6 +95,8 @@ def _kind(name: str, tensors: Mapping[str, Stored]) -> str:
     scaled = f"{name}{SCALE_SUFFIX}" in tensors
     if name.endswith(SCALE_SUFFIX) and name.removesuffix(SCALE_SUFFIX) in tensors:
         return "scale"
+    if name.endswith("scale") and f"{name.removesuffix('scale')}zero_point" in tensors:
+        return "buffer"
     if tensor.dtype[:1] in "FBC" and tensor.dtype != "BOOL":
         return "buffer" if _BUFFERS.search(name) else "param"
     if tensor.dtype == "I8" and (scaled or len(tensor.shape) > 1):
@@ -172,11 +174,20 @@ def _torch(path: Path) -> _File:
     if state is None:
         raise InputError(f"{path}: holds no state dict (names to tensors): save module.state_dict() or safetensors")
     found: dict[pickles.Tensor, str] = {}
-    for name, value in state.items():
-        if isinstance(value, pickles.Tensor) and (value not in found or not prod(value[2])):
-            found.setdefault(value, str(name))
+    for name, value in _named(state):
+        if value not in found or not prod(value[2]):
+            found.setdefault(value, name)
     others = {} if state is tree else _others(tree, key, found)
     return _File({name: tensor.stored for tensor, name in found.items()}, others=others)
+
+
+def _named(state: Mapping[Any, Any]) -> Iterator[tuple[str, pickles.Tensor]]:
+    """Tensors by name; those in a tuple, as quantised modules keep their weight and bias, by their place in it."""
+    for name, value in state.items():
+        if isinstance(value, pickles.Tensor):
+            yield str(name), value
+        elif isinstance(value, list | tuple):
+            yield from ((f"{name}.{i}", inner) for i, inner in enumerate(pickles.tensors(value)))
 
 
 def _chosen(tree: dict[Any, Any]) -> tuple[str, dict[Any, Any] | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import types
 import warnings
 import zipfile
 from argparse import Namespace
@@ -284,19 +283,32 @@ def test_backbones_of_torchvision_are_not_downloaded(monkeypatch: pytest.MonkeyP
     assert measured.values["params"] == 3_221_538
 
 
-def test_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "params"), [("mobilenetv3_small_050", 1_593_224), ("resnet18.a1_in1k", 11_689_512)])
+def test_timm(name: str, params: int) -> None:
+    """Parameters of timm's results CSVs."""
+    measured = measure_target(f"timm:{name}")
+    assert measured.values["params"] == params
+    assert measured.what == "timm, 3x224x224"
+
+
+def test_a_model_that_timm_lacks() -> None:
+    with pytest.raises(InputError, match=r"timm has no model 'resnet81' .did you mean 'resnet"):
+        measure_target("timm:resnet81")
+
+
+def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(InputError, match=r"pip install 'archsearch\[timm\]'"):
         measure_target("timm:resnet18")
-    monkeypatch.delitem(sys.modules, "timm")
-    timm = types.ModuleType("timm")
-    timm.__dict__.update(
-        is_model=lambda name: name == "tiny",
-        list_models=lambda: ["tiny"],
-        create_model=lambda name, pretrained: nn.Conv2d(1, 2, 3) if not pretrained else None,
-        models=types.SimpleNamespace(get_pretrained_cfg=lambda name: types.SimpleNamespace(input_size=(1, 5, 5))),
-    )
-    monkeypatch.setitem(sys.modules, "timm", timm)
-    assert measure_target("timm:tiny").values["macs"] == 2 * 9 * 9
-    with pytest.raises(InputError, match=r"timm has no model 'tony' .did you mean 'tiny'"):
-        measure_target("timm:tony")
+
+
+def test_packed_weights_in_a_state_dict_are_counted(tmp_path: Path) -> None:
+    """torch.ao keeps weight and bias of a dynamically quantised layer in a tuple."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 10), nn.Conv2d(1, 2, 3))
+        quantised = torch.ao.quantization.quantize_dynamic(plain, {nn.Linear}, dtype=torch.qint8)
+        torch.save(quantised.state_dict(), tmp_path / "q.pt")
+    measured = measure_target(str(tmp_path / "q.pt"))
+    assert measured.values["params"] == 48 * 10 + 10 + 2 * 9 + 2
+    assert measured.values["size_bytes"] == (tmp_path / "q.pt").stat().st_size
