@@ -24,6 +24,7 @@ def test_hypervolume_and_what_the_front_misses(tmp_path: Path) -> None:
     assert fronts.missed(done, [(0.5, np.log(1000))]) == 0
 
 
+@pytest.mark.slow
 def test_two_trees_search_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     fronts.main([str(fronts.HERE), "--seeds", "0", "--seconds", "1"])
     *runs, last = capsys.readouterr().out.splitlines()

@@ -45,12 +45,14 @@ def run(folder: Path, *options: str, plain: bool) -> pd.DataFrame:
     return pd.read_csv(folder / "s" / "pareto.csv")[SAME]
 
 
+@pytest.mark.slow
 def test_the_main_job_and_its_resume_find_the_same_without(tmp_path: Path) -> None:
     for options in (["--trials", "3"], ["--trials", "4", "--resume"]):
         fast, plain = (run(tmp_path / str(plain), *options, plain=plain) for plain in (False, True))
         pd.testing.assert_frame_equal(fast, plain)
 
 
+@pytest.mark.slow
 def test_two_workers_find_the_same_without(tmp_path: Path) -> None:
     """They train every network of the space: which of them is first decides nothing."""
     (tmp_path / "four.toml").write_text(FOUR)
@@ -67,6 +69,7 @@ def test_a_study_without_optunas_cache_is_read_whole(tmp_path: Path, monkeypatch
     assert storage.get_all_studies() == []
 
 
+@pytest.mark.slow
 def test_a_server_finds_the_same_without(tmp_path: Path, postgres: Postgres) -> None:
     fast, plain = (
         run(tmp_path / str(plain), "--trials", "3", "--storage", postgres.database(), plain=plain)
