@@ -1,0 +1,54 @@
+"""What a dataset of encoded pictures holds, before any of them is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Encoded = Path | bytes
+"""A picture file, or what would be in one."""
+
+
+class Pictures(Protocol):
+    """The pictures of one part of a dataset, in a fixed order. Picklable; holds no pixels.
+
+    labels: int64 (N,), indices into the listing's classes.
+    """
+
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def where(self, number: int) -> str:
+        """A picture's place as messages name it: a path, or `train-0001.tar: cat/3.jpg`."""
+        ...
+
+    def identity(self) -> Iterable[str]:
+        """What changes whenever a picture does: names with sizes and times, of each file that is read."""
+        ...
+
+    def read(self, first: int, last: int) -> Sequence[Encoded]:
+        """The pictures from `first` up to `last`; cheapest in order. Raises DataError where a file is gone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A dataset of pictures as it lies on disk.
+
+    name: as `--dataset` was told; root: the folder or file that it names. parts: train, test and perhaps val.
+    notes: what a user should know of how the data are read, a line each.
+    """
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    parts: Mapping[str, Pictures]
+    notes: tuple[str, ...] = ()
