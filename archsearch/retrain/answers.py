@@ -112,7 +112,10 @@ def _read(file: Path, dataset: Dataset) -> tuple[Tensor, Tensor | None, str]:
 def _arrays(file: Path) -> Any:
     try:
         found = np.load(file, allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return {name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
         raise InputError(f"{file}: no readable .npz or .npy file of numbers: {reason}") from None

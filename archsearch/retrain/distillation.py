@@ -116,7 +116,8 @@ def _foreign(source: str, dataset: Dataset) -> _Teacher:
     require_finite(logits, source)
     right = int((logits.argmax(1) == dataset.labels[some]).sum())
     model, _, file = source.partition("=")
-    name = " ".join(filter(None, (f"{model}={Path(file).name}" if file else last_name(model), digest)))
+    kind, _, model = model.partition(":")
+    name = f"{kind}:{last_name(model)}{'=' if file else ''}{Path(file).name} {digest}"
     return _Teacher(
         network, name, file, f"{source}: {network.view.words}; right on {right} of {len(some)} train images"
     )
