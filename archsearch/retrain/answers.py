@@ -79,7 +79,7 @@ def answers(places: Sequence[str], dataset: Dataset) -> Answers:
     Raises:
         InputError: missing or broken files, other numbers of images or classes, values that are no answers.
     """
-    files = [Path(place) for place in places]
+    files = [Path(place).expanduser() for place in places]
     found = [_read(file, dataset) for file in files]
     validations = [validation for _, validation, _ in found]
     known = [one for one in validations if one is not None]

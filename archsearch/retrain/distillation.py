@@ -14,14 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from archsearch._utils.sharing import last_name
 from archsearch.data import Dataset
 from archsearch.errors import InputError, one_line
 from archsearch.inference.evaluate import check_fit, require_finite
 from archsearch.inference.pixels import PixelNetwork, normalisation_of
 from archsearch.nn import weights
 from archsearch.retrain.answers import LOGITS, Answers, answers
-from archsearch.retrain.foreign import KINDS, foreign
+from archsearch.retrain.foreign import KINDS, Source, foreign
 from archsearch.training.setup import TrainingSetup
 
 _TRIED = 32
@@ -105,7 +104,8 @@ def _own(file: str, dataset: Dataset) -> _Teacher:
 
 
 def _foreign(source: str, dataset: Dataset) -> _Teacher:
-    network, digest = foreign(source, len(dataset.classes))
+    place = Source.of(source)
+    network, digest = foreign(place, len(dataset.classes))
     if dataset.input_shape[0] not in (1, len(network.view.mean)):
         raise InputError(f"{source} takes images of {len(network.view.mean)} channels, {dataset.name} has others")
     some = torch.linspace(0, len(dataset.labels) - 1, min(_TRIED, len(dataset.labels))).long()
@@ -115,9 +115,5 @@ def _foreign(source: str, dataset: Dataset) -> _Teacher:
         raise InputError(f"{source}: cannot see {network.view.words}: {one_line(error)}") from None
     require_finite(logits, source)
     right = int((logits.argmax(1) == dataset.labels[some]).sum())
-    model, _, file = source.partition("=")
-    kind, _, model = model.partition(":")
-    name = f"{kind}:{last_name(model)}{'=' if file else ''}{Path(file).name} {digest}"
-    return _Teacher(
-        network, name, file, f"{source}: {network.view.words}; right on {right} of {len(some)} train images"
-    )
+    note = f"{source}: {network.view.words}; right on {right} of {len(some)} train images"
+    return _Teacher(network, place.named(digest), place.file, note)

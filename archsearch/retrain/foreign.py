@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import math
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from archsearch._utils.sharing import last_name
 from archsearch.errors import InputError, one_line
 from archsearch.network.blocks.registry import unknown
 from archsearch.retrain.pretrained import torchvision_state
@@ -107,11 +110,17 @@ class Source:
         name, size = (sized[1], int(sized[2])) if sized else (name, None)
         if not name or bool(equals) != bool(file) or size == 0:
             raise InputError(f"{text!r}: write {kind}:NAME, {kind}:NAME=FILE or {kind}:NAME@SIZE=FILE")
-        return cls(text, kind, name, size, file)
+        return cls(text, kind, name, size, str(Path(file).expanduser()) if file else "")
+
+    def named(self, digest: str) -> str:
+        """What travels of it: no folder, and the first digits of its weights' SHA-256."""
+        size = f"@{self.size}" if self.size else ""
+        file = f"={Path(self.file).name}" if self.file else ""
+        return f"{self.kind}:{last_name(self.name)}{size}{file} {digest}"
 
 
-def foreign(text: str, classes: int) -> tuple[ForeignNetwork, str]:
-    """The network of `torchvision:NAME[@SIZE][=FILE]` or `timm:...`, and the first digits of its weights' SHA-256.
+def foreign(source: Source, classes: int) -> tuple[ForeignNetwork, str]:
+    """The network of a source, and the first digits of its weights' SHA-256.
 
     Without a file the weights are the library's own, from its cache or downloaded. With `@SIZE` images are scaled to
     SIZE x SIZE pixels; by default they are scaled and cut as the library does it for its own weights.
@@ -119,7 +128,6 @@ def foreign(text: str, classes: int) -> tuple[ForeignNetwork, str]:
     Raises:
         InputError: no such model or file, no weights within reach, or a network for other classes.
     """
-    source = Source.of(text)
     module, view, digest = (_timm if source.kind == "timm" else _torchvision)(source, classes)
     if source.size:
         square = (source.size, source.size)
@@ -177,10 +185,23 @@ def _timm_view(config: Mapping[str, Any]) -> View:
 def _made(make: Callable[[], Any], source: Source) -> Any:
     """A model that a library makes, perhaps from weights that it must fetch. Raises InputError."""
     try:
-        return make()
+        with _silent("huggingface_hub"):
+            return make()
     except Exception as error:  # noqa: BLE001 - libraries raise what their own libraries raise
         way_out = f"; or give the file: {source.kind}:NAME=FILE" if not source.file else ""
         raise InputError(f"{source.text}: cannot be made or fetched: {one_line(error)}{way_out}") from None
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a library's warnings, one for each new try, off the terminal: the error says the same."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def read_state(path: str) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def test_timms_own_configuration_is_what_the_network_sees(folder: Path) -> None:
 def test_grey_images_are_shown_in_three_channels(folder: Path) -> None:
     grey, source = toy(4, 32), f"{NAME}@32={folder}/m.pth"
     found = Teachers([source], grey)(TrainingData.whole(grey, CPU).train.images)
-    network, _ = foreign(source, 2)
+    network, _ = foreign(Source.of(source), 2)
     assert torch.allclose(found, network(grey.images.expand(-1, 3, -1, -1).float() / 255).softmax(1), atol=1e-4)
     assert "images at 32x32, bilinear" in Teachers([source], grey).notes[0]
 
@@ -80,12 +80,12 @@ def test_a_model_in_timms_layout_brings_its_classes_and_weights(tmp_path: Path) 
     """As `timm.models.save_for_hf` writes it, and Hugging Face's cache holds it."""
     module = timm.create_model("test_resnet", num_classes=2)
     timm.models.save_for_hf(module, tmp_path / "hub", model_config={"num_classes": 2})
-    network, digest = foreign(f"timm:local-dir:{tmp_path}/hub", 2)
+    network, digest = foreign(Source.of(f"timm:local-dir:{tmp_path}/hub"), 2)
     images = torch.rand(2, 3, 160, 160)
     assert torch.equal(network.network(images), module.eval()(images))
     assert len(digest) == 8
     with pytest.raises(InputError, match="tells 2 classes apart, the dataset has 3: fine-tune it"):
-        foreign(f"timm:local-dir:{tmp_path}/hub", 3)
+        foreign(Source.of(f"timm:local-dir:{tmp_path}/hub"), 3)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_cannot_teach_is_one_line(
     for name in ("text.pth", "text.safetensors"):
         Path(name).write_text("no weights")
     with pytest.raises(InputError, match=message) as caught:
-        foreign(source, 2)
+        foreign(Source.of(source), 2)
     assert "\n" not in str(caught.value)
 
 
@@ -126,10 +126,10 @@ def test_weights_that_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", _refuse)
     with pytest.raises(InputError, match=f"its weights are not in {tmp_path} and cannot be downloaded: .*unplugged"):
-        foreign(NAME, 1000)
+        foreign(Source.of(NAME), 1000)
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", _refuse)
     with pytest.raises(InputError, match=r"timm:test_resnet: cannot be made or fetched: .*unplugged; or give the file"):
-        foreign("timm:test_resnet", 1000)
+        foreign(Source.of("timm:test_resnet"), 1000)
 
 
 def _refuse(*_: object, **__: object) -> None:
@@ -153,6 +153,13 @@ def test_a_view_has_its_size_whatever_the_image(height: int, width: int, size: i
     found = view.of(torch.full((1, 1, height, width), 0.25))
     assert found.shape == (1, 1, size, size)
     assert torch.allclose(found, torch.tensor(0.25), atol=1e-5)
+
+
+def test_a_place_below_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell leaves the tilde behind an equals sign as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Source.of(f"{NAME}=~/m.pth").file == str(tmp_path / "m.pth")
+    assert Source.of(f"{NAME}@64=~/m.pth").named("abc") == f"{NAME}@64=m.pth abc"
 
 
 @given(st.sampled_from(["timm:hf-hub:me/model@main", "timm:resnet18.a1_in1k", "torchvision:resnet18"]))
