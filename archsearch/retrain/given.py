@@ -37,7 +37,10 @@ class Given:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is used, a line each."""
-        return self.teachers.notes if self.teachers else ()
+        begun = (
+            (f"blocks that agree begin with those of {self.start.source}: {self.start.summary}",) if self.start else ()
+        )
+        return (*(self.teachers.notes if self.teachers else ()), *begun)
 
 
 def given(teachers: Sequence[str], init_from: str, dataset: Dataset) -> Given:

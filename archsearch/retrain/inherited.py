@@ -25,11 +25,13 @@ class Inherited:
 
     A block is taken whole or not at all: all tensors of its place have the same names and shapes. A stem for grey
     images fits one for colour, and the other way round. The head and what does not agree stay as they were initialised.
+    `summary`: the source's layers.
     """
 
     source: str
     tensors: Mapping[str, Tensor]
     digest: str
+    summary: str = ""
 
     @property
     def name(self) -> str:
@@ -57,9 +59,9 @@ def inherited(source: str) -> Inherited:
     """What networks may take of a weights file of ours. Raises InputError."""
     if source.startswith(TORCHVISION):
         raise InputError(f"--init-from {source}: a search starts from a weights file of archsearch; see `retrain`")
-    weights.read(source)
+    arch = weights.read(source).arch
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:8]
-    return Inherited(source, safetensors.torch.load_file(Path(source)), digest)
+    return Inherited(source, safetensors.torch.load_file(Path(source)), digest, arch.summary)
 
 
 def _blocks(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -37,6 +37,7 @@ def test_candidates_are_taught_and_begin_with_what_is_known(start: Start, work: 
     words = [*AGAIN, "--teacher", trained.name, "--init-from", trained.name]
     answer = start(*words).wait()
     assert (answer.status, answer.err) == (0, "")
+    assert f"blocks that agree begin with those of {trained.name}: conv" in answer.out
     folder = work / "results" / STUDY
     table = pd.read_csv(folder / "trials.csv")
     assert table["init_share"].between(0, 1).all()
