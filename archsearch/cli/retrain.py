@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import counted, format_seconds
+from archsearch.cli.known import teacher_option
 from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, reading, storage_option
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.screen import say
@@ -55,13 +56,7 @@ _TIMING = 0.05
 )
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
-@click.option(
-    "--teacher",
-    "teachers",
-    multiple=True,
-    metavar="FILE",
-    help="Distillation: learn what the network of this weights file answers, in place of the labels; repeatable.",
-)
+@teacher_option
 @click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
 @click.option(
     "--dtype",
@@ -107,6 +102,7 @@ def retrain(target: str, **options: Any) -> int:
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
     plan = replace(_plan(found, dataset, device, options), until=until)
     plan.require_fit(archs)
+    say(*(plan.teachers.notes if plan.teachers else ()))
     if dataset.verify_test:  # what cannot be read is found before the training
         for line in unread_test(dataset, dataset.verify_test()):
             click.echo(line)
@@ -221,7 +217,7 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
 
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:
-    from archsearch.retrain.distillation import Teachers
+    from archsearch.retrain.distillation import teachers_of
     from archsearch.retrain.plan import Plan
     from archsearch.retrain.pretrained import encoder
     from archsearch.training.data import TrainingData
@@ -247,7 +243,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
         found.folder,
         found.split_seed,
         encoder(options["init_from"], options["freeze_encoder"]) if options["init_from"] else None,
-        Teachers(options["teachers"], dataset).to(device) if options["teachers"] else None,
+        teachers_of(options["teachers"], dataset) if options["teachers"] else None,
         options["tta"],
         options["dtype"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from archsearch._utils.units import format_count
 from archsearch.cli.imports import opened_space
+from archsearch.cli.known import init_from_option, known_of, teacher_option
 from archsearch.cli.options import (
     budget_of,
     data_dir_option,
@@ -101,6 +103,8 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Set a value of the training recipe, such as lr=0.2; repeatable.",
 )
+@teacher_option
+@init_from_option
 @click.option(
     "--deterministic", is_flag=True, help="Bit-equal reruns on one device, where it can be had for less speed."
 )
@@ -157,6 +161,7 @@ def run(**options: Any) -> int:
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
+    config = replace(config, known=known_of(options, dataset))
     chosen = run_options(options, default_name(spec, space.name, budget), config.recipe.epochs)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
     with view:

@@ -12,13 +12,14 @@ import click
 from archsearch._utils.places import check_folder, check_name
 from archsearch._utils.seeds import seed_of
 from archsearch._utils.units import counted
+from archsearch.cli.known import init_from_option, teacher_option
 from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
 from archsearch.cli.settings import Workers
 
 if TYPE_CHECKING:
     import optuna
 
-    from archsearch.study.config import StudyConfig
+    from archsearch.study.config import Known, StudyConfig
     from archsearch.workers.jobs import Job
 
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 @click.option("--study", required=True, help="Name of the study, which `archsearch run` has made.")
 @click.option("--dataset", help="Where the study's images are on this machine.  [default: as `run` was told]")
 @data_dir_option
+@teacher_option
+@init_from_option
 @device_option
 @click.option(
     "--workers", type=Workers(), default="1", show_default=True, help="Processes that train at the same time, or auto."
@@ -61,7 +64,7 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
     from archsearch.workers.supervisor import Supervisor
 
     terms = terms_of(study)
-    job = _job(study.study_name, options["dataset"] or terms.dataset, options)
+    job = _job(study.study_name, options["dataset"] or terms.dataset, _places(config.known, options), options)
     jobs = _jobs(job, config, options["workers"])
     view = Lines(terms.trials, config.recipe.epochs)
     view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {counted(len(jobs), 'worker')}")
@@ -71,7 +74,13 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
     return 1 if result.reason == "failures" else 0
 
 
-def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
+def _places(known: Known, options: Mapping[str, Any]) -> Known:
+    """Where teachers and networks to begin with are on this machine: as `run` was told, unless it is said."""
+    teachers = options["teachers"] or known.teachers
+    return replace(known, teachers=tuple(teachers), init_from=options["init_from"] or known.init_from)
+
+
+def _job(study: str, dataset: str, known: Known, options: Mapping[str, Any]) -> Job:
     from archsearch.network.blocks.imports import loaded
     from archsearch.study.leases import worker_name
     from archsearch.workers.jobs import Job
@@ -89,12 +98,14 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
         index=mine,
         shared=True,
         imports=loaded(),
+        known=known,
     )
 
 
 def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
     from archsearch.nn.devices import resolve_device
+    from archsearch.retrain.given import given_again
     from archsearch.training.data import TrainingData
     from archsearch.workers.jobs import jobs_of, workers_of
     from archsearch.workers.worker import check_dataset, study_dataset
@@ -102,6 +113,7 @@ def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     device = resolve_device(job.device)
     dataset = study_dataset(job.dataset, job.data_dir, config)
     check_dataset(dataset, job.dataset, job.study, config)
+    given_again(job.known, config.known, dataset)
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)
     data = TrainingData.of(dataset, config.seed, device)

@@ -26,7 +26,8 @@ _OFF = Augmentation()
 class DeviceData:
     """One split on a device: a byte for each value, normalised when it is used.
 
-    On the CPU images stay where they are, and are copied batch by batch. labels: int64 (N,).
+    On the CPU images stay where they are, and are copied batch by batch.
+    labels: int64 (N,), or as targets float32 (N, classes).
     """
 
     def __init__(
@@ -83,6 +84,12 @@ class DeviceData:
         pixels, places = self.stored(chosen)
         return pixels.permute(0, 2, 3, 1).index_select(0, places).permute(0, 3, 1, 2)
 
+    def with_labels(self, labels: Tensor) -> DeviceData:
+        """The same images with other labels or targets; the pixels are shared."""
+        other = copy(self)
+        other.labels = labels.to(self.labels.device)
+        return other
+
     def normalised(self, levels: Tensor) -> Tensor:
         """uint8 or float32 levels (B, C, H, W) from 0 to 255 as `dtype`: mean 0, deviation 1 over the train images.
 
@@ -126,10 +133,10 @@ def epoch(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Every image once in random order: augmented `data.dtype` (B, C, H, W) images, channels_last, and targets.
 
-    Targets are int64 (B,) labels; with mixup or cutmix float32 (B, classes), each row with sum 1. `number` is the
-    epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all there is.
-    A generator on the CPU draws the same for every device with groups of one size. Needs an image. InputError for a
-    crop or cutout that does not fit; ValueError where mixing lacks `classes`.
+    Targets are as the labels, int64 (B,) or float32 (B, classes); with mixup or cutmix the latter, each row with sum 1.
+    `number` is the epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all
+    there is. A generator on the CPU draws the same for every device with groups of one size. Needs an image.
+    InputError for a crop or cutout that does not fit; ValueError where mixing lacks `classes`.
     """
     channels, height, width = data.shape[1:]
     augmentation.require_room(height, width)

@@ -66,7 +66,7 @@ class Dataset:
         """
         if self.validation is not None:
             return (self.images, self.labels), self.validation
-        train, validation = self._split(seed)
+        train, validation = self.positions(seed)
         if not len(validation):
             raise DataError(f"{self.name}: no class has two train images, so none is left to judge by: add images")
         held_out = self.images.subset(validation), self.labels[validation]
@@ -79,8 +79,11 @@ class Dataset:
         images, labels = self.validation
         return joined([self.images, images]), torch.cat([self.labels, labels])
 
-    def _split(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Indices of both parts, for each image the same whether others could be read or not."""
+    def positions(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Of `images`, which train and which validate where the dataset brings no validation images of its own.
+
+        Sorted int64. An image's part is the same whether others could be read or not.
+        """
         if self.listed is None:
             return split(self.labels, seed, self.share)
         labels, read = self.listed

@@ -26,13 +26,20 @@ def mix(
     count, channels, height, width = images.shape
     weights = _weights(count // size, height, width, augmentation, generator, images.device)
     share = weights.mean((1, 2)).view(-1, 1, 1)
-    own = (labels.view(-1, size, 1) == torch.arange(classes, device=labels.device)).float()
+    own = _targets(labels, classes).view(-1, size, classes)
     targets = torch.lerp(own.roll(1, 1), own, share).view(count, classes)
     pixels = images.permute(0, 2, 3, 1).view(-1, size, height, width, channels)
     # as many channels as an image: a broadcast in the innermost place is slow
     by_pixel = weights.to(images.dtype).view(-1, 1, height, width, 1).repeat(1, 1, 1, 1, channels)
     mixed = torch.lerp(pixels.roll(1, 1), pixels, by_pixel)
     return mixed.view(count, height, width, channels).permute(0, 3, 1, 2), targets
+
+
+def _targets(labels: Tensor, classes: int) -> Tensor:
+    """float32 (N, classes): 1 in the place of each label; targets as they are."""
+    if labels.is_floating_point():
+        return labels
+    return (labels.view(-1, 1) == torch.arange(classes, device=labels.device)).float()
 
 
 def _weights(

@@ -20,6 +20,8 @@ BASE_COLUMNS = [
 USAGE_COLUMNS = [
     "images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes",
 ]  # fmt: skip
+INIT_COLUMN = "init_share"
+"""The share of a network's parameters that `--init-from` has filled; only where it was given."""
 TRIAL_COLUMNS = [*BASE_COLUMNS, "state", "reason", *USAGE_COLUMNS]
 TEST_COLUMNS = ["test_accuracy_mean", "test_accuracy_std", "test_seeds"]
 RETRAINED_COLUMNS = [
@@ -74,7 +76,7 @@ def retrained_table(rows: Sequence[Retrained]) -> pd.DataFrame:
 
 def trials_table(records: Sequence[Record]) -> pd.DataFrame:
     """Every finished candidate with the columns of `trials.csv`."""
-    frame = _frame(records, [*TRIAL_COLUMNS, *_more(records)])
+    frame = _frame(records, [*TRIAL_COLUMNS, *_more(records), *_begun(records)])
     outside = frame["state"] == "reference"
     return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
 
@@ -82,6 +84,11 @@ def trials_table(records: Sequence[Record]) -> pd.DataFrame:
 def _more(records: Sequence[Record]) -> list[str]:
     """Measures beyond the base columns that the study limits."""
     return list(dict.fromkeys(name for record in records for name in record.more))
+
+
+def _begun(records: Sequence[Record]) -> list[str]:
+    """The column of networks that did not begin from nothing, where there are any."""
+    return [INIT_COLUMN] if any(INIT_COLUMN in record.usage for record in records) else []
 
 
 def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:
@@ -99,5 +106,5 @@ def _frame(rows: Sequence[object], columns: list[str]) -> pd.DataFrame:
 
 def _cell(row: object, name: str) -> object:
     if isinstance(row, Record) and not hasattr(row, name):
-        return row.usage.get(name) if name in USAGE_COLUMNS else row.more.get(name)
+        return row.usage.get(name) if name in (*USAGE_COLUMNS, INIT_COLUMN) else row.more.get(name)
     return getattr(row, name)

@@ -25,6 +25,7 @@ from archsearch.network.recipe import Recipe
 from archsearch.nn import weights
 from archsearch.nn.build import build
 from archsearch.nn.devices import full_float32
+from archsearch.retrain.answers import Answers
 from archsearch.retrain.distillation import Teachers
 from archsearch.retrain.pretrained import Encoder
 from archsearch.study.records import Retrained
@@ -55,7 +56,7 @@ class Plan:
         folder: gets `weights/<arch>-seed<k>.safetensors`.
         split_seed: of the search, which divided train and validation images; for the files' metadata.
         encoder: what the networks start from, None for nothing.
-        teachers: whose answers take the labels' place, on the data's device; None for the labels.
+        teachers: networks or files whose answers take the labels' place; None for the labels.
         mirrored: measure too what adding the logits of mirrored images gives.
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         until: monotonic time at which trainings are stopped, to be gone on with.
@@ -65,7 +66,7 @@ class Plan:
     folder: Path
     split_seed: int = 0
     encoder: Encoder | None = None
-    teachers: Teachers | None = None
+    teachers: Teachers | Answers | None = None
     mirrored: bool = False
     dtype: str = "fp32"
     until: float = math.inf
@@ -82,7 +83,8 @@ class Plan:
     def setup_of(self, seed: int) -> TrainingSetup:
         """That of the trainings with a seed. Early stopping is off: there is nothing to stop by."""
         overrides = {**self.setup.overrides, "patience": 0}
-        return replace(self.setup, seed=seed, overrides=overrides, start=self.encoder, teach=self.teachers)
+        setup = replace(self.setup, seed=seed, overrides=overrides, start=self.encoder)
+        return self.teachers.given_to(setup) if self.teachers else setup
 
     def recipe_of(self, arch: Arch) -> Recipe:
         """What a network is trained with. Raises SpecError."""

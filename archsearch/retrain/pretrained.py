@@ -49,11 +49,11 @@ class Encoder:
         Raises:
             InputError: the encoder is none of this network's, or a frozen one would keep a new stem.
         """
-        mine = {name: tensor for name, tensor in module.state_dict().items() if name in _encoder_names(module)}
+        mine = {name: tensor for name, tensor in module.state_dict().items() if name in encoder_names(module)}
         if not mine:
             raise InputError(f"{self.source}: this network has no stem and no stages to put weights into")
         found = self._named(list(mine))
-        fitted = {name: _fit(found[name], tensor) for name, tensor in mine.items() if name in found}
+        fitted = {name: fitted_to(found[name], tensor) for name, tensor in mine.items() if name in found}
         new = [name for name in mine if fitted.get(name) is None]
         if wrong := [name for name in new if not name.startswith(_STEM)]:
             raise InputError(f"{self.source} is no encoder of this network: {_why(wrong[0], mine, found)}")
@@ -73,7 +73,8 @@ class Encoder:
         return dict(zip(names, self.tensors.values(), strict=True))
 
 
-def _encoder_names(module: nn.Module) -> set[str]:
+def encoder_names(module: nn.Module) -> set[str]:
+    """The names of the tensors of stem and stages."""
     heads = ("head.", *aux_prefixes(module))
     return {name for name in module.state_dict() if not name.startswith(heads)}
 
@@ -83,7 +84,7 @@ def _why(name: str, mine: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
     return f"{name} is {tuple(mine[name].shape)} here and {there}"
 
 
-def _fit(tensor: Tensor, wanted: Tensor) -> Tensor | None:
+def fitted_to(tensor: Tensor, wanted: Tensor) -> Tensor | None:
     """A tensor for a place, None if it does not fit; kernels for colour and for grey images become each other's.
 
     A grey pixel is one with three equal channels: kernels are summed for it, and divided evenly for the way back.
@@ -105,16 +106,21 @@ def encoder(source: str, frozen: bool) -> Encoder:
         InputError: no such file or model, or its weights are neither in torch's cache nor within reach.
     """
     if source.startswith(TORCHVISION):
-        return Encoder(source, _torchvision(source), frozen, in_order=True)
+        state = torchvision_state(source, source.removeprefix(TORCHVISION))
+        return Encoder(source, in_our_order(state), frozen, in_order=True)
     weights.read(source)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:8]
     return Encoder(source, safetensors.torch.load_file(Path(source)), frozen, digest=digest)
 
 
-def _torchvision(source: str) -> dict[str, Tensor]:
+def torchvision_state(source: str, name: str) -> dict[str, Tensor]:
+    """The pretrained weights of torchvision's model `name`, from torch's cache or by download.
+
+    Raises:
+        InputError: no such model, or its weights are neither in the cache nor within reach.
+    """
     from torchvision import models
 
-    name = source.removeprefix(TORCHVISION)
     if name not in models.list_models(models):
         raise InputError(f"torchvision has no classifier {unknown(name, models.list_models(models))}")
     try:
@@ -125,7 +131,7 @@ def _torchvision(source: str) -> dict[str, Tensor]:
         raise InputError(
             f"{source}: its weights are not in {place} and cannot be downloaded: {reason}; copy the file there"
         ) from None
-    return in_our_order(state)
+    return state
 
 
 def in_our_order(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

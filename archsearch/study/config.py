@@ -15,8 +15,8 @@ from archsearch.space.domain import Domain
 from archsearch.space.reader import parse_space
 from archsearch.space.space import SearchSpace
 
-FORMAT = 3
-"""Of what a study carries: 1 had no terms, 2 no share of validation images."""
+FORMAT, _UNTAUGHT = 4, 3
+"""Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with."""
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
@@ -46,6 +46,44 @@ class StudyData:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the trainings of a study learn from and begin with, beside labels and chance.
+
+    `teachers`, `init_from`: places as `run` was told; `taught`, `started`: names and the first digits of their
+    SHA-256; all empty for none.
+    """
+
+    teachers: tuple[str, ...] = ()
+    init_from: str = ""
+    taught: str = ""
+    started: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what is empty is left out, so that an older archsearch reads the rest."""
+        values = {
+            "teacher": self.taught,
+            "teacher_places": list(self.teachers),
+            "init_from": self.started,
+            "init_from_place": self.init_from,
+        }
+        return {key: value for key, value in values.items() if value}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Known:
+        """What `to_json` wrote among others."""
+        return cls(
+            tuple(values.get("teacher_places", ())),
+            values.get("init_from_place", ""),
+            values.get("teacher", ""),
+            values.get("init_from", ""),
+        )
+
+    def is_same(self, other: Known) -> bool:
+        """Whether both are the same networks, wherever they lie."""
+        return (self.taught, self.started) == (other.taught, other.started)
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """What all workers of a study have in common and a resumed run may not change.
 
@@ -61,6 +99,7 @@ class StudyConfig:
     recipe: Recipe
     seed: int = 0
     deterministic: bool = False
+    known: Known = Known()
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -73,9 +112,9 @@ class StudyConfig:
         return Domain(self.space, self.input_shape, self.classes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values in the format `FORMAT`, which `from_json` reads."""
+        """Plain values in the oldest format that has them, which `from_json` reads."""
         return {
-            _FORMAT: FORMAT,
+            _FORMAT: FORMAT if self.known != Known() else _UNTAUGHT,
             "space": {"name": self.space_name, "toml": self.space_toml},
             "budget": self.budget.to_dict(),
             "dataset": self.data.to_json(),
@@ -84,6 +123,7 @@ class StudyConfig:
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "deterministic": self.deterministic,
+            **self.known.to_json(),
         }
 
     @classmethod
@@ -107,6 +147,7 @@ class StudyConfig:
                 recipe=Recipe(**{**_WHOLE_IMAGES, **values["recipe"]}),
                 seed=values["seed"],
                 deterministic=values.get("deterministic", False),
+                known=Known.from_json(values),
             )
         except KeyError as error:
             raise StudyError(f"carries no {error.args[0]!r}, which archsearch writes") from None

@@ -44,7 +44,7 @@ class Epochs:
         factor = one_cycle(recipe.epochs * self.steps, recipe.warmup)
         self.schedule = Schedule(optimiser, recipe.lr * batch / 256, factor)
         forward: Any = torch.compile(module, dynamic=False) if setup.compiled else module
-        step = Step(forward, optimiser, recipe.label_smoothing if setup.teach is None else 0.0, data.device)
+        step = Step(forward, optimiser, 0.0 if setup.is_taught else recipe.label_smoothing, data.device)
         self.step = CapturedStep(step, module, optimiser, data.device)
         self.targets = _taught(setup.teach, setup.compiled, data.device) if setup.teach else _labels
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None

@@ -12,7 +12,7 @@ from archsearch.network.blocks.registry import Value
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
 
-Start = Callable[[nn.Module], None]
+Start = Callable[[nn.Module], float | None]
 Teach = Callable[[Tensor], Tensor]
 
 
@@ -29,7 +29,8 @@ class TrainingSetup:
         deterministic: as `nn.devices.determinism`.
         compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
         start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
-            (stem, a stage) without any parameter to train keep their statistics too.
+            (stem, a stage) without any parameter to train keep their statistics too. Gives the share of parameters
+            that it filled, where it knows.
         teach: gives probabilities (N, classes) for normalised images (N, C, H, W) of full size, on the data's device;
             they take the labels' place, unsmoothed.
     """
@@ -43,6 +44,11 @@ class TrainingSetup:
     compiled: bool = False
     start: Start | None = None
     teach: Teach | None = None
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether probabilities are learnt, those of teachers or of the data, rather than labels."""
+        return self.teach is not None or self.data.train.labels.is_floating_point()
 
     def recipe_of(self, arch: Arch) -> Recipe:
         """What a network is trained with, settled for the data. Raises SpecError."""

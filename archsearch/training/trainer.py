@@ -33,7 +33,7 @@ class Trainer:
     Attributes:
         evaluation: of the last training, also if it was stopped or failed. Its usage is that of the part in this
             process: images_per_second (training, with data), data_seconds, step_seconds, eval_seconds,
-            overhead_seconds (the rest), peak_memory_bytes.
+            overhead_seconds (the rest), peak_memory_bytes; where the setup has a start that tells, init_share.
     """
 
     def __init__(self, setup: TrainingSetup, checkpoint: Callable[[Arch], Checkpoint] | None = None) -> None:
@@ -41,13 +41,14 @@ class Trainer:
         self.checkpoint = checkpoint
         self.module: nn.Module | None = None
         self.evaluation = Evaluation(math.nan)
+        self._taken: float | None = None
 
     def __call__(self, arch: Arch, report: Report) -> Evaluation:
         """Train `arch`; its score is the validation accuracy after the last epoch. Raises TrainingFailed."""
         device = self.setup.data.device
         watch = Stopwatch(device)
         reset_peak(device)
-        self.module, self.evaluation = None, Evaluation(math.nan)
+        self.module, self.evaluation, self._taken = None, Evaluation(math.nan), None
         checkpoint = self.checkpoint(arch) if self.checkpoint else None
         try:
             trained = self._fit(arch, report, watch, checkpoint)
@@ -62,7 +63,8 @@ class Trainer:
         return self.evaluation
 
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:
-        own, told = replace(self.setup, seed=seed_of(self.setup.seed, arch.id)), Relay(report)
+        start = self._start if self.setup.start else None
+        own, told = replace(self.setup, seed=seed_of(self.setup.seed, arch.id), start=start), Relay(report)
         try:
             return fit(arch, own, told, watch=watch, checkpoint=checkpoint)
         except (InputError, RuntimeError) as error:
@@ -73,6 +75,11 @@ class Trainer:
                 raise TrainingFailed(str(error)) from None
             # torch raises nothing more specific for a layer that breaks or memory that the CPU lacks.
             raise TrainingFailed(one_line(error)) from error
+
+    def _start(self, module: nn.Module) -> None:
+        """What the setup's start does; keeps what it tells."""
+        if self.setup.start:
+            self._taken = self.setup.start(module)
 
     def _measured(self, watch: Stopwatch, checkpoint: Checkpoint | None) -> Evaluation:
         """What is known of a training without its end."""
@@ -85,6 +92,7 @@ class Trainer:
             **{f"{name}_seconds": round(value, 3) for name, value in seconds.items()},
             "overhead_seconds": round(wall - sum(seconds.values()), 3),
             "peak_memory_bytes": peak_memory(data.device),
+            **({} if self._taken is None else {"init_share": round(self._taken, 4)}),
         }
         return Evaluation(math.nan, usage, before=checkpoint.before if checkpoint else 0.0)
 

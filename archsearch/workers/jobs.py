@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from archsearch.errors import SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
-from archsearch.study.config import StudyConfig
+from archsearch.study.config import Known, StudyConfig
 from archsearch.training.data import TrainingData
 from archsearch.training.memory import predictor, workers_that_fit
 
@@ -30,7 +30,7 @@ class Job:
     `threads` is a number of CPU threads, None for all; `timeout` in seconds; `rejected` are ids that were counted.
     `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
     `estimates`: measures first how long a candidate takes here. `before` are the numbers of the trials of earlier runs.
-    `imports` are what registers the user's own blocks.
+    `imports` are what registers the user's own blocks. `known` says where teachers and networks to begin with lie here.
     """
 
     url: str
@@ -48,6 +48,7 @@ class Job:
     before: frozenset[int] = frozenset()
     estimates: bool = False
     imports: tuple[str, ...] = ()
+    known: Known = field(default_factory=Known)
 
 
 def jobs_of(job: Job, count: int) -> list[Job]:

@@ -49,6 +49,8 @@ from archsearch.workers.supervisor import Supervisor
 from archsearch.workers.worker import study_dataset
 
 _SHOWN = 4
+_ASIDE = ("format", "teacher_places", "init_from_place")
+"""Of a study's settings, what says nothing of its own where they differ."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,7 @@ def _job(
         rejected=tuple(reject.arch for reject in rejects),
         shared=options.storage is not None,
         imports=loaded(),
+        known=config.known,
     )
 
 
@@ -293,8 +296,13 @@ def open_study(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, 
         config = replace(config, data=replace(config.data, skip_broken=old.data.skip_broken, nested=old.data.nested))
     if options.any_share:
         config = replace(config, data=replace(config.data, validation=old.data.validation))
-    before, now = old.to_json(), config.to_json()
-    other = [key for key in now if before[key] != now[key]]
+    if old.known.is_same(config.known):
+        before, now = old.to_json(), replace(config, known=old.known).to_json()  # wherever they lie now
+    else:
+        before, now = (
+            {key: value for key, value in one.to_json().items() if key not in _ASIDE} for one in (old, config)
+        )
+    other = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if other:
         raise StudyError(
             f"study {name!r} was made with another {' and '.join(other)}: choose another --study"

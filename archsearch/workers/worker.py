@@ -29,6 +29,7 @@ from archsearch.network.arch import Arch
 from archsearch.network.blocks.imports import load
 from archsearch.nn.devices import free_memory, resolve_device
 from archsearch.report.files import CandidateFiles
+from archsearch.retrain.given import given_again
 from archsearch.study.config import StudyConfig
 from archsearch.study.leases import Seat
 from archsearch.study.observers import Candidate, Counts, Observer
@@ -156,17 +157,15 @@ def _search(messages: Messages, job: Job) -> str:
     check_dataset(dataset, job.dataset, study.study_name, config)
     data = TrainingData.of(dataset, config.seed, resolve_device(job.device))
     key = json.dumps([config.to_json(), data.device.type])
-    setup = TrainingSetup(
-        data,
-        config.recipe,
-        config.seed,
-        threads=job.threads,
-        deterministic=config.deterministic,
+    known = given_again(job.known, config.known, dataset)
+    setup = known.given_to(
+        TrainingSetup(data, config.recipe, config.seed, threads=job.threads, deterministic=config.deterministic)
     )
+    begun = {"start": known.words} if known.words else {}
     trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
 
     def save(path: Path, arch: Arch, record: Record) -> None:
-        trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search")
+        trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search", **begun)
 
     files = CandidateFiles(job.folder, save)
     if job.estimates:

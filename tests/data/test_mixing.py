@@ -107,6 +107,23 @@ def test_an_epoch_yields_soft_targets_that_the_loss_smooths(augmentation: Augmen
         assert torch.allclose(functional.cross_entropy(logits, targets, label_smoothing=0.1), expected, atol=1e-5)
 
 
+def test_one_hot_targets_mix_as_their_labels_do() -> None:
+    """And with sharp ones, what an epoch yields is the same to the last digit."""
+    images = torch.randint(0, 256, (24, 1, 8, 8), dtype=torch.uint8)
+    data = DeviceData(images, torch.arange(24) % 3, ((0.5,), (0.2,)), torch.device("cpu"))
+    sharp = data.with_labels(functional.one_hot(data.labels, 3).float())
+    assert sharp.pixels is data.pixels
+    assert not data.labels.is_floating_point()
+
+    def batches(data: DeviceData) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        generator = torch.Generator().manual_seed(5)
+        return list(epoch(data, 6, generator=generator, augmentation=Augmentation(mixup=0.4), classes=3))
+
+    for (mine, soft), (theirs, hard) in zip(batches(sharp), batches(data), strict=True):
+        assert torch.equal(mine, theirs)
+        assert torch.equal(soft, hard)
+
+
 def test_mixing_needs_the_number_of_classes() -> None:
     data = DeviceData(noise_images(2, 1, 4, 4), torch.arange(2), ((0.5,), (0.2,)), CPU)
     with pytest.raises(ValueError, match="number of classes"):

@@ -80,6 +80,15 @@ def test_what_a_training_measured_of_itself_has_columns_and_may_be_unknown() -> 
     assert trials.images_per_second.isna()[1]
 
 
+def test_shares_that_were_taken_have_a_column_where_there_are_any() -> None:
+    begun = replace(row(1, 0.6, 20), usage={"init_share": 0.25})
+    assert "init_share" not in trials_table([row(0, 0.5, 10)])
+    found = trials_table([row(0, 0.5, 10), begun])
+    assert list(found)[-1] == "init_share"
+    assert found["init_share"].tolist()[1] == 0.25
+    assert math.isnan(found["init_share"].tolist()[0])
+
+
 def test_empty_tables_have_their_columns(tmp_path: Path) -> None:
     for name, frame in (("a", front_table([])), ("b", trials_table([])), ("c", rejects_table([]))):
         write_csv(tmp_path / name, frame)

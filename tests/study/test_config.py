@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from studies import config
 
 from archsearch.errors import StudyError
-from archsearch.study.config import FORMAT, StudyConfig
+from archsearch.study.config import FORMAT, Known, StudyConfig
 
 CARRIED = json.loads((Path(__file__).parent / "study_configs.json").read_text())
 
@@ -31,6 +34,18 @@ def test_every_format_is_read(carried: dict[str, Any]) -> None:
 
 def test_the_formats_are_all_there() -> None:
     assert {one["archsearch"].get("format", 1) for one in CARRIED} == set(range(1, FORMAT + 1))
+
+
+@given(teachers=st.lists(st.text(), max_size=3), init_from=st.text(), taught=st.text(), started=st.text())
+def test_what_is_known_beforehand_is_carried(teachers: list[str], init_from: str, taught: str, started: str) -> None:
+    known = Known(tuple(teachers), init_from, taught, started)
+    carried = replace(config(), known=known).to_json()
+    assert StudyConfig.from_json(carried).known == known
+    assert carried["format"] == (3 if known == Known() else FORMAT)
+
+
+def test_nothing_known_leaves_no_trace() -> None:
+    assert not {"teacher", "init_from", "teacher_places", "init_from_place"} & config().to_json().keys()
 
 
 def test_a_newer_format_is_refused_in_one_line() -> None:

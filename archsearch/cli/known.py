@@ -1,0 +1,48 @@
+"""`--teacher` and `--init-from`: what trainings learn from and begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archsearch.cli.screen import say
+from archsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from archsearch.data import Dataset
+    from archsearch.study.config import Known
+
+teacher_option = click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    metavar="SOURCE",
+    help="Distillation: learn what this network answers, in place of the labels: a weights file, torchvision:NAME=FILE,"
+    " timm:NAME=FILE, or logits:FILE; repeatable.",
+)
+init_from_option = click.option(
+    "--init-from",
+    metavar="FILE",
+    help="Candidates start from the network of this weights file, block by block where they agree.",
+)
+
+
+def known_of(options: Mapping[str, Any], dataset: Dataset) -> Known:
+    """What a new study's trainings learn from and begin with; says what is used.
+
+    Raises:
+        InputError: it cannot be used for these images and classes.
+    """
+    from archsearch.retrain.given import given
+    from archsearch.study.config import Known
+
+    if not options["teachers"] and options["init_from"] is None:
+        return Known()
+    if options["init_from"] == "":
+        raise InputError("--init-from '': give a weights file")
+    found = given(options["teachers"], options["init_from"] or "", dataset)
+    if found.notes:
+        say(*found.notes)
+    return found.known
