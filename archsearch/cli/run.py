@@ -165,11 +165,9 @@ def run(**options: Any) -> int:
         deterministic=options["deterministic"],
     )
     config = replace(config, space_name=choice.space.name, space_toml=choice.toml)
-    chosen = run_options(options, choice.study, config.recipe.epochs)
+    chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
     with view:
-        if choice.words:
-            view.head(choice.words)
         result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)
     return _close(result, chosen.folder, view)
 

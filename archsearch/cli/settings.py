@@ -121,31 +121,31 @@ def default_name(dataset: str, space: str, budget: Budget) -> str:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The space of a run, as `StudyConfig` has it, the study's name, and a line on why where nobody asked for it."""
+class ChosenSpace:
+    """The space of a run and its text, the study's name, and a line on why where nobody asked for the space."""
 
     space: SearchSpace
     toml: str
     study: str
-    words: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> Choice:
+def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> ChosenSpace:
     """`--space`; else with `--resume` the study's own; else the one for images of this size. Raises StudyError."""
     spec, named = options["dataset"], options["study"]
     if options["space"] is not None:
         space = load_space(options["space"])
-        return Choice(space, space_text(options["space"]), named or default_name(spec, space.name, budget))
+        return ChosenSpace(space, space_text(options["space"]), named or default_name(spec, space.name, budget))
     default = default_space(shape)
     other = PHOTO_SPACE if default == SMALL_SPACE else SMALL_SPACE
     tried = [named] if named else [default_name(spec, name, budget) for name in (default, other)]
     for study in tried if options["resume"] else ():
         if kept := _kept(options, study):
             words = f"space {kept.space_name}, as study {study!r} was begun"
-            return Choice(kept.space, kept.space_toml, study, words)
+            return ChosenSpace(kept.space, kept.space_toml, study, (words,))
     side = "up to" if default == SMALL_SPACE else "above"
     words = f"space {default}, the default for images {side} {SMALL} pixels a side; --space takes another"
-    return Choice(load_space(default), space_text(default), tried[0], words)
+    return ChosenSpace(load_space(default), space_text(default), tried[0], (words,))
 
 
 def _kept(options: Mapping[str, Any], study: str) -> StudyConfig | None:

@@ -60,7 +60,8 @@ class RunOptions:
     `trials`: candidates to be trained in total; `timeout`: seconds after which none is started. `rungs`: who goes on
     after which epoch; None: everybody. `workers`: processes; 0: as many as serve. `references`: first train the
     textbook's networks that fit. `resume`: go on with an existing study; `any_share`: with its share of validation
-    images, whatever the config's is. `command`: how it was called, for `run.json`.
+    images, whatever the config's is. `command`: how it was called, for `run.json`. `notes`: lines for observers
+    before the first draw.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class RunOptions:
     resume: bool = False
     any_share: bool = False
     command: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -240,7 +242,7 @@ def _search(
 ) -> Result:
     for observer in observers:
         observer.prepared(preparation.words, preparation.about)
-        for line in preparation.about["limit_notes"]:
+        for line in (*options.notes, *preparation.about["limit_notes"]):
             observer.noted(line)
     folder = options.folder
     counts, rejects = _before(study, folder)
