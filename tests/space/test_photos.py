@@ -75,7 +75,7 @@ def test_draws_inside_a_budget(side: int, limits: dict[str, float], least: float
 def test_networks_of_the_textbook_lie_inside(
     dims: dict[str, object], params: tuple[float, float], macs: tuple[float, float]
 ) -> None:
-    """About as the originals: their strides, blocks, expansions and depths, the last 1x1 convolution, the hidden layer."""
+    """About as the originals: strides, blocks, expansions, depths, the last 1x1 convolution, the hidden layer."""
     cost = network(PHOTOS, dims, 224).cost
     assert params[0] < cost.params < params[1]
     assert macs[0] < cost.macs < macs[1]
