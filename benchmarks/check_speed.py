@@ -36,7 +36,7 @@ from archsearch.network.budget import Budget
 from archsearch.network.cost import Cost, measure
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.build import build
-from archsearch.space.reader import DEFAULT_SPACE, load_space
+from archsearch.space.reader import SMALL_SPACE, load_space
 
 LARGE = Arch(
     (3, 32, 32),
@@ -105,7 +105,7 @@ def counting() -> dict[str, list[float]]:
 
 def candidates() -> dict[str, float]:
     """Candidates a second. `random` never repeats itself here on purpose: one generator for all draws."""
-    space, budget, rng = load_space(DEFAULT_SPACE), Budget(max_params=5e6, max_size=6e6), random.Random(0)
+    space, budget, rng = load_space(SMALL_SPACE), Budget(max_params=5e6, max_size=6e6), random.Random(0)
 
     def rate(draws: int) -> float:
         start = time.process_time()
@@ -144,7 +144,7 @@ def main() -> int:
     for name, spent in times.items():
         by = "".join(f"{ratio:10,.0f}" for ratio in ratios.get(name, ()))
         print(f"{name:28}{statistics.median(spent) * 1e6:9,.0f} us{by}")
-    print(f"\ndraw + count + verdict, space {DEFAULT_SPACE}, fresh candidates")
+    print(f"\ndraw + count + verdict, space {SMALL_SPACE}, fresh candidates")
     for name, rate in rates.items():
         print(f"{name:32}{rate:8,.0f} a second")
     print()

@@ -66,6 +66,10 @@ class Lines(Observer):
         if about["dataset"]["name"] == "digits":
             self.head("this is the embedded demonstration; add --dataset cifar10 for the real thing (170 MB download)")
 
+    def noted(self, line: str) -> None:
+        """The line."""
+        self.head(line)
+
     def reference(self, record: Record, every: Sequence[Record]) -> None:
         """A line each."""
         self.head(self.describe(record))

@@ -24,8 +24,8 @@ from archsearch.cli.options import (
     storage_option,
     timeout_option,
 )
-from archsearch.cli.settings import Workers, check_study, default_name, recipe_of, run_options
-from archsearch.space.reader import DEFAULT_SPACE
+from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options
+from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 @click.command()
 @limits
 @lower_limits
-@click.option("--space", default=DEFAULT_SPACE, show_default=True, help="A shipped space or a .toml file.")
+@click.option(
+    "--space",
+    help=f"A shipped space or a .toml file.  [default: {SMALL_SPACE} up to {SMALL} pixels a side, {PHOTO_SPACE} above]",
+)
 @click.option(
     "--dataset",
     default="digits",
@@ -130,7 +133,9 @@ def run(**options: Any) -> int:
     the train split and measured on a validation split; the test split is not read. Tables, picture, weights
     and the study are in OUT/STUDY after every finished candidate.
     """
-    budget, space = budget_of(options), opened_space(options["space"])
+    budget = budget_of(options)
+    if options["space"] is not None:
+        opened_space(options["space"])
     from archsearch.workers.processes import prepare
 
     prepare()  # first: what workers import is imported while this process imports what it needs
@@ -152,17 +157,18 @@ def run(**options: Any) -> int:
     dataset = load_dataset(
         spec, data_dir=options["data_dir"], image_size=size, share=options["validation"], **reading(options)
     )
+    choice = choose_space(options, dataset.input_shape, budget)
     config = configure(
         budget,
         dataset,
         space=options["space"],
-        recipe=recipe_of(space, dataset.name, options),
+        recipe=recipe_of(choice.space, dataset.name, options),
         image_size=size,
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    config = replace(config, known=known_of(options, dataset))
-    chosen = run_options(options, default_name(spec, space.name, budget), config.recipe.epochs)
+    config = replace(config, space_name=choice.space.name, space_toml=choice.toml, known=known_of(options, dataset))
+    chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
     with view:
         result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)

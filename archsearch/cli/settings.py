@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import FIELDS, Recipe, check_values
 from archsearch.space.dims import Dim
+from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE, default_space, load_space, space_text
 from archsearch.space.space import SearchSpace
-from archsearch.study.config import default_recipe
+from archsearch.study.config import StudyConfig, default_recipe
 
 if TYPE_CHECKING:
     from archsearch.workers.run import RunOptions
@@ -115,3 +118,37 @@ def default_name(dataset: str, space: str, budget: Budget) -> str:
     """`<dataset>-<space>-<limits>`, fit for a folder's name."""
     kind, _, place = dataset.partition(":")
     return f"{Path(place).stem if place else kind}-{space}-{budget.slug}"
+
+
+@dataclass(frozen=True)
+class ChosenSpace:
+    """The space of a run and its text, the study's name, and a line on why where nobody asked for the space."""
+
+    space: SearchSpace
+    toml: str
+    study: str
+    notes: tuple[str, ...] = ()
+
+
+def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> ChosenSpace:
+    """`--space`; else with `--resume` the study's own; else the one for images of this size. Raises StudyError."""
+    spec, named = options["dataset"], options["study"]
+    if options["space"] is not None:
+        space = load_space(options["space"])
+        return ChosenSpace(space, space_text(options["space"]), named or default_name(spec, space.name, budget))
+    default = default_space(shape)
+    other = PHOTO_SPACE if default == SMALL_SPACE else SMALL_SPACE
+    tried = [named] if named else [default_name(spec, name, budget) for name in (default, other)]
+    for study in tried if options["resume"] else ():
+        if kept := _kept(options, study):
+            words = f"space {kept.space_name}, as study {study!r} was begun"
+            return ChosenSpace(kept.space, kept.space_toml, study, (words,))
+    side = "up to" if default == SMALL_SPACE else "above"
+    words = f"space {default}, the default for images {side} {SMALL} pixels a side; --space takes another"
+    return ChosenSpace(load_space(default), space_text(default), tried[0], (words,))
+
+
+def _kept(options: Mapping[str, Any], study: str) -> StudyConfig | None:
+    from archsearch.study.storage import kept_config
+
+    return kept_config(options["out"] / study, options["storage"])

@@ -17,7 +17,9 @@ from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
 from archsearch.network.limits import measures
 from archsearch.space import statistics
+from archsearch.space.balance import idle_limit
 from archsearch.space.dims import Choice, Dim, Int
+from archsearch.space.domain import Domain
 from archsearch.space.reader import load_space, shipped
 from archsearch.space.space import SearchSpace
 
@@ -41,7 +43,8 @@ from archsearch.space.space import SearchSpace
 def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any) -> None:
     """List the shipped search spaces, or describe one: dims, number of networks, smallest, largest.
 
-    With limits (--max-params ...): also the share of uniform draws that is inside all of them.
+    With limits (--max-params ...): also the share of uniform draws that is inside all of them, and whether one of
+    them lies idle.
     """
     budget = budget_of(options)
     if space is None:
@@ -77,6 +80,7 @@ def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: in
     smallest, largest = statistics.extremes(space, input_shape, classes)
     limited = budget.slug != "unlimited"
     found = statistics.share(space, budget, input_shape, classes, draws) if limited else None
+    idle = idle_limit(Domain(space, input_shape, classes), budget)
     return {
         "name": space.name,
         "summary": space.summary,
@@ -89,6 +93,7 @@ def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: in
         "smallest": _network(smallest, budget.size_dtype),
         "largest": _network(largest, budget.size_dtype),
         "share": {**asdict(found), "share": found.share} if found else None,
+        "note": idle.words if idle else "",
     }
 
 
@@ -117,12 +122,13 @@ def _text(facts: dict[str, Any], budget: Budget) -> list[str]:
     about = [f"{facts['name']}: {facts['summary']}", f"for {by} images, {counted(facts['classes'], 'class')}", ""]
     extremes = [_extreme(which, facts[which], budget.size_dtype) for which in ("smallest", "largest")]
     share = ["", _share(facts["share"], budget)] if facts["share"] else []
+    note = [facts["note"]] if facts["note"] else []
     return [
         *wrapped(about),
         *columns(rows, left=(0, 1, 2)),
         *wrapped(["", *_counts(facts), ""]),
         *columns(extremes, left=(0, 4)),
-        *wrapped(share),
+        *wrapped([*share, *note]),
     ]
 
 

@@ -14,12 +14,15 @@ from archsearch.network.arch_file import ABOUT
 from archsearch.network.blocks import Value, lookup, names, unknown
 from archsearch.network.blocks.imports import file_of, load
 from archsearch.network.blocks.registry import a_type, is_a
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import FIELDS, Recipe, check_values
 from archsearch.network.stage import DOWNS, STAGE_KEYS
 from archsearch.space.dims import DIM_KINDS, Choice, Dim, Float, Int, parse_dim
 from archsearch.space.space import SearchSpace, Slot, ends
 
-DEFAULT_SPACE = "resnin"
+SMALL_SPACE, PHOTO_SPACE = "resnin", "photos"
+SMALL = 32
+"""Pixels a side up to which `SMALL_SPACE` is the default; it begins at the images' resolution."""
 _STAGE_TYPES = {key: kind for key, kind in STAGE_KEYS.items() if key != "block"}
 _TOP_KEYS = ("import", "summary", "stem", "stage", "head", "train")
 
@@ -27,6 +30,11 @@ _TOP_KEYS = ("import", "summary", "stem", "stage", "head", "train")
 def shipped() -> dict[str, Path]:
     """The spaces that come with archsearch: name to file."""
     return {path.stem: path for path in sorted(shipped_folder().glob("*.toml"))}
+
+
+def default_space(input_shape: Shape) -> str:
+    """The shipped space for images of a shape (channels, height, width): `resnin` up to 32 pixels, `photos` above."""
+    return SMALL_SPACE if max(input_shape[1:]) <= SMALL else PHOTO_SPACE
 
 
 def load_space(name: str) -> SearchSpace:

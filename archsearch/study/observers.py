@@ -44,6 +44,9 @@ class Observer:
     def prepared(self, words: str, about: Mapping[str, Any]) -> None:
         """Before a run starts: data, space, budget and device in one line, and what `run.json` says."""
 
+    def noted(self, line: str) -> None:
+        """Before the first draw: what is worth knowing of space and budget, such as a limit that lies idle."""
+
     def reference(self, record: Record, every: Sequence[Record]) -> None:
         """A textbook's network was trained or failed; `every` holds those that are trained."""
 

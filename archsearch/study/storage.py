@@ -225,6 +225,19 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, StudyConf
         raise StudyError(f"study {name!r} {error}") from None
 
 
+def kept_config(folder: Path, url: str | None) -> StudyConfig | None:
+    """What the study of a folder (its name is the study's) carries, None where none was begun. Raises StudyError.
+
+    `url`: its storage; None: SQLite in the folder.
+    """
+    if url is None and not (folder / "study.db").is_file():
+        return None
+    storage = open_storage(url or sqlite_url(folder / "study.db"))
+    if folder.name not in study_names(storage) or is_empty(storage, folder.name):
+        return None
+    return load_study(storage, folder.name)[1]
+
+
 def set_terms(study: optuna.Study, terms: Terms) -> None:
     """Let the study carry these terms. All workers heed the total at once, the rest only who joins from now on."""
     study.set_user_attr(_TERMS, json.dumps(asdict(terms)))

@@ -17,6 +17,7 @@ from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
 from archsearch.report import tables
 from archsearch.sampler.asha import Rungs
+from archsearch.space.balance import idle_limit
 from archsearch.space.domain import Domain
 from archsearch.space.space import SearchSpace
 from archsearch.study.leases import Board, Seat, lose
@@ -154,6 +155,7 @@ def search(
     )
     if options.get("seat") is None:
         take_from_the_dead(loop.board)
+        note_balance(loop)
     loop.start(options.get("sampler", "pareto"), options.get("counts"), options.get("rejected", ()))
     reason = loop(evaluate, trials if callable(trials) else lambda: trials, timeout)
     return Result(loop.history, loop.counts, reason)
@@ -164,6 +166,14 @@ def take_from_the_dead(board: Board) -> None:
     for trial in board.of_dead_processes():
         lose(board.study, trial, "worker gone: its process has ended")
     board.read()
+
+
+def note_balance(loop: Loop) -> None:
+    """Tell observers of a limit that lies idle."""
+    idle = idle_limit(loop.domain, loop.budget) if loop.observers else None
+    if idle:
+        for observer in loop.observers:
+            observer.noted(idle.words)
 
 
 def _study(study: optuna.Study | None, storage: BaseStorage | None) -> optuna.Study:

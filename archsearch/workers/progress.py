@@ -30,6 +30,12 @@ class ProgressBar(Observer):
         self.bar: Any = None
         self.clock = 0.0
 
+    def noted(self, line: str) -> None:
+        """The line, above the bar."""
+        from tqdm.auto import tqdm
+
+        tqdm.write(f"archsearch: {line}", file=sys.stderr)
+
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """What the study has counts."""
         from tqdm.auto import tqdm

@@ -25,8 +25,9 @@ from archsearch.report.dashboard import DashboardCurves, DashboardFront
 from archsearch.report.files import ArchFiles, RunFolder, environment, read_counts, read_rejects
 from archsearch.report.html import StudyPage
 from archsearch.sampler.asha import Rungs
+from archsearch.space.balance import idle_limit
 from archsearch.space.feasibility import check_feasible
-from archsearch.space.reader import load_space, space_text
+from archsearch.space.reader import default_space, load_space, space_text
 from archsearch.study.config import StudyConfig, StudyData, default_recipe
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Reject, Terms
@@ -61,7 +62,8 @@ class RunOptions:
     `trials`: candidates to be trained in total; `timeout`: seconds after which none is started. `rungs`: who goes on
     after which epoch; None: everybody. `workers`: processes; 0: as many as serve. `references`: first train the
     textbook's networks that fit. `resume`: go on with an existing study; `any_share`: with its share of validation
-    images, whatever the config's is. `command`: how it was called, for `run.json`.
+    images, whatever the config's is. `command`: how it was called, for `run.json`. `notes`: lines for observers
+    before the first draw.
     """
 
     folder: Path
@@ -77,6 +79,7 @@ class RunOptions:
     resume: bool = False
     any_share: bool = False
     command: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -101,7 +104,7 @@ def configure(
     budget: Budget,
     dataset: Dataset,
     *,
-    space: str = "resnin",
+    space: str | None = None,
     recipe: Recipe | None = None,
     image_size: int | None = None,
     seed: int = 0,
@@ -111,7 +114,7 @@ def configure(
 
     Args:
         dataset: the images as `data.load_dataset` gives them; its `share` of validation images is the study's.
-        space: a shipped space, or a .toml file.
+        space: a shipped space, or a .toml file; None: the one for images of this size.
         recipe: of every candidate; None: the space's, with 20 epochs, on the digits with 5.
         image_size: to which images were resized.
 
@@ -119,6 +122,7 @@ def configure(
         SpecError: no such space, or one with faults.
         InputError: the dataset brings validation images and has a share too, or a share outside of (0, 1).
     """
+    space = space or default_space(dataset.input_shape)
     loaded = load_space(space)
     return StudyConfig(
         space_name=loaded.name,
@@ -207,6 +211,7 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
     data = TrainingData.of(dataset, config.seed, torch.device("cpu"))
     workers = workers_of(options.workers, config, data, device)
     crew = f"; {workers} workers" if workers > 1 else ""
+    idle = idle_limit(config.domain, config.budget)
     about = {
         "command": options.command,
         **config.to_json(),
@@ -215,6 +220,7 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "rungs": options.rungs.at if options.rungs else [],
         **environment(),
         "data_notes": describe(dataset),
+        "limit_notes": [idle.words] if idle else [],
         "settled_recipe": data.settle(config.recipe).to_dict(),
     }
     words = f"{_images(config, data)}; space {config.space_name}, {config.budget.words}; {device}{crew}"
@@ -238,6 +244,8 @@ def _search(
 ) -> Result:
     for observer in observers:
         observer.prepared(preparation.words, preparation.about)
+        for line in (*options.notes, *preparation.about["limit_notes"]):
+            observer.noted(line)
     folder = options.folder
     counts, rejects = _before(study, folder)
     files = RunFolder(

@@ -163,6 +163,17 @@ def test_one_space(capsys: pytest.CaptureFixture[str]) -> None:
     assert "% of draws" not in said
 
 
+@pytest.mark.parametrize(("space", "idle"), [("resnin", True), ("photos", False)])
+def test_a_limit_that_lies_idle_is_noted(space: str, idle: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = ["--max-size", "1MB", "--max-macs", "20M", "--input-shape", "3,96,96", "--draws", "50"]
+    assert _run(["spaces", space, *limits, "--json"]) == 0
+    note = json.loads(capsys.readouterr().out)["note"]
+    assert note.startswith("the limit of 20M MACs binds") == idle
+    assert bool(note) == idle
+    assert _run(["spaces", space, *limits]) == 0
+    assert ("lies idle" in " ".join(capsys.readouterr().out.split())) == idle
+
+
 def test_a_file_and_an_architecture_are_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.toml").write_text(NESTED)
     assert _run(["spaces", str(tmp_path / "mine.toml"), "--input-shape", "1,8,8", "--classes", "3"]) == 0

@@ -66,6 +66,7 @@ VARIANTS: dict[str, list[object]] = {
     "bias": [True],
     "width": [6],
     "stride": [2],
+    "overlap": [True],
 }
 
 

@@ -14,7 +14,7 @@ from commands import STUDY, Answer, Process
 CANDIDATE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs",
              "train_seconds", "trial", "seed", "summary", "state", "reason", "curve", "usage"]  # fmt: skip
 SPACE = ["name", "summary", "input", "classes", "dims", "descriptions", "architectures", "recipes", "smallest",
-         "largest", "share"]  # fmt: skip
+         "largest", "share", "note"]  # fmt: skip
 NETWORK = ["arch", "summary", "params", "size_bytes", "macs", "peak_activation_bytes"]
 
 

@@ -67,6 +67,33 @@ def test_a_nin_block_is_a_spatial_and_then_1x1_convolutions() -> None:
     assert kernels == [5, 1, 1, 1]
 
 
+@pytest.mark.parametrize(("overlap", "kernel", "padding"), [(False, 4, 0), (True, 7, 3)])
+def test_a_patch_is_one_vector(overlap: bool, kernel: int, padding: int) -> None:
+    expr = expand("stem", "patch", (3,), (("width", 8), ("overlap", overlap)))
+    assert expr.parts[0] == Conv(8, kernel, 4, padding)
+    assert {side: measure(expr, (3, side, side)).out for side in (64, 96, 224)} == {
+        64: (8, 16, 16), 96: (8, 24, 24), 224: (8, 56, 56),
+    }  # fmt: skip
+
+
+def test_a_hidden_layer_stands_between_pooling_and_classes() -> None:
+    def params(*dims: tuple[str, Any]) -> int:
+        return measure(expand("head", "linear", ((6, 4, 4), 5), dims), (6, 4, 4)).params
+
+    assert params() == 6 * 5 + 5
+    assert params(("hidden", 9)) == (6 * 9 + 9) + (9 * 5 + 5)
+    assert params(("hidden", 9), ("norm", True)) == (6 * 9 + 2 * 9) + (9 * 5 + 5)
+
+
+@pytest.mark.parametrize("name", ["nin", "resnin"])
+def test_nin_blocks_end_with_a_gate(name: str) -> None:
+    def params(*dims: tuple[str, Any]) -> int:
+        return measure(expand("block", name, (8, 8, 1), dims), (8, 6, 6)).params
+
+    assert params(("se", 0.25)) - params() == 8 * 2 + 2 + 2 * 8 + 8
+    assert params(("se", 0.0)) == params()
+
+
 @pytest.mark.parametrize("name", ["nin", "resnin"])
 @pytest.mark.parametrize("points", [0, -1, 101, 10**9])
 def test_points_are_bounded(name: str, points: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import CPU, SMALL, toy
-from whole import levels
+from whole import levels as bytes_of
 
 from archsearch.data import Dataset, augmentation_of, epoch, load_dataset
 from archsearch.errors import InputError
@@ -72,7 +72,7 @@ def test_pictures_that_were_left_out_have_no_rows(tmp_path: Path) -> None:
     dataset = replace(numbered(), labels=labels[read], listed=(labels, read))
     data = answers([written(tmp_path / "t.npz", train_probs=telling())], dataset)
     found = data.given_to(TrainingSetup(TrainingData.of(dataset, 3, CPU), Recipe(), 3)).data.train
-    assert torch.allclose(found.labels[:, 0] * 42 - 1, levels(found)[:, 0, 0, 0].float(), atol=1e-3)
+    assert torch.allclose(found.labels[:, 0] * 42 - 1, bytes_of(found)[:, 0, 0, 0].float(), atol=1e-3)
 
 
 def test_everything_is_trained_on_where_validation_images_have_answers(tmp_path: Path) -> None:

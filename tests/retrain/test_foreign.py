@@ -73,7 +73,7 @@ def test_grey_images_are_shown_in_three_channels(folder: Path) -> None:
     grey, source = toy(4, 32), f"{NAME}@32={folder}/m.pth"
     found = Teachers([source], grey)(normalised(TrainingData.whole(grey, CPU).train))
     network, _ = foreign(Source.of(source), 2)
-    assert torch.allclose(found, network(grey.images.expand(-1, 3, -1, -1).float() / 255).softmax(1), atol=1e-4)
+    assert torch.allclose(found, network(grey.images[:].expand(-1, 3, -1, -1).float() / 255).softmax(1), atol=1e-4)
     assert "images at 32x32, bilinear" in Teachers([source], grey).notes[0]
 
 

@@ -21,7 +21,7 @@ from archsearch.network.arch import Arch
 from archsearch.network.blocks import Value
 from archsearch.network.recipe import Recipe
 from archsearch.space.dims import Choice, Dim, Float, Int
-from archsearch.space.reader import DEFAULT_SPACE, load_space, parse_space, shipped
+from archsearch.space.reader import default_space, load_space, parse_space, shipped
 from archsearch.space.space import SearchSpace, uniform
 
 TOML = """
@@ -193,7 +193,7 @@ def test_log_dims_are_as_common_below_as_above_the_geometric_mean() -> None:
 
 def test_shipped_spaces() -> None:
     assert {"nin", "resnet", "resnin"} <= set(shipped())
-    assert DEFAULT_SPACE in shipped()
+    assert {default_space((3, side, side)) for side in (8, 32, 33, 224)} == {"resnin", "photos"} <= set(shipped())
     for name, path in shipped().items():
         space = load_space(name)
         assert (space.name, space.source) == (name, str(path))

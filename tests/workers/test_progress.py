@@ -49,6 +49,12 @@ def test_dir_shows_what_there_is() -> None:
     assert {"__version__", "__doc__", "__all__"} <= {*dir(archsearch)}
 
 
+def test_a_limit_that_lies_idle_is_said_above_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    budget = Budget(max_params=1e6, max_macs=100e3)
+    search(SPACE, evaluate=formula, input_shape=(1, 8, 8), classes=10, budget=budget, trials=2, progress=True)
+    assert "archsearch: the limit of 100k MACs binds" in capsys.readouterr().err
+
+
 def test_a_bar_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     found = run(progress=True)
     out, err = capsys.readouterr()

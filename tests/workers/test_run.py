@@ -27,10 +27,14 @@ class Listener(Observer):
 
     def __init__(self) -> None:
         self.words: list[str] = []
+        self.notes: list[str] = []
         self.records: list[Record] = []
 
     def prepared(self, words: str, about: Mapping[str, Any]) -> None:
         self.words.append(words)
+
+    def noted(self, line: str) -> None:
+        self.notes.append(line)
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
         self.records.append(record)
@@ -49,7 +53,8 @@ def test_a_call_leaves_what_the_command_leaves(tmp_path: Path) -> None:
     left = {path.name for path in (tmp_path / "s").iterdir()}
     assert {"pareto.csv", "trials.csv", "rejected.csv", "run.json", "study.db", "report.html", "pareto.png"} <= left
     assert list(pd.read_csv(tmp_path / "s" / "pareto.csv")["arch"]) == list(result.front["arch"])
-    assert json.loads((tmp_path / "s" / "run.json").read_text())["recipe"]["epochs"] == 1
+    about = json.loads((tmp_path / "s" / "run.json").read_text())
+    assert (about["recipe"]["epochs"], about["limit_notes"], heard.notes) == (1, [], [])
     with pytest.raises(StudyError, match="exists: add --resume"):
         run(config, options)
     again = run(config, replace(options, trials=3, resume=True))
@@ -63,3 +68,20 @@ def test_a_call_leaves_what_the_command_leaves(tmp_path: Path) -> None:
 def test_a_share_outside_of_its_range_is_bad_input(share: float) -> None:
     with pytest.raises(InputError, match="must lie between 0 and 1"):
         configure(BUDGET, replace(load_dataset("digits"), share=share))
+
+
+def test_a_limit_that_lies_idle_is_noted(tmp_path: Path) -> None:
+    dataset, heard = load_dataset("digits"), Listener()
+    config = configure(Budget(max_params=1e6, max_macs=100e3), dataset, space="resnin", recipe=Recipe(epochs=1))
+    run(config, RunOptions(tmp_path / "s", trials=1), [heard], dataset)
+    assert json.loads((tmp_path / "s" / "run.json").read_text())["limit_notes"] == heard.notes
+    assert [note.partition(":")[0] for note in heard.notes] == [
+        "the limit of 100k MACs binds, 99% of --max-params lies idle"
+    ]
+
+
+@pytest.mark.parametrize(("side", "space"), [(8, "resnin"), (32, "resnin"), (33, "photos"), (96, "photos")])
+def test_the_space_follows_the_images(side: int, space: str) -> None:
+    dataset = load_dataset("digits", image_size=side)
+    assert configure(BUDGET, dataset).space_name == space
+    assert configure(BUDGET, dataset, space="nin").space_name == "nin"

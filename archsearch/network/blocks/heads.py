@@ -8,14 +8,25 @@ from archsearch.network.layers import Act, AdaptivePool, Conv, Dropout, Expr, Fl
 
 
 @head("linear")
-def linear(shape: Shape, classes: int, *, dropout: float = 0.0, preact: bool = False, act: str = "relu") -> Expr:
+def linear(
+    shape: Shape,
+    classes: int,
+    *,
+    hidden: int = 0,
+    dropout: float = 0.0,
+    preact: bool = False,
+    act: str = "relu",
+    norm: bool = False,
+) -> Expr:
     """Global average pooling and one linear layer; (features,) go to the linear layer as they are.
 
-    `preact`: norm and `act` first, as pre-activation residual blocks need it.
+    `hidden`: width of a linear layer with `act` behind the pooling, 0 for none (MobileNetV3, Howard et al. 2019);
+    `norm` normalises it. `preact`: norm and `act` first, as pre-activation residual blocks need it.
     """
     before = [Norm(), Act(act)] if preact else []
     pool = [AdaptivePool(1), Flatten()] if len(shape) == 3 else []
-    return seq(*before, *pool, *dropped(dropout), Linear(classes))
+    middle = _hidden(hidden, [], False, act, norm) if hidden else []
+    return seq(*before, *pool, *middle, *dropped(dropout), Linear(classes))
 
 
 @head("nin")

@@ -1,9 +1,13 @@
-"""Network in Network: a spatial convolution followed by 1x1 ones (Lin, Chen, Yan 2013, arXiv 1312.4400)."""
+"""Network in Network: a spatial convolution followed by 1x1 ones (Lin, Chen, Yan 2013, arXiv 1312.4400).
+
+Dims that they share: `kernel` of the spatial convolution; `points`, the number of 1x1 ones; `se`, hidden width of a
+squeeze-and-excitation behind them over `width`, 0 for none; `act`; `norm`.
+"""
 
 from __future__ import annotations
 
 from archsearch.errors import SpecError
-from archsearch.network.blocks.common import conv, shortcut
+from archsearch.network.blocks.common import conv, gated, shortcut
 from archsearch.network.blocks.registry import block
 from archsearch.network.layers import Act, Expr, Seq, add, seq
 
@@ -18,11 +22,12 @@ def nin(
     *,
     kernel: int = 3,
     points: int = 2,
+    se: float = 0.0,
     act: str = "relu",
     norm: bool = True,
 ) -> Expr:
     """An mlpconv: k x k, then `points` 1x1 convolutions, each normalised and activated."""
-    return seq(_mlpconv(width, stride, kernel, points, act, norm), Act(act))
+    return seq(_mlpconv(width, stride, kernel, points, act, norm), Act(act), *gated(width, se, act))
 
 
 @block("resnin")
@@ -33,11 +38,12 @@ def resnin(
     *,
     kernel: int = 3,
     points: int = 2,
+    se: float = 0.0,
     act: str = "relu",
     norm: bool = True,
 ) -> Expr:
     """A residual block whose branch is an mlpconv; the last activation follows the sum."""
-    branch = _mlpconv(width, stride, kernel, points, act, norm)
+    branch = seq(_mlpconv(width, stride, kernel, points, act, norm), *gated(width, se, act))
     return seq(add(shortcut(c_in, width, stride, norm=norm), branch), Act(act))
 
 
