@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 )
 @timeout_option
 @click.option(
-    "--epochs", type=click.IntRange(1), help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}]"
+    "--epochs",
+    type=click.IntRange(1),
+    help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}; few photos: up to 60]",
 )
 @click.option(
     "--sampler",
@@ -137,7 +139,7 @@ def run(**options: Any) -> int:
     from archsearch.data import load_dataset
     from archsearch.nn.devices import resolve_device
     from archsearch.tracking import require
-    from archsearch.workers.run import configure
+    from archsearch.workers.run import configure, recipe_before
     from archsearch.workers.run import run as run_study
 
     require(options["track"])
@@ -148,16 +150,18 @@ def run(**options: Any) -> int:
     dataset = load_dataset(
         spec, data_dir=options["data_dir"], image_size=size, share=options["validation"], **reading(options)
     )
+    name = options["study"] or default_name(spec, space.name, budget)
+    before = recipe_before(options["out"] / name, options["storage"]) if options["resume"] else None
     config = configure(
         budget,
         dataset,
         space=options["space"],
-        recipe=recipe_of(space, dataset.name, options),
+        recipe=recipe_of(space, dataset, options, before),
         image_size=size,
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    chosen = run_options(options, default_name(spec, space.name, budget), config.recipe.epochs)
+    chosen = run_options(options, name, config.recipe.epochs)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
     with view:
         result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)

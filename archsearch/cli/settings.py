@@ -18,8 +18,10 @@ from archsearch.network.recipe import FIELDS, Recipe, check_values
 from archsearch.space.dims import Dim
 from archsearch.space.space import SearchSpace
 from archsearch.study.config import default_recipe
+from archsearch.study.suggestion import kept, suggestion
 
 if TYPE_CHECKING:
+    from archsearch.data import Dataset
     from archsearch.workers.run import RunOptions
 
 
@@ -41,10 +43,15 @@ class Workers(click.ParamType[int]):
         return 0 if text == "auto" else int(text)
 
 
-def recipe_of(space: SearchSpace, dataset: str, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of a run: the space's, then `--epochs`, then `--recipe`. Raises InputError."""
-    recipe = default_recipe(space, dataset, options["epochs"])
+def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], before: Recipe | None = None) -> Recipe:
+    """The recipe of a run: what is suggested, then the space's, then `--epochs`, then `--recipe`. Raises InputError.
+
+    before: of the study that is gone on with, which was suggested something else, perhaps.
+    """
     values = recipe_values(options["recipe"])
+    given = {*values, *(["epochs"] if options["epochs"] else [])}
+    suggested = kept(suggestion(len(dataset.labels), dataset.input_shape), given, before)
+    recipe = default_recipe(space, dataset.name, options["epochs"], suggested)
     fixed = {name for name, value in space.train.items() if isinstance(value, Dim)} | set(space.pinned)
     if taken := sorted(fixed & values.keys()):
         raise InputError(f"--recipe {taken[0]}: space {space.name!r} sets it for every candidate; change it there")

@@ -42,6 +42,8 @@ from archsearch.study.storage import (
     stored_retrained,
     study_names,
 )
+from archsearch.study.suggestion import suggestion
+from archsearch.study.suggestion import words as suggested_words
 from archsearch.training.data import TrainingData
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
@@ -110,7 +112,8 @@ def configure(
     Args:
         dataset: the images as `data.load_dataset` gives them; its `share` of validation images is the study's.
         space: a shipped space, or a .toml file.
-        recipe: of every candidate; None: the space's, with 20 epochs, on the digits with 5.
+        recipe: of every candidate; None: the space's, with what is suggested for few photos, 20 epochs else, on the
+            digits 5.
         image_size: to which images were resized.
 
     Raises:
@@ -127,10 +130,21 @@ def configure(
         ),
         input_shape=dataset.input_shape,
         classes=len(dataset.classes),
-        recipe=recipe or default_recipe(loaded, dataset.name),
+        recipe=recipe
+        or default_recipe(loaded, dataset.name, suggested=suggestion(len(dataset.labels), dataset.input_shape)),
         seed=seed,
         deterministic=deterministic,
     )
+
+
+def recipe_before(folder: Path, storage: str | None = None) -> Recipe | None:
+    """The recipe of the study in a folder, or of its name in a storage; None where there is none. Raises StudyError."""
+    if storage is None and not (folder / "study.db").is_file():
+        return None
+    opened = open_storage(storage or sqlite_url(folder / "study.db"))
+    if folder.name not in study_names(opened) or is_empty(opened, folder.name):
+        return None
+    return load_study(opened, folder.name)[1].recipe
 
 
 def share_of(dataset: Dataset) -> float | None:
@@ -212,7 +226,10 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "workers": workers,
         "rungs": options.rungs.at if options.rungs else [],
         **environment(),
-        "data_notes": describe(dataset),
+        "data_notes": [
+            *describe(dataset),
+            *suggested_words(len(dataset.labels), config.input_shape, config.recipe),
+        ],
         "settled_recipe": data.settle(config.recipe).to_dict(),
     }
     words = f"{_images(config, data)}; space {config.space_name}, {config.budget.words}; {device}{crew}"
