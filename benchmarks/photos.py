@@ -84,6 +84,8 @@ class Comparison:
         spaces = (self.options.space, self.options.against)
         for space in spaces:
             self.search(space)
+        if not self.has_winner(spaces[0]):
+            raise SystemExit(f"photos: no candidate of {spaces[0]} was trained to the end: more --minutes, or --limits")
         entries = [
             *(Entry(space, str(self.folder / space)) for space in spaces if self.has_winner(space)),
             *(Entry(name, f"ref:{name}") for name in REFERENCES),
