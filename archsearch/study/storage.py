@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch._utils.passwords import hide_url, without_secrets
 from archsearch.errors import StudyError
+from archsearch.network.recipe import Recipe
 from archsearch.sampler.asha import Rungs
 from archsearch.study.config import StudyConfig
 from archsearch.study.mending import mend
@@ -223,6 +224,16 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, StudyConf
         return study, StudyConfig.from_json(json.loads(carried))
     except StudyError as error:
         raise StudyError(f"study {name!r} {error}") from None
+
+
+def recipe_before(folder: Path, url: str | None = None) -> Recipe | None:
+    """The recipe of the study in a folder, or of its name in a storage; None where there is none. Raises StudyError."""
+    if url is None and not (folder / "study.db").is_file():
+        return None
+    storage = open_storage(url or sqlite_url(folder / "study.db"))
+    if folder.name not in study_names(storage) or is_empty(storage, folder.name):
+        return None
+    return load_study(storage, folder.name)[1].recipe
 
 
 def set_terms(study: optuna.Study, terms: Terms) -> None:

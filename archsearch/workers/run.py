@@ -137,16 +137,6 @@ def configure(
     )
 
 
-def recipe_before(folder: Path, storage: str | None = None) -> Recipe | None:
-    """The recipe of the study in a folder, or of its name in a storage; None where there is none. Raises StudyError."""
-    if storage is None and not (folder / "study.db").is_file():
-        return None
-    opened = open_storage(storage or sqlite_url(folder / "study.db"))
-    if folder.name not in study_names(opened) or is_empty(opened, folder.name):
-        return None
-    return load_study(opened, folder.name)[1].recipe
-
-
 def share_of(dataset: Dataset) -> float | None:
     """The share of the train images that validates; None where the dataset brings others. Raises InputError."""
     asked = dataset.share
