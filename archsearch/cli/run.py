@@ -138,8 +138,8 @@ def run(**options: Any) -> int:
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
     from archsearch.nn.devices import resolve_device
-    from archsearch.tracking import require
     from archsearch.study.storage import recipe_before
+    from archsearch.tracking import require
     from archsearch.workers.run import configure
     from archsearch.workers.run import run as run_study
 
