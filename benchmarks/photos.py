@@ -57,6 +57,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--space", default="photos", help="that is tried")
     parser.add_argument("--against", default="resnin", help="the other space")
     parser.add_argument("--search", default="", help="more options of both searches, such as '--workers 2'")
+    parser.add_argument("--full", default="", help="more options of all full trainings: '--recipe policy=trivial'")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args(words)
     if ":" not in options.dataset:
@@ -119,7 +120,7 @@ class Comparison:
         words: list[object] = ["--seeds", options.seeds, "--within", within, "--epochs", MOST_EPOCHS]
         if entry.target.startswith("ref:"):
             words += [*self.data, *self.recipe(), "--study", entry.name, "--out", self.folder]
-        self.call(f"retrain {entry.name}", "retrain", entry.target, *words)
+        self.call(f"retrain {entry.name}", "retrain", entry.target, *words, *shlex.split(options.full))
 
     def recipe(self) -> list[str]:
         """The recipe of the first search, as options."""

@@ -17,11 +17,11 @@ _VIEWS, _LONGEST = 200_000, 60
 def suggestion(images: int, input_shape: Shape) -> dict[str, Value]:
     """Values of a recipe for so many labelled images of (channels, height, width); none is suggested for most.
 
-    Few photos, 10,000 at most of more than 32 pixels a side, are seen more often, and never twice alike.
+    Few photos, less than 10,000 of more than 32 pixels a side, are seen more often.
     """
     if images >= _FEW or min(input_shape[1:]) < _SMALLEST:
         return {}
-    return {"epochs": min(_LONGEST, _VIEWS // max(1, images)), "resized_crop": 0.35}
+    return {"epochs": min(_LONGEST, _VIEWS // max(1, images))}
 
 
 def kept(suggested: Mapping[str, Value], given: Collection[str], before: Recipe | None) -> dict[str, Value]:

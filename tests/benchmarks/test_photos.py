@@ -29,7 +29,7 @@ def called(folder: Path, *words: str) -> tuple[Any, list[str]]:
 
 
 def test_all_have_the_same_limits_recipe_and_time(tmp_path: Path) -> None:
-    comparison, lines = called(tmp_path, "--minutes", "2", "--retrain-minutes", "0.5", "--seeds", "2")
+    comparison, lines = called(tmp_path, "--minutes", "2", "--retrain-minutes", "0.5", "--seeds", "2", "--full=--tta")
     table = comparison.run()
     assert list(table.network) == ["photos", "mobilenet-v3-small-050", "efficientnet-1mb"]
     searches, trainings = lines[:2], lines[2:]
@@ -37,7 +37,7 @@ def test_all_have_the_same_limits_recipe_and_time(tmp_path: Path) -> None:
         assert line.startswith(f"run --space {space} --dataset folder:pictures --image-size 96 --max-size 1MB")
         assert "--max-macs 60M" in line
         assert "--timeout 120s" in line
-    assert all("--seeds 2 --within 60s" in line for line in trainings)
+    assert all("--seeds 2 --within 60s" in line and line.endswith("--tta") for line in trainings)
     for line in trainings[1:]:
         assert "--recipe lr=0.3 --recipe policy=none" in line
         assert "epochs=" not in line

@@ -37,7 +37,6 @@ def test_few_photos_are_seen_more_often(images: int, side: int, channels: int) -
     recipe = Recipe(epochs=20).with_values(suggestion(images, (channels, side, side)))
     assert 20 <= recipe.epochs <= 60
     assert recipe.epochs == 60 or (recipe.epochs + 1) * images > 200_000
-    assert recipe.resized_crop < 1
     (line,) = words(images, (channels, side, side), recipe)
     assert f"{images:,} of {side} pixels" in line
     assert f"epochs={recipe.epochs}" in line
@@ -45,10 +44,10 @@ def test_few_photos_are_seen_more_often(images: int, side: int, channels: int) -
 
 def test_space_and_epochs_win() -> None:
     own = 'summary = "s"\n[stem]\ntype = "conv"\n[[stage]]\nblock = "basic"\nwidth = 8\n[head]\ntype = "linear"\n'
-    space = parse_space(f"{own}[train]\nepochs = 3\nresized_crop = 0.9\n", "s", "s")
+    space = parse_space(f"{own}[train]\nepochs = 3\n", "s", "s")
     suggested = suggestion(2_000, PHOTOS)
     found = default_recipe(space, "x", suggested=suggested)
-    assert (found.epochs, found.resized_crop) == (3, 0.9)
+    assert found.epochs == 3
     assert default_recipe(space, "x", 7, suggested).epochs == 7
     assert words(2_000, PHOTOS, found.with_values({k: getattr(Recipe(), k) for k in suggested})) == []
 
