@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}; few photos: up to 60]",
+    help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}; few photos: up to 40]",
 )
 @click.option(
     "--sampler",

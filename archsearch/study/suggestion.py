@@ -10,7 +10,7 @@ from archsearch.network.recipe import Recipe
 
 _FEW = 10_000
 _SMALLEST = 33
-_VIEWS, _LONGEST = 200_000, 60
+_VIEWS, _LONGEST = 200_000, 40
 """Images that a candidate's training looks at, and its epochs at most."""
 
 

@@ -299,7 +299,7 @@ def test_few_photos_get_a_recipe_of_their_own_and_an_older_study_keeps_its(start
     words = ("run", "--space", "mlp", "--dataset", "npz:few.npz", "--max-params", "100k", "--study", "s", "--trials")
     answer = start(*words, "1").wait()
     assert (answer.status, answer.err) == (0, "")
-    assert "few photos (60 of 36 pixels): epochs=60;" in answer.out
+    assert "few photos (60 of 36 pixels): epochs=40;" in answer.out
     folder = work / "results" / "s"
     study = optuna.load_study(study_name="s", storage=sqlite_url(folder / "study.db"))
     config = json.loads(study.user_attrs["archsearch"])
@@ -309,7 +309,7 @@ def test_few_photos_get_a_recipe_of_their_own_and_an_older_study_keeps_its(start
     answer = start(*words, "2", "--resume").wait()
     assert (answer.status, answer.err) == (0, "")
     assert "few photos" not in answer.out
-    assert sorted(table(folder / "trials.csv").epochs) == [1, 60]
+    assert sorted(table(folder / "trials.csv").epochs) == [1, 40]
     answer = start(*words, "3", "--resume", "--epochs", "2").wait()
     assert "was made with another recipe" in answer.error
 

@@ -35,8 +35,8 @@ def test_small_images_and_many_are_trained_as_ever(images: int, shape: tuple[int
 @given(st.integers(1, 9_999), st.integers(33, 512), st.sampled_from([1, 3]))
 def test_few_photos_are_seen_more_often(images: int, side: int, channels: int) -> None:
     recipe = Recipe(epochs=20).with_values(suggestion(images, (channels, side, side)))
-    assert 20 <= recipe.epochs <= 60
-    assert recipe.epochs == 60 or (recipe.epochs + 1) * images > 200_000
+    assert 20 <= recipe.epochs <= 40
+    assert recipe.epochs == 40 or (recipe.epochs + 1) * images > 200_000
     (line,) = words(images, (channels, side, side), recipe)
     assert f"{images:,} of {side} pixels" in line
     assert f"epochs={recipe.epochs}" in line
@@ -63,5 +63,5 @@ def test_a_library_call_is_suggested_the_same() -> None:
     photos = toy(side=40)
     recipe = configure(Budget(), photos).recipe
     assert recipe == default_recipe(load_space("resnin"), "toy", suggested=suggestion(len(photos.labels), (1, 40, 40)))
-    assert recipe.epochs == 60
+    assert recipe.epochs == 40
     assert configure(Budget(), replace(photos), recipe=Recipe(epochs=2)).recipe == Recipe(epochs=2)
