@@ -11,7 +11,7 @@ from archsearch.network.recipe import Recipe
 _FEW = 10_000
 _SMALLEST = 33
 _VIEWS, _LONGEST = 200_000, 40
-"""Images that a candidate's training looks at, and its epochs at most."""
+"""Images that a candidate's training looks at, where that takes no more epochs than these."""
 
 
 def suggestion(images: int, input_shape: Shape) -> dict[str, Value]:
