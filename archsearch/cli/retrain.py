@@ -23,6 +23,7 @@ from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
 from archsearch.network.zoo import PREFIX
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
+from archsearch.study.suggestion import suggestion
 
 if TYPE_CHECKING:
     from archsearch.data import Dataset
@@ -100,6 +101,9 @@ def retrain(target: str, **options: Any) -> int:
         raise InputError(f"--tta: mirrored images of {spec} may be of another class")
     archs = [_fitting(arch, dataset) for arch in found.archs]
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
+    if not found.study:
+        suggested = suggestion(len(dataset.labels), dataset.input_shape)
+        found = replace(found, recipe=found.recipe.with_values(suggested))
     plan = replace(_plan(found, dataset, device, options), until=until)
     plan.require_fit(archs)
     say(*(plan.teachers.notes if plan.teachers else ()))

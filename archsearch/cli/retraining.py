@@ -93,6 +93,7 @@ class Retraining:
 
     def _open(self, done: int, left: int) -> None:
         from archsearch.data import describe
+        from archsearch.study.suggestion import words
 
         data, folder = self.plan.data, self.target.folder
         more = f", {done:,} {'is' if done == 1 else 'are'} finished" if done else ""
@@ -100,7 +101,8 @@ class Retraining:
             f"{counted(len(self.archs), 'network')} on {counted(len(data.train), 'image')} of {data.dataset.name},"
             f" {data.device}: {counted(left, 'training')} of {counted(self.plan.epochs, 'epoch')}{more}"
         )
-        say(*describe(data.dataset))
+        recipe = self.plan.recipe_of(self.archs[0])
+        say(*describe(data.dataset), *words(len(data.dataset.labels), data.dataset.input_shape, recipe))
         if not self.target.study:
             for arch in self.archs:
                 arch.dump(folder / "archs" / f"{arch.id}.toml")

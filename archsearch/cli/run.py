@@ -57,7 +57,9 @@ if TYPE_CHECKING:
 )
 @timeout_option
 @click.option(
-    "--epochs", type=click.IntRange(1), help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}]"
+    "--epochs",
+    type=click.IntRange(1),
+    help=f"Epochs a candidate.  [default: {EPOCHS}; digits: {DIGITS_EPOCHS}; few photos: up to 40]",
 )
 @click.option(
     "--sampler",
@@ -145,6 +147,7 @@ def run(**options: Any) -> int:
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
     from archsearch.nn.devices import resolve_device
+    from archsearch.study.storage import kept_config
     from archsearch.tracking import require
     from archsearch.workers.run import configure
     from archsearch.workers.run import run as run_study
@@ -158,11 +161,12 @@ def run(**options: Any) -> int:
         spec, data_dir=options["data_dir"], image_size=size, share=options["validation"], **reading(options)
     )
     choice = choose_space(options, dataset.input_shape, budget)
+    before = kept_config(options["out"] / choice.study, options["storage"]) if options["resume"] else None
     config = configure(
         budget,
         dataset,
         space=options["space"],
-        recipe=recipe_of(choice.space, dataset.name, options),
+        recipe=recipe_of(choice.space, dataset, options, before.recipe if before else None),
         image_size=size,
         seed=options["seed"],
         deterministic=options["deterministic"],

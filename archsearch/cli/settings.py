@@ -21,8 +21,10 @@ from archsearch.space.dims import Dim
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE, default_space, load_space, space_text
 from archsearch.space.space import SearchSpace
 from archsearch.study.config import StudyConfig, default_recipe
+from archsearch.study.suggestion import kept, suggestion
 
 if TYPE_CHECKING:
+    from archsearch.data import Dataset
     from archsearch.workers.run import RunOptions
 
 
@@ -44,10 +46,15 @@ class Workers(click.ParamType[int]):
         return 0 if text == "auto" else int(text)
 
 
-def recipe_of(space: SearchSpace, dataset: str, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of a run: the space's, then `--epochs`, then `--recipe`. Raises InputError."""
-    recipe = default_recipe(space, dataset, options["epochs"])
+def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], before: Recipe | None = None) -> Recipe:
+    """The recipe of a run: what is suggested, then the space's, then `--epochs`, then `--recipe`. Raises InputError.
+
+    before: of the study that is gone on with, which was suggested something else, perhaps.
+    """
     values = recipe_values(options["recipe"])
+    given = {*values, *(["epochs"] if options["epochs"] else [])}
+    suggested = kept(suggestion(len(dataset.labels), dataset.input_shape), given, before)
+    recipe = default_recipe(space, dataset.name, options["epochs"], suggested)
     fixed = {name for name, value in space.train.items() if isinstance(value, Dim)} | set(space.pinned)
     if taken := sorted(fixed & values.keys()):
         raise InputError(f"--recipe {taken[0]}: space {space.name!r} sets it for every candidate; change it there")

@@ -1,4 +1,4 @@
-"""Random changes of whole batches on the device: shift, mirror, rotate, cut out. No Python per image, no sync."""
+"""Random changes of whole batches on the device: shift, mirror, zoom, rotate, cut out. No Python per image, no sync."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from archsearch.errors import InputError
 from archsearch.network.recipe import Recipe
 
 _ALTERNATE = 2
+_RATIO = math.log(4 / 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Augmentation:
     rotate: turn by up to so many degrees each way. cutout: a square of so many pixels a side is set to the mean
         (DeVries and Taylor 2017, arXiv 1708.04552; 0 <= cutout <= H, W).
     mixup, cutmix: the alpha of `mix`. policy: "trivial" for one operation of `policy.OPERATIONS` an image.
+    resized_crop: the smallest share of its area that an image is cropped to and enlarged from; 1: whole.
     """
 
     crop: int = 0
@@ -34,6 +36,7 @@ class Augmentation:
     mixup: float = 0.0
     cutmix: float = 0.0
     policy: str = "none"
+    resized_crop: float = 1.0
 
     @property
     def mixes(self) -> bool:
@@ -52,7 +55,14 @@ class Augmentation:
 def augmentation_of(recipe: Recipe) -> Augmentation:
     """The augmentation of a settled recipe (nothing left at -1)."""
     return Augmentation(
-        recipe.crop, recipe.flip, recipe.rotate, recipe.cutout, recipe.mixup, recipe.cutmix, recipe.policy
+        recipe.crop,
+        recipe.flip,
+        recipe.rotate,
+        recipe.cutout,
+        recipe.mixup,
+        recipe.cutmix,
+        recipe.policy,
+        recipe.resized_crop,
     )
 
 
@@ -104,6 +114,34 @@ def rotate(images: Tensor, degrees: int, generator: torch.Generator) -> Tensor:
     """A float (B, C, H, W) batch, each image turned by an angle from -degrees to degrees; channels_last."""
     angles = (2 * draw_unit(len(images), generator, images.device) - 1) * math.radians(degrees)
     return warp(images, rotation(angles)).contiguous(memory_format=torch.channels_last)
+
+
+def resized_crop(images: Tensor, least: float, generator: torch.Generator) -> Tensor:
+    """A float (B, C, H, W) batch, each image a random window of itself at full size; channels_last.
+
+    The Inception crop (Szegedy et al. 2014, arXiv 1409.4842): a window's share of the area is uniform from `least`
+    to 1, the logarithm of its width over its height, both as shares of the image's, uniform from 3/4 to 4/3 as far
+    as it fits, its place uniform. Windows are enlarged, never made smaller: bilinear, nothing to antialias.
+    """
+    height, width = images.shape[2:]
+    uniform = torch.rand(4, len(images), generator=generator, device=generator.device).to(images.device)
+    across, down, right, below = _windows(uniform, least)
+    zero = torch.zeros_like(across)
+    shift_x, shift_y = right * ((width - 1) / 2), below * ((height - 1) / 2)
+    matrices = torch.stack([across, zero, shift_x, zero, down, shift_y], 1).view(-1, 2, 3)
+    return warp(images, matrices).contiguous(memory_format=torch.channels_last)
+
+
+def _windows(uniform: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Width, height and centre (x, y) of windows, (B,) each, from (4, B) uniform values; the image is [-1, 1]^2.
+
+    Width and height are shares of the image's.
+    """
+    area = 1 - (1 - least) * uniform[0]
+    most = area.log().neg().clamp(max=_RATIO)  # beyond it a side would be longer than the image's
+    ratio = ((2 * uniform[1] - 1) * most).exp()
+    across, down = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    return across, down, (2 * uniform[2] - 1) * (1 - across), (2 * uniform[3] - 1) * (1 - down)
 
 
 def rotation(angles: Tensor) -> Tensor:

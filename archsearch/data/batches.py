@@ -8,7 +8,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from archsearch.data.augment import Augmentation, cut_out, mirrored, rotate, take
+from archsearch.data.augment import Augmentation, cut_out, mirrored, resized_crop, rotate, take
 from archsearch.data.dataset import Normalisation
 from archsearch.data.mixing import mix
 from archsearch.data.pixels import Pixels
@@ -164,6 +164,8 @@ def _changed(
     data: DeviceData, levels: Tensor, first: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
     """Images at positions from `first` on in an epoch: changed as levels, then normalised, then cut."""
+    if augmentation.resized_crop < 1:
+        levels = resized_crop(levels.float(), augmentation.resized_crop, generator)
     if augmentation.rotate:
         levels = rotate(levels.float(), augmentation.rotate, generator)
     if augmentation.policy == "trivial":

@@ -21,7 +21,7 @@ class Recipe:
     `lr`: peak learning rate for a batch of 256, scaled linearly with the batch (Goyal et al. 2017); one cycle:
         linearly up over `warmup` of the steps, then linearly to zero.
     `batch_size`, `crop` (pixels), `flip` and `initial_scale` are chosen from the dataset where they are -1.
-    `crop` to `policy`: augmentation, see `data.Augmentation`.
+    `crop` to `resized_crop`: augmentation, see `data.Augmentation`.
     `initial_scale`: of the sides of images in the first epochs, see `training.resizing`; 1: whole images all along.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
@@ -42,6 +42,7 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     policy: str = "none"
+    resized_crop: float = 1.0
     initial_scale: float = float(AUTO)
     ema: float = 0.0
     patience: int = 0
@@ -63,6 +64,7 @@ class Recipe:
             ("mixup", 0 <= self.mixup <= 100, "from 0 to 100"),
             ("cutmix", 0 <= self.cutmix <= 100, "from 0 to 100"),
             ("policy", self.policy in POLICIES, f"one of {', '.join(POLICIES)}"),
+            ("resized_crop", 0.05 <= self.resized_crop <= 1, "from 0.05 to 1"),
             (
                 "initial_scale",
                 self.initial_scale == AUTO or 0 < self.initial_scale <= 1,

@@ -35,6 +35,8 @@ from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
 
 _BATCH = 1000
+_OLDER = {"resized_crop": 1.0}
+"""Values of recipes from before there was such a key."""
 _TRAINED = "retrain"
 _TIMED_EPOCHS, _TIMED_STEPS, _TIMED_LR = 3, 40, 1e-6
 """One epoch for each size of progressive resizing, of so many steps, at a rate by which nothing diverges."""
@@ -266,7 +268,7 @@ def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:
     wanted = {**plan.recipe_of(arch).to_dict(), "start": plan.start, "dtype": plan.dtype, "images": images}
     info = weights.read(path).info
     made = {"dtype": info.get("dtype", plan.dtype), "images": info.get("fingerprint", images)}  # older files lack them
-    found = {**row.recipe, "start": row.start, **made}
+    found = {**_OLDER, **row.recipe, "start": row.start, **made}
     if plan.mirrored and row.mirrored is None:
         raise InputError(f"{path} was not measured with --tta: leave it out, or add --overwrite")
     other = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from archsearch.errors import StudyError
+from archsearch.network.blocks.registry import Value
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
@@ -20,6 +21,7 @@ FORMAT, _UNTAUGHT = 4, 3
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
+_NOTHING: Mapping[str, Value] = {}
 _WHOLE_IMAGES = {"initial_scale": 1.0}
 """Of recipes that were written before trainings began with smaller images."""
 
@@ -155,9 +157,14 @@ class StudyConfig:
             raise StudyError(f"carries what no archsearch wrote: {error}") from None
 
 
-def default_recipe(space: SearchSpace, dataset: str, epochs: int | None = None) -> Recipe:
-    """The space's recipe, with 20 epochs where it says nothing, on the embedded digits with 5; or with `epochs`."""
-    recipe = space.recipe(Recipe(epochs=EPOCHS))
+def default_recipe(
+    space: SearchSpace, dataset: str, epochs: int | None = None, suggested: Mapping[str, Value] = _NOTHING
+) -> Recipe:
+    """The space's recipe, with 20 epochs where it says nothing, on the embedded digits with 5; or with `epochs`.
+
+    suggested: what else holds where the space says nothing, see `study.suggestion`.
+    """
+    recipe = space.recipe(Recipe(epochs=EPOCHS).with_values(suggested))
     if epochs or dataset == "digits":
         recipe = recipe.with_values({"epochs": epochs or DIGITS_EPOCHS})
     return recipe

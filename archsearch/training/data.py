@@ -56,7 +56,7 @@ class TrainingData:
         if batch == AUTO:
             batch = min(256, max(32, 2 ** round(math.log2(max(1, len(self.train) / 20)))))
         if crop == AUTO:
-            crop = side // 8 if side >= 16 else 0
+            crop = side // 8 if side >= 16 and recipe.resized_crop == 1 else 0
         if flip == AUTO:
             flip = int(self.dataset.flip)
         if scale == AUTO:

@@ -43,6 +43,8 @@ from archsearch.study.storage import (
     stored_retrained,
     study_names,
 )
+from archsearch.study.suggestion import suggestion
+from archsearch.study.suggestion import words as suggested_words
 from archsearch.training.data import TrainingData
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
@@ -115,7 +117,8 @@ def configure(
     Args:
         dataset: the images as `data.load_dataset` gives them; its `share` of validation images is the study's.
         space: a shipped space, or a .toml file; None: the one for images of this size.
-        recipe: of every candidate; None: the space's, with 20 epochs, on the digits with 5.
+        recipe: of every candidate; None: the space's, with what is suggested for few photos, 20 epochs else, on the
+            digits 5.
         image_size: to which images were resized.
 
     Raises:
@@ -133,7 +136,8 @@ def configure(
         ),
         input_shape=dataset.input_shape,
         classes=len(dataset.classes),
-        recipe=recipe or default_recipe(loaded, dataset.name),
+        recipe=recipe
+        or default_recipe(loaded, dataset.name, suggested=suggestion(len(dataset.labels), dataset.input_shape)),
         seed=seed,
         deterministic=deterministic,
     )
@@ -219,7 +223,10 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "workers": workers,
         "rungs": options.rungs.at if options.rungs else [],
         **environment(),
-        "data_notes": describe(dataset),
+        "data_notes": [
+            *describe(dataset),
+            *suggested_words(len(dataset.labels), config.input_shape, config.recipe),
+        ],
         "limit_notes": [idle.words] if idle else [],
         "settled_recipe": data.settle(config.recipe).to_dict(),
     }

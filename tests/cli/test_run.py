@@ -290,6 +290,30 @@ def test_recipe_values_are_used_kept_and_have_to_agree(start: Start, work: Path)
     assert start(*run(*options, "--resume", trials=2)).wait().status == 0
 
 
+def test_few_photos_get_a_recipe_of_their_own_and_an_older_study_keeps_its(start: Start, work: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 60, (60, 36, 36), dtype=np.uint8), np.arange(60) % 2
+    pixels[labels == 1] += 180
+    small_npz(work / "few.npz", **{f"{part}_{what}": found for part in ("train", "test")
+                                   for what, found in (("images", pixels), ("labels", labels))})  # fmt: skip
+    words = ("run", "--space", "mlp", "--dataset", "npz:few.npz", "--max-params", "100k", "--study", "s", "--trials")
+    answer = start(*words, "1").wait()
+    assert (answer.status, answer.err) == (0, "")
+    assert "few photos (60 of 36 pixels): epochs=40;" in answer.out
+    folder = work / "results" / "s"
+    study = optuna.load_study(study_name="s", storage=sqlite_url(folder / "study.db"))
+    config = json.loads(study.user_attrs["archsearch"])
+    config["recipe"] |= {"epochs": 1}
+    del config["recipe"]["resized_crop"]
+    study.set_user_attr("archsearch", json.dumps(config))
+    answer = start(*words, "2", "--resume").wait()
+    assert (answer.status, answer.err) == (0, "")
+    assert "few photos" not in answer.out
+    assert sorted(table(folder / "trials.csv").epochs) == [1, 40]
+    answer = start(*words, "3", "--resume", "--epochs", "2").wait()
+    assert "was made with another recipe" in answer.error
+
+
 def about_dataset(folder: Path) -> dict[str, object]:
     return dict(json.loads((folder / "run.json").read_text())["dataset"])
 

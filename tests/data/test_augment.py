@@ -19,7 +19,7 @@ from whole import levels
 
 from archsearch.data import Augmentation, DeviceData, augmentation_of, epoch, load_dataset
 from archsearch.data import augment as module
-from archsearch.data.augment import rotation, warp
+from archsearch.data.augment import resized_crop, rotation, warp
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
@@ -40,6 +40,7 @@ options = st.builds(
     mixup=st.sampled_from([0.0, 0.2, 1.0]),
     cutmix=st.sampled_from([0.0, 1.0]),
     policy=st.sampled_from(["none", "trivial"]),
+    resized_crop=st.sampled_from([1.0, 0.5, 0.05]),
 )
 sizes = st.tuples(st.sampled_from([1, 3, 4]), st.integers(5, 12), st.integers(5, 12))
 
@@ -92,8 +93,8 @@ def test_with_everything_off_images_come_as_they_are() -> None:
 
 
 def test_a_recipe_says_it_all() -> None:
-    recipe = Recipe(crop=1, flip=2, rotate=3, cutout=4, mixup=0.5, cutmix=0.6, policy="trivial")
-    assert augmentation_of(recipe) == Augmentation(1, 2, 3, 4, 0.5, 0.6, "trivial")
+    recipe = Recipe(crop=1, flip=2, rotate=3, cutout=4, mixup=0.5, cutmix=0.6, policy="trivial", resized_crop=0.7)
+    assert augmentation_of(recipe) == Augmentation(1, 2, 3, 4, 0.5, 0.6, "trivial", 0.7)
     assert augmentation_of(Recipe(crop=0, flip=0)) == Augmentation()
 
 
@@ -243,6 +244,73 @@ def test_rotation_is_torchvisions_where_that_sees_the_image(degrees: float, size
     assert torch.allclose(ours[seen], theirs[seen], atol=0.02)
 
 
+# resized crops
+
+
+def windows_of(count: int, height: int, width: int, least: float, seed: int) -> tuple[torch.Tensor, ...]:
+    """Left, right, top and bottom (count,) of the windows that crops show, in pixels, from ramps."""
+    x = torch.arange(width).expand(height, width)
+    y = torch.arange(height).view(-1, 1).expand(height, width)
+    ramps = torch.stack([x, y]).float().expand(count, 2, height, width)
+    seen = resized_crop(ramps, least, torch.Generator().manual_seed(seed))
+    return seen[:, 0, 0, 0], seen[:, 0, 0, -1], seen[:, 1, 0, 0], seen[:, 1, -1, 0]
+
+
+def test_a_crop_of_the_whole_area_is_the_identity() -> None:
+    images = noise_images(5, 3, 9, 7).float()
+    assert torch.allclose(resized_crop(images, 1.0, torch.Generator()), images, atol=1e-2)
+
+
+@few(40)
+@given(st.floats(0.05, 1), st.sampled_from([(16, 16), (12, 20), (9, 5)]), seeds)
+def test_a_resized_crop_shows_a_window_inside_the_image(least: float, size: tuple[int, int], seed: int) -> None:
+    height, width = size
+    left, right, top, bottom = windows_of(40, height, width, least, seed)
+    for low, high, side in ((left, right, width), (top, bottom, height)):
+        assert low.min() >= -1e-3
+        assert high.max() <= side - 1 + 1e-3
+    across, down = (right - left) / (width - 1), (bottom - top) / (height - 1)
+    assert (across * down >= least - 1e-3).all()
+    assert (across * down <= 1 + 1e-3).all()
+    assert ((across / down).log().abs() <= math.log(4 / 3) + 1e-2).all()
+
+
+@few(20)
+@given(st.floats(0.05, 0.9), seeds)
+def test_areas_of_resized_crops_are_uniform_and_places_reach_both_borders(least: float, seed: int) -> None:
+    left, right, top, bottom = windows_of(4000, 33, 33, least, seed)
+    area = (right - left) * (bottom - top) / 32**2
+    shares = ((area - least) / (1 - least)).sort().values
+    assert (shares - torch.linspace(0, 1, 4000)).abs().max() < 0.05  # Kolmogorov and Smirnov: 0.03 in one of 700
+    free = (right - left) < 30
+    place = left[free] / (32 - right + left)[free]
+    assert place.min() < 0.1
+    assert place.max() > 0.9
+    assert abs(float(place.mean()) - 0.5) < 0.1
+
+
+@few(20)
+@given(st.floats(0.05, 1), st.integers(0, 255), seeds)
+def test_resized_crops_keep_the_range_and_constants(least: float, level: int, seed: int) -> None:
+    images = noise_images(8, 3, 9, 7).float()
+    draws = torch.Generator().manual_seed(seed)
+    seen = resized_crop(images, least, draws)
+    assert images.min() - 1e-3 <= seen.min() <= seen.max() <= images.max() + 1e-3
+    flat = torch.full((8, 3, 9, 7), float(level))
+    assert torch.allclose(resized_crop(flat, least, draws), flat, atol=1e-2)
+
+
+def test_a_resized_crop_enlarges_its_window_evenly() -> None:
+    images = smooth(1, 32, 32)
+    ours = resized_crop(images, 0.4, torch.Generator().manual_seed(0))
+    left, right, top, bottom = (float(value) for value in windows_of(1, 32, 32, 0.4, 0))
+    rows, columns = torch.linspace(top, bottom, 32), torch.linspace(left, right, 32)
+    grid = torch.stack([columns.expand(32, 32), rows.view(-1, 1).expand(32, 32)], -1) / 31 * 2 - 1
+    theirs = functional.grid_sample(images, grid.unsqueeze(0), align_corners=True)
+    assert torch.allclose(ours, theirs, atol=0.05)
+    assert (ours - images).abs().max() > 1
+
+
 def test_an_epoch_turns_images_by_different_angles() -> None:
     image = smooth(1, 16, 16).round().to(torch.uint8)
     turned = augmented(image.expand(30, 3, 16, 16), Augmentation(rotate=20))
@@ -259,6 +327,7 @@ def test_an_epoch_turns_images_by_different_angles() -> None:
         {"cutmix": 1.0},
         {"mixup": 0.2, "cutmix": 1.0},
         {"policy": "trivial"},
+        {"resized_crop": 0.6},
         {"flip": 2},
     ],
     ids=str,

@@ -18,14 +18,15 @@ BAD = [
     ("momentum", 1.0), ("momentum", -0.1), ("weight_decay", -1e-9), ("warmup", 1.0), ("label_smoothing", 1.0),
     ("crop", -2), ("flip", 3), ("flip", -2), ("cutout", -1), ("rotate", -1), ("rotate", 181),
     ("mixup", -0.1), ("mixup", 100.5), ("cutmix", -0.1), ("cutmix", 1e9), ("policy", "trivia"), ("policy", ""),
-    ("initial_scale", 0.0), ("initial_scale", -0.5), ("initial_scale", 1.01),
+    ("resized_crop", 0.0), ("resized_crop", 1.01), ("initial_scale", 0.0), ("initial_scale", -0.5),
+    ("initial_scale", 1.01),
 ]  # fmt: skip
 
 
 def test_augmentation_beyond_crop_and_flip_is_off_by_default() -> None:
     recipe = Recipe()
     assert (recipe.crop, recipe.flip, recipe.cutout, recipe.rotate) == (-1, -1, 0, 0)
-    assert (recipe.mixup, recipe.cutmix, recipe.policy) == (0.0, 0.0, "none")
+    assert (recipe.mixup, recipe.cutmix, recipe.policy, recipe.resized_crop) == (0.0, 0.0, "none", 1.0)
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)

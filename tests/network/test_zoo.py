@@ -31,11 +31,13 @@ PARAMS = {
     "alexnet": 61_100_840,
     "cnn-cifar100": 643_492,
     "cnn-mlp": 1_341_674,
+    "efficientnet-1mb": 233_886,
     "googlenet": 6_624_904,
     "lenet5": 44_426,
     "lenet5-bn": 44_710,
     "mlp": 47_100 + 1_830 + 310,
     "mobilenet-v2": 3_504_872,
+    "mobilenet-v3-small-050": 917_264,
     "nin-cifar10": 966_986,
     "resnet-course-large": 4_903_242,
     "resnet-course-small": 78_042,
@@ -146,6 +148,39 @@ def test_torchvision_s_weights_give_torchvision_s_outputs(name: str) -> None:
         expected, found = model.eval()(images), ours.eval()(images)
     assert float(expected.std()) > 0
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+def macs_by_layer(module: nn.Module, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
+    """Weights' shape and multiply-accumulates of every convolution and linear layer, in the order of a forward pass."""
+    found: list[tuple[tuple[int, ...], int]] = []
+
+    def note(layer: nn.Module, inputs: object, out: torch.Tensor) -> None:
+        positions = out.numel() // out.shape[1]
+        found.append((tuple(layer.weight.shape), positions * layer.weight.numel()))
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(note)
+    module.eval()(torch.zeros(1, *shape, device="meta"))
+    return found
+
+
+def test_half_of_mobilenet_v3_small_is_torchvision_s_layer_by_layer() -> None:
+    """Its gates' activations are others, so that outputs are not equal: shapes and multiply-accumulates are."""
+    arch = zoo.load("mobilenet-v3-small-050").arch
+    with torch.device("meta"):
+        model, ours = torchvision.models.mobilenet_v3_small(width_mult=0.5), build(arch)
+    assert [p.shape for p in model.parameters()] == [p.shape for p in ours.parameters()]
+    layers = macs_by_layer(model, arch.input_shape)
+    assert layers == macs_by_layer(ours, arch.input_shape)
+    assert sum(macs for _, macs in layers) == arch.cost.macs == 18_970_736
+
+
+@pytest.mark.parametrize("classes", [5, 10])
+def test_our_efficientnet_uses_its_limits(classes: int) -> None:
+    cost = zoo.load("efficientnet-1mb").arch.adapted((3, 96, 96), classes).cost
+    assert 950_000 < cost.size_bytes("fp32") < 1_000_000
+    assert 45e6 < cost.macs < 60e6
 
 
 def test_vgg_s_layers_are_torchvision_s_in_order() -> None:

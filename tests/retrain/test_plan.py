@@ -9,10 +9,12 @@ import torch
 from commands import small_npz
 
 from archsearch.data import load_dataset
+from archsearch.errors import InputError
 from archsearch.network import zoo
 from archsearch.network.recipe import Recipe
+from archsearch.nn import weights
 from archsearch.retrain import plan as module
-from archsearch.retrain.plan import Pace, Plan, epochs_within, pace
+from archsearch.retrain.plan import Pace, Plan, epochs_within, finished, pace, retrain
 from archsearch.training.data import TrainingData
 from archsearch.training.setup import TrainingSetup
 
@@ -58,3 +60,20 @@ def test_an_epoch_is_all_images_at_the_pace_of_some(
     one, busy = short(plan, arch, steps)
     assert one.epoch == pytest.approx(busy / 3 * len(plan.data.train) / (4 * steps))
     assert not list(tmp_path.glob("**/weights"))
+
+
+def test_a_training_from_before_resized_crops_is_one_without(tmp_path: Path) -> None:
+    small_npz(tmp_path / "x.npz")
+    data = TrainingData.whole(load_dataset(f"npz:{tmp_path / 'x.npz'}"), torch.device("cpu"))
+    plan = Plan(TrainingSetup(data, Recipe(epochs=1)), tmp_path)
+    arch = zoo.load("mlp").arch.adapted((1, 8, 8), 2)
+    row = retrain(plan, arch, 0, lambda *values: None)
+    file = weights.read(plan.path(arch, 0))
+    recipe = {name: value for name, value in file.info["recipe"].items() if name != "resized_crop"}
+    weights.save(plan.path(arch, 0), weights.load_module(plan.path(arch, 0)), arch, {**file.info, "recipe": recipe})
+    found = finished(plan, arch, 0)
+    assert found is not None
+    assert found.test_accuracy == row.test_accuracy
+    other = Plan(TrainingSetup(data, Recipe(epochs=1, resized_crop=0.5)), tmp_path)
+    with pytest.raises(InputError, match=r"resized_crop 1\.0, not 0\.5"):
+        finished(other, arch, 0)
