@@ -10,6 +10,7 @@ from archsearch.data.dataset import Dataset, resized
 from archsearch.data.folder import list_folder
 from archsearch.data.npz import load_npz
 from archsearch.data.pictures import load_pictures
+from archsearch.data.progress import SILENT, Watch
 from archsearch.data.vision import SOURCES, load_digits, load_vision
 from archsearch.errors import DataError
 
@@ -26,13 +27,16 @@ def load_dataset(
     share: float | None = None,
     skip_broken: bool = False,
     nested: bool = False,
+    watch: Watch = SILENT,
 ) -> Dataset:
     """The dataset that `spec` names, without its test split.
 
     spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE. data_dir: where
-    torchvision's four are, or are downloaded to. image_size: pixels a side, 1 to 1024, to which all
-    images are resized; by default they stay as they are, and pictures of a folder become 64x64.
+    torchvision's four are, or are downloaded to, and where decoded pictures are kept, in its folder cache.
+    image_size: pixels a side, 1 to 1024, to which all images are resized; by default they stay as they are,
+    and pictures of a folder become 64x64.
     share: the dataset's `share`. skip_broken: see `load_pictures`; nested: see `find_layout`.
+    watch: is told how far the decoding of pictures is.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
@@ -41,7 +45,7 @@ def load_dataset(
     if separator and kind == "folder" and place:
         listing = list_folder(Path(place).expanduser(), spec, nested)
         cache = Path(data_dir).expanduser() / "cache"
-        dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache)
+        dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache, watch=watch)
     else:
         dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
         dataset = dataset if image_size is None else resized(dataset, image_size)

@@ -90,7 +90,12 @@ def _whole(folder: Path) -> Stored | None:
 
 def _put(part: Path, folder: Path) -> None:
     _remove(folder)
-    part.rename(folder)
+    try:
+        part.rename(folder)
+    except OSError:  # without locks another process may have been faster
+        if _whole(folder) is None:
+            raise
+        _remove(part)
     sync(folder.parent)
 
 
