@@ -101,7 +101,7 @@ def test_broken_pictures_are_told_again_without_decoding(tmp_path: Path) -> None
     (root / "train" / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
     said = []
     for _ in range(2):
-        with pytest.raises(DataError, match="2 files in .* are no readable pictures: train/a/2.png, train/b/1.png"):
+        with pytest.raises(DataError, match=r"2 files in .* are no readable pictures: train/a/2\.png, train/b/1\.png"):
             said.append(load(root, tmp_path / "cache"))
     dataset, watch = load(root, tmp_path / "cache", skip_broken=True)
     plain, _ = load(root, None, skip_broken=True)
@@ -295,6 +295,6 @@ def test_chosen_pictures_come_in_order(tmp_path: Path) -> None:
 def test_load_dataset_keeps_stores_in_the_data_folder(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos")
     load_dataset(f"folder:{root}", data_dir=tmp_path / "data", image_size=8)
-    ((folder, index),) = stores(tmp_path / "data" / "cache")
+    ((_, index),) = stores(tmp_path / "data" / "cache")
     assert index is not None
     assert (index.root, index.size, index.rows, index.bytes) == (str(root), 8, 8, 8 * 8 * 8 * 3)
