@@ -42,7 +42,7 @@ class Decoding(Watch):
             width = shutil.get_terminal_size().columns
             click.echo(f"\r\x1b[K{shortened(text, width - 1)}", err=True, nl=False)
         elif not self.drawn:
-            click.echo(f"archsearch: reading {total:,} {self.words}, once for this size", err=True)
+            click.echo(f"archsearch: reading {total:,} {self.words}", err=True)
         self.drawn = now
 
     def _clear(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from archsearch.data.dataset import Dataset, resized
 from archsearch.data.folder import list_folder
+from archsearch.data.listing import Listing
 from archsearch.data.npz import load_npz
 from archsearch.data.pictures import load_pictures
 from archsearch.data.progress import SILENT, Watch
@@ -41,19 +42,25 @@ def load_dataset(
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
         raise DataError(f"image size {image_size}: must be a whole number of pixels from 1 to {_MAX_SIZE}")
-    kind, separator, place = spec.partition(":")
-    if separator and kind == "folder" and place:
-        listing = list_folder(Path(place).expanduser(), spec, nested)
+    listing = list_pictures(spec, nested)
+    if listing is not None:
         cache = Path(data_dir).expanduser() / "cache"
         dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache, watch=watch)
     else:
-        dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
+        dataset = _load_whole(spec, Path(data_dir).expanduser())
         dataset = dataset if image_size is None else resized(dataset, image_size)
     return replace(dataset, share=share, skip_broken=skip_broken, nested=nested)
 
 
-def _load_whole(spec: str, kind: str, place: str, data_dir: Path) -> Dataset:
+def list_pictures(spec: str, nested: bool = False) -> Listing | None:
+    """The pictures of a dataset of picture files, none decoded; None for one of another kind. Raises DataError."""
+    kind, _, place = spec.partition(":")
+    return list_folder(Path(place).expanduser(), spec, nested) if kind == "folder" and place else None
+
+
+def _load_whole(spec: str, data_dir: Path) -> Dataset:
     """A dataset whose images come with a size of their own."""
+    kind, _, place = spec.partition(":")
     if kind == "npz" and place:
         return load_npz(Path(place).expanduser(), spec)
     if spec == "digits":

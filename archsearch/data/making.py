@@ -119,6 +119,8 @@ def _held(place: Place, watch: Watch) -> Iterator[Path]:
                 return
         finally:
             os.close(handle)
+    with suppress(OSError):
+        part.rmdir()
     own = place.cache / f"{place.key}.{os.getpid()}{_PART}"  # without locks each process makes its own
     own.mkdir(parents=True, exist_ok=True)
     yield own
