@@ -245,6 +245,6 @@ def stores(cache: Path) -> Iterator[tuple[Path, Index | None]]:
 def _is_store(folder: Path) -> bool:
     """Whether a folder holds nothing but what a store has: those of others are never shown, or removed."""
     with suppress(OSError):
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
         return all(name.endswith(_SUFFIX) or re.fullmatch(r"index\.json|\.index-\w+\.json", name) for name in names)
     return False
