@@ -149,6 +149,6 @@ def test_a_terminal_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
             watch.step("pictures", done, 100)
             now[0] += 0.5
     shown = capsys.readouterr().err
-    assert "reading pictures: 20 of 100, 40 s left" in shown
+    assert "reading pictures: 20 of 100, 38 s left" in shown
     assert shown.endswith("\r\x1b[K")
     assert "\n" not in shown
