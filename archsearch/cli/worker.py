@@ -104,6 +104,7 @@ def _job(study: str, dataset: str, known: Known, options: Mapping[str, Any]) -> 
 
 def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
+    from archsearch.cli.decoding import Decoding
     from archsearch.nn.devices import resolve_device
     from archsearch.retrain.given import given_again
     from archsearch.training.data import TrainingData
@@ -111,7 +112,8 @@ def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     from archsearch.workers.worker import check_dataset, study_dataset
 
     device = resolve_device(job.device)
-    dataset = study_dataset(job.dataset, job.data_dir, config)
+    with Decoding() as watch:
+        dataset = study_dataset(job.dataset, job.data_dir, config, watch)
     check_dataset(dataset, job.dataset, job.study, config)
     given_again(job.known, config.known, dataset)
     if asked:
