@@ -254,13 +254,16 @@ def _shown(words: Sequence[str]) -> str:
 
 def _split_off(tree: Tree) -> dict[str, Tree]:
     """A fifth of each class for the test, fixed by the sorted names alone."""
-    labels = labels_of(tree.values())
-    test = hold_out(labels, _TEST_SHARE, np.random.default_rng(0).permutation(len(labels)))
-    chosen = dict(zip(paths_of(tree), test, strict=True))
+    chosen = dict(zip(paths_of(tree), held_out(labels_of(tree.values())), strict=True))
     return {
         part: {label: [path for path in paths if chosen[path] == wanted] for label, paths in tree.items()}
         for part, wanted in (("train", False), ("test", True))
     }
+
+
+def held_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool (N,): a fifth of each class, fixed by the order of the images alone, for a test split."""
+    return hold_out(labels, _TEST_SHARE, np.random.default_rng(0).permutation(len(labels)))
 
 
 def paths_of(tree: Tree) -> list[Path]:
