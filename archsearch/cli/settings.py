@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import click
 
 from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
+from archsearch._utils.specs import Spec, is_pattern, parse_spec
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import FIELDS, Recipe, check_values
@@ -113,5 +115,14 @@ def command_line() -> str:
 
 def default_name(dataset: str, space: str, budget: Budget) -> str:
     """`<dataset>-<space>-<limits>`, fit for a folder's name."""
-    kind, _, place = dataset.partition(":")
-    return f"{Path(place).stem if place else kind}-{space}-{budget.slug}"
+    return f"{_short_name(parse_spec(dataset))}-{space}-{budget.slug}"
+
+
+def _short_name(spec: Spec) -> str:
+    """The last name of a place, for a pattern without what it leaves open, and which labels were chosen."""
+    if not spec.place:
+        return spec.kind
+    name = Path(spec.place).stem
+    plain = re.sub(r"[*?]+|\[.*?\]|\{.*?\}", "", name).strip("-_. ") if is_pattern(name) else name
+    label = re.sub(r"[^\w.-]+", "-", spec.options.get("label", ""))
+    return "-".join(word for word in (plain or spec.kind, label) if word)
