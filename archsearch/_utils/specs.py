@@ -76,7 +76,8 @@ def expand(place: str, name: str) -> list[Path]:
         raise DataError(f"{name}: there is no {whole}: check the path")
     found: list[Path] = []
     for one in _braced(str(whole), name):
-        here = sorted(map(Path, glob(one, recursive=True))) if has_magic(one) else [Path(one)]
+        # Path.glob takes hidden files too.
+        here = sorted(map(Path, glob(one, recursive=True))) if has_magic(one) else [Path(one)]  # noqa: PTH207
         if not here or not here[0].exists():
             raise DataError(f"{name}: there is no {one}: check the path, or leave it out of the pattern")
         found += here

@@ -38,11 +38,12 @@ class _Kind:
 
 
 _TEN, _HUNDRED = {"fine": "labels"}, {"fine": "fine_labels", "coarse": "coarse_labels"}
+_NAME_FILES = {"fine": "fine_label_names.txt", "coarse": "coarse_label_names.txt"}
 _KINDS = (
     _Kind(_BATCHES, "test_batch", {"fine": "batches.meta:label_names"}, _TEN),
     _Kind(("train",), "test", {"fine": "meta:fine_label_names", "coarse": "meta:coarse_label_names"}, _HUNDRED),
     _Kind(tuple(f"{one}.bin" for one in _BATCHES), "test_batch.bin", {"fine": "batches.meta.txt"}, _TEN, 1),
-    _Kind(("train.bin",), "test.bin", {"fine": "fine_label_names.txt", "coarse": "coarse_label_names.txt"}, _HUNDRED, 2),
+    _Kind(("train.bin",), "test.bin", _NAME_FILES, _HUNDRED, 2),
 )  # fmt: skip
 
 
@@ -83,7 +84,9 @@ class _Source:
         found = read_plain(data, f"{self.name}: {path}")
         key = self.kind.keys[self.label]
         pixels, labels = found.get("data"), found.get(key)
-        if not (isinstance(pixels, np.ndarray) and isinstance(labels, list) and all(type(one) is int for one in labels)):
+        if not (
+            isinstance(pixels, np.ndarray) and isinstance(labels, list) and all(type(one) is int for one in labels)
+        ):
             raise DataError(f"{self.name}: {path} holds no 'data' with '{key}': copy it again")
         return pixels, np.array([one if abs(one) < 1 << 31 else -1 for one in labels], np.int64)
 

@@ -49,7 +49,8 @@ def label_column(schema: pa.Schema, given: str | None, name: str) -> str:
     )  # fmt: skip
     if not any(check(kind) for check in checks):
         raise DataError(
-            f"{name}: label column {column!r} is {kind}: labels must be whole numbers or names, one a picture{_way(schema)}"
+            f"{name}: label column {column!r} is {kind}: labels must be whole numbers or names, one a picture"
+            + _way(schema)
         )
     return column
 
@@ -71,7 +72,9 @@ def _holds_pictures(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" and _holds_pictures(kind.field(i).type) for i in range(kind.num_fields))
+        return any(
+            kind.field(i).name == "bytes" and _holds_pictures(kind.field(i).type) for i in range(kind.num_fields)
+        )
     checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
     return any(check(kind) for check in checks)
 

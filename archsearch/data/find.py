@@ -70,8 +70,8 @@ def _whole(paths: Paths, home: Path, named: Named) -> list[Path]:
     if missing := len(paths) - len(found):
         first = paths.index(None)
         raise DataError(
-            f"{named.name}: {missing:,} of {len(paths):,} pictures are not in {home}, the first is {named.texts[first]} "
-            f"of line {named.lines[first]} of {named.table}: add them, or remove the lines"
+            f"{named.name}: {missing:,} of {len(paths):,} pictures are not in {home}, the first is "
+            f"{named.texts[first]} of line {named.lines[first]} of {named.table}: add them, or remove the lines"
         )
     return found
 
@@ -98,10 +98,9 @@ class _Folders:
         if folder not in self._inside:
             names = self._inside[folder] = {}
             for one in sorted(entry.name for entry in _entries(folder) if entry.is_file()):
-                stem, end = os.path.splitext(one)
                 names.setdefault(one, []).append(one)
-                if end.lower() in suffixes():
-                    names.setdefault(stem, []).append(one)
+                if (path := Path(one)).suffix.lower() in suffixes():
+                    names.setdefault(path.stem, []).append(one)
         return self._inside[folder]
 
 

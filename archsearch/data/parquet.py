@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from archsearch._utils.specs import options_of, parse_spec
 from archsearch.data.columns import image_column, label_column, label_names
-from archsearch.data.labels import Labelled, Written, classes_of, split_off
+from archsearch.data.labels import Written, classes_of, split_off
 from archsearch.data.listing import Encoded, Listing, stamp
 from archsearch.data.shards import PARTS, find_shards
 from archsearch.errors import DataError, one_line
@@ -118,7 +118,9 @@ def list_parquet(name: str) -> Listing:
     files, columns or labels are missing, damaged or not plain.
     """
     options = options_of(name, _OPTIONS)
-    shards = find_shards(parse_spec(name).place, ".parquet", name, {key: options[key] for key in options if key in PARTS})
+    shards = find_shards(
+        parse_spec(name).place, ".parquet", name, {key: options[key] for key in options if key in PARTS}
+    )
     image, label, names = _columns(shards.parts, options, name)
     tables, written = {}, {}
     for part, files in shards.parts.items():
@@ -164,7 +166,7 @@ def _columns(
             first = (path, found)
         elif found != first[1]:
             raise DataError(
-                f"{name}: {first[0]} and {path} differ in columns or class names: give files of one dataset, by a pattern"
+                f"{name}: {first[0]} and {path} differ in columns or class names: give files of one dataset"
             )
     assert first is not None
     return first[1]

@@ -215,7 +215,9 @@ def read_plain(data: bytes, where: str) -> dict[str, Any]:
         return {key.decode() if isinstance(key, bytes) else str(key): _plain(value) for key, value in found.items()}
     except (ValueError, LookupError, TypeError, AttributeError, StopIteration, OverflowError, RecursionError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{where} is no pickle of plain data ({said[:160]}): nothing else in a pickle is read") from None
+        raise DataError(
+            f"{where} is no pickle of plain data ({said[:160]}): nothing else in a pickle is read"
+        ) from None
 
 
 def _plain(value: Any) -> Any:

@@ -97,7 +97,7 @@ def _members(file: BinaryIO, shard: _Shard) -> Iterator[tarfile.TarInfo]:
     """All members, in order. tarfile takes a damaged header for the end, so the end is looked at."""
     with tarfile.open(fileobj=file, mode="r:") as tar:
         while (member := tar.next()) is not None:
-            tar.members.clear()  # it keeps them all
+            tar.members = []  # type: ignore[attr-defined]  # it would keep them all
             yield member
         end = tar.offset
     file.seek(end)
@@ -109,9 +109,7 @@ def _members(file: BinaryIO, shard: _Shard) -> Iterator[tarfile.TarInfo]:
             raise shard.error("holds more behind its end, as joined tar files do: write them as files of their own")
 
 
-def _take(
-    member: tarfile.TarInfo, file: BinaryIO, shard: _Shard, samples: dict[str, _Sample], found: Index
-) -> None:
+def _take(member: tarfile.TarInfo, file: BinaryIO, shard: _Shard, samples: dict[str, _Sample], found: Index) -> None:
     folder, base = os.path.split(member.name)
     stem, dot, end = base.partition(".")
     if not stem or not dot or member.isdir() or folder.startswith("__MACOSX"):
@@ -148,7 +146,7 @@ def _kind(end: str, shard: _Shard) -> str:
 
 
 def _merged(first: str, second: str, shard: _Shard) -> str:
-    end = os.path.basename(first).partition(".")[2]
+    end = Path(first).name.partition(".")[2]
     return (
         f"{first} and {second} are two pictures of one sample, as its name ends at the first dot: "
         f"write names without more dots, or choose the picture by ?image={end}"
@@ -193,7 +191,9 @@ def _close(key: str, sample: _Sample, shard: _Shard, found: Index) -> None:
     key = key.removeprefix("/")
     label = next((sample.labels[end] for end in (shard.label, *_LABELS, "json") if end in sample.labels), None)
     if not sample.picture:
-        raise shard.error(f"sample {key} has a label ({', '.join(sample.ends)}) and no picture: add it, or leave it out")
+        raise shard.error(
+            f"sample {key} has a label ({', '.join(sample.ends)}) and no picture: add it, or leave it out"
+        )
     if label is None:
         raise shard.error(
             f"sample {key} has a picture ({', '.join(sample.ends)}) and no label: add {key}.cls, "

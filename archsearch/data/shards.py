@@ -68,7 +68,9 @@ def _files(place: str, suffix: str, name: str) -> tuple[list[Path], Path | None]
         if other := [one for one in files if one.suffix.lower() != suffix]:
             raise DataError(f"{name}: {other[0]} is no {suffix} file{_way(other[0], suffix)}")
         if not files:
-            raise DataError(f"{name}: {place} names folders, no {suffix} files: give one of them, or end it in *{suffix}")
+            raise DataError(
+                f"{name}: {place} names folders, no {suffix} files: give one of them, or end it in *{suffix}"
+            )
         return files, None
     folder = places[0]
     inside = sorted(one for one in folder.rglob(f"*{suffix}") if one.is_file() and _visible(one, folder))
@@ -111,7 +113,9 @@ def _split_of(file: Path, root: Path) -> str:
     plain = _NUMBER.sub("", file.stem)
     if part_named(plain):
         return plain
-    above = next((part for part in reversed(file.absolute().relative_to(root.absolute()).parts[:-1]) if part_named(part)), "")
+    above = next(
+        (part for part in reversed(file.absolute().relative_to(root.absolute()).parts[:-1]) if part_named(part)), ""
+    )
     return above or plain
 
 
@@ -146,7 +150,7 @@ def _check_parts(parts: Mapping[str, Sequence[str]], name: str, place: str, fold
     elif "test" not in parts:
         raise DataError(
             f"{name}: {place} has {parts['train'][0]} and {parts['val'][0]}, but no test split: take one for it, by "
-            f"?test={parts['val'][0]}, or give the files of {parts['train'][0]} alone, of which a fifth becomes the test"
+            f"?test={parts['val'][0]}, or give the files of {parts['train'][0]} alone: a fifth becomes the test"
         )
 
 
