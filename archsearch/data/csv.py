@@ -96,12 +96,11 @@ def _place(name: str) -> Path:
 def _read(path: Path, name: str) -> _Table:
     text = _text(path, name)
     mark = re.match(r"sep=(.)\r?\n", text)  # by Excel
-    header = text[mark.end() if mark else 0 :].partition("\n")[0]
+    text = text[mark.end() if mark else 0 :]
+    header = text.partition("\n")[0]
     delimiter = mark[1] if mark else max(_DELIMITERS, key=lambda one: _columns_by(header, one))
     try:
-        reader = csv.reader(
-            io.StringIO(text[mark.end() if mark else 0 :], newline=""), delimiter=delimiter, strict=True
-        )
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         numbered = [(reader.line_num + bool(mark), row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{name}: {path} is no table ({error}): write it again as CSV") from None

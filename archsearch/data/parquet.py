@@ -93,7 +93,10 @@ class ParquetPictures:
 
     def read(self, first: int, last: int) -> Sequence[Encoded]:
         """The pictures from `first` up to `last`. Raises DataError where a file is damaged or a row has no picture."""
-        return [self._picture(int(row)) for row in self.rows[first:last]]
+        found = [self._picture(int(row)) for row in self.rows[first:last]]
+        if last >= len(self):
+            self._batches, self._ready = iter(()), (0, ())  # closes the file
+        return found
 
     def _picture(self, row: int) -> Encoded:
         if row in self.table.beside:

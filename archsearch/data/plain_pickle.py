@@ -17,13 +17,14 @@ import numpy as np
 from archsearch.errors import DataError
 
 _MARK = object()
-_ARRAY, _DTYPE, _RECONSTRUCT, _ENCODE = "array", "dtype", "reconstruct", "encode"
+_ARRAY, _DTYPE, _RECONSTRUCT, _ENCODE, _EMPTY_BYTES = "array", "dtype", "reconstruct", "encode", "bytes"
 _NAMED = {
     "numpy ndarray": _ARRAY,
     "numpy dtype": _DTYPE,
     "numpy.core.multiarray _reconstruct": _RECONSTRUCT,
     "numpy._core.multiarray _reconstruct": _RECONSTRUCT,
     "_codecs encode": _ENCODE,
+    "__builtin__ bytes": _EMPTY_BYTES,
 }
 _BYTES = {"SHORT_BINSTRING", "BINSTRING", "STRING"}  # of Python 2; pickletools gives them as latin-1
 _VALUES = {
@@ -117,6 +118,8 @@ class _Machine:
             self.stack.append(_Dtype(arguments[0]))
         elif kind == _ENCODE and arguments[1:] == ("latin1",) and isinstance(arguments[0], str):
             self.stack.append(arguments[0].encode("latin-1"))
+        elif kind == _EMPTY_BYTES and not arguments:
+            self.stack.append(b"")
         else:
             raise ValueError("it calls something, which plain data do not need")
 

@@ -72,9 +72,7 @@ class TarPictures:
                         raise DataError(f"{self.name}: {self.where(number)} is cut off: copy the file again")
                     yield picture
         except OSError as error:
-            raise DataError(
-                f"{self.name}: {path} cannot be read ({error.strerror}): see whether it is there"
-            ) from error
+            raise DataError(f"{self.name}: {path} cannot be read ({error.strerror}): is it still there?") from error
 
     def chosen(self, rows: NDArray[np.int64]) -> TarPictures:
         """A part of them."""
