@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from archsearch.data import Dataset
+from archsearch.data.dataset import images_from
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
@@ -187,8 +188,8 @@ def compare(name: str, count: int, options: argparse.Namespace, device: torch.de
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, count)
-    tensors = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
-    few = tensors[0][:256], tensors[1][:256]
+    tensors = images_from(pixels), torch.from_numpy(labels)
+    few = images_from(pixels[:256]), tensors[1][:256]
     dataset = Dataset("random", tuple("0123456789"), *tensors, few, True, lambda: few)
     data = TrainingData.of(dataset, 0, device)
     loops = usual(arch, Pictures(pixels, labels), options.batch, device), ours(arch, data, options.batch)

@@ -58,7 +58,7 @@ def train(arch: Arch, seed: int, data: TrainingData, recipe: Recipe, path: Path)
     assert trainer.module is not None
     dtype = autocast_dtype(data.device)
     with torch.inference_mode(), torch.autocast(data.device.type, dtype=dtype, enabled=dtype is not None):
-        logits = torch.cat([trainer.module(images) for images in torch.split(data.validation.images, 1000)])
+        logits = torch.cat([trainer.module(images) for images, _ in data.validation.batches(1000)])
     right = (logits.argmax(1) == data.validation.labels).cpu().numpy()
     if abs(right.mean() - accuracy) > 1e-3:
         raise RuntimeError(f"{arch.id}: {right.mean():.4f} after training, {accuracy:.4f} in it")

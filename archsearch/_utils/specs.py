@@ -31,6 +31,11 @@ class Spec:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def root(self) -> Path:
+        """The place and the options as one path, which differs wherever other pictures or labels are meant."""
+        return Path(f"{Path(self.place).expanduser()}{self.tail}")
+
+    @property
     def tail(self) -> str:
         """The options as they are written behind the place; "" for none."""
         return "?" + "&".join(f"{key}={value}" for key, value in self.options.items()) if self.options else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -11,29 +11,33 @@ from torch import Tensor
 from archsearch.data.augment import Augmentation, cut_out, mirrored, rotate, take
 from archsearch.data.dataset import Normalisation
 from archsearch.data.mixing import mix
+from archsearch.data.pixels import Pixels
 from archsearch.data.policy import trivial
 
-_CHUNK = 512  # images normalised at a time: bounds the copies beside the result
+_KEPT = 2**28
+"""Bytes of normalised images that are kept for the next evaluation."""
 # Values augmented at a time: few calls for small images, while 16 MB of float32 still come from memory in use.
 # A GPU gets four times as many, some 250 MB of copies: a policy is hundreds of small kernels (not measured).
 _GROUP = {"cpu": 2**22, "cuda": 2**24}
+_CHUNK = 4096  # images sent to the device at a time
 _OFF = Augmentation()
 
 
 class DeviceData:
     """One split on a device: a byte for each value, normalised when it is used.
 
-    pixels: uint8 (N, C, H, W), channels_last. labels: int64 (N,).
+    On the CPU images stay where they are, and are copied batch by batch. labels: int64 (N,).
     """
 
     def __init__(
         self,
-        images: Tensor,
+        images: Pixels | Tensor,
         labels: Tensor,
         normalisation: Normalisation,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self._images = images = Pixels.of(images)
         # as large as an image: a broadcast over three channels in the innermost place is slow
         mean, std = (
             torch.tensor(values).view(-1, 1, 1).expand(images.shape[1:]).unsqueeze(0).to(device)
@@ -43,12 +47,41 @@ class DeviceData:
         self._shift = (mean / std).contiguous(memory_format=torch.channels_last)
         self.dtype = dtype
         self.labels = labels.to(device)
-        self.pixels = torch.empty(
-            images.shape, dtype=torch.uint8, device=device, memory_format=torch.channels_last
-        ).copy_(images)
+        self._tensor, self._rows = _resident(images, device)
+        self._normalised: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, C, H, W)."""
+        return self._images.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.labels.device
+
+    def first(self, count: int) -> DeviceData:
+        """The first images alone, at most so many."""
+        some = copy(self)
+        count = min(count, len(self))
+        some._images, some.labels = self._images.subset(torch.arange(count)), self.labels[:count]
+        some._rows = torch.arange(count, device=self.device) if self._rows is None else self._rows[:count]
+        some._normalised = None
+        return some
+
+    def stored(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 images (M, C, H, W) on the device, channels_last, and at which places the chosen ones (B,) are."""
+        if self._tensor is None:
+            return self._images.take(chosen), torch.arange(len(chosen))
+        return self._tensor, chosen if self._rows is None else self._rows[chosen]
+
+    def levels(self, chosen: Tensor) -> Tensor:
+        """A copy of the chosen images (B,): uint8 (B, C, H, W), channels_last."""
+        pixels, places = self.stored(chosen)
+        return pixels.permute(0, 2, 3, 1).index_select(0, places).permute(0, 3, 1, 2)
 
     def normalised(self, levels: Tensor) -> Tensor:
         """uint8 or float32 levels (B, C, H, W) from 0 to 255 as `dtype`: mean 0, deviation 1 over the train images.
@@ -57,13 +90,29 @@ class DeviceData:
         """
         return levels.float().mul_(self._scale).sub_(self._shift).to(self.dtype)
 
-    @cached_property
-    def images(self) -> Tensor:
-        """All images normalised: `dtype` (N, C, H, W), channels_last; made at first use and kept. For evaluation."""
-        images = torch.empty_like(self.pixels, dtype=self.dtype)
-        for source, target in zip(torch.split(self.pixels, _CHUNK), torch.split(images, _CHUNK), strict=True):
-            target.copy_(self.normalised(source))
-        return images
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, normalised, `size` at a time, with their labels; kept from then on if they are few."""
+        places = torch.split(torch.arange(len(self), device=self.device), size)
+        if self._normalised is None and self.shape.numel() * self.dtype.itemsize <= _KEPT:
+            self._normalised = torch.empty(
+                self.shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last
+            )
+            for some in places:
+                self._normalised[some[0] : some[-1] + 1] = self.normalised(self.levels(some))
+        for some in places:
+            images = self._normalised
+            part = slice(int(some[0]), int(some[-1]) + 1)
+            yield self.normalised(self.levels(some)) if images is None else images[part], self.labels[part]
+
+
+def _resident(images: Pixels, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """One tensor on the device with the images in it, and at which places, None for all; no tensor for several."""
+    if device.type != "cpu":
+        whole = torch.empty(images.shape, dtype=torch.uint8, device=device, memory_format=torch.channels_last)
+        for some in torch.split(torch.arange(len(images)), _CHUNK):
+            whole[int(some[0]) : int(some[-1]) + 1] = images.take(some).to(device)
+        return whole, None
+    return (images.shards[0], images.rows) if len(images.shards) == 1 else (None, None)
 
 
 def epoch(
@@ -82,20 +131,20 @@ def epoch(
     A generator on the CPU draws the same for every device with groups of one size. Needs an image. InputError for a
     crop or cutout that does not fit; ValueError where mixing lacks `classes`.
     """
-    channels, height, width = data.pixels.shape[1:]
+    channels, height, width = data.shape[1:]
     augmentation.require_room(height, width)
     if augmentation.mixes and classes is None:
         raise ValueError("classes None: mixup and cutmix need the number of classes")
-    order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.labels.device)
+    order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.device)
     mirror = mirrored(order, augmentation.flip, number, generator)
     size = min(batch_size, len(data))
-    values = _GROUP.get(data.pixels.device.type, _GROUP["cpu"])
+    values = _GROUP.get(data.device.type, _GROUP["cpu"])
     step = size * max(1, values // (size * channels * height * width))
     used = len(data) // size * size
     for first in range(0, used, step):
         group = slice(first, min(first + step, used))
         images = take(
-            data.pixels, order[group], augmentation.crop, None if mirror is None else mirror[group], generator
+            *data.stored(order[group]), augmentation.crop, None if mirror is None else mirror[group], generator
         )
         images = _changed(data, images, first, augmentation, generator)
         targets = data.labels.index_select(0, order[group])

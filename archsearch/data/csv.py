@@ -75,7 +75,7 @@ def list_csv(name: str) -> Listing:
     )
     files = {part: Files([paths[row] for row in rows], found.parts[part]) for part, rows in parts.items()}
     files = files if "test" in files else _split_off(files["train"])
-    return Listing(name, root, found.classes, files, (*twice, *moved, *found.notes))
+    return Listing(name, parse_spec(name).root, found.classes, files, (*twice, *moved, *found.notes))
 
 
 def _split_off(files: Files) -> dict[str, Files]:

@@ -1,10 +1,10 @@
-"""A dataset in memory: the train split now, the test split on demand."""
+"""A dataset: the train split now, the test split on demand."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from archsearch.data.pixels import Pixels, joined
 from archsearch.data.splits import split
 from archsearch.errors import DataError
 
-Split = tuple[Tensor, Tensor]
+Split = tuple[Pixels, Tensor]
+"""Images, and int64 labels (N,)."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-
-_CHUNK = 1024  # images resized at a time: bounds the float copy
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and labels for training; the test split stays on disk until `test` is called.
 
-    images: uint8 (N, C, H, W) on the CPU; labels: int64 (N,), indices into `classes`.
+    images: uint8 (N, C, H, W); labels: int64 (N,), indices into `classes`.
     validation: the dataset's own (images, labels) of the same kind, or None where it brings none.
     flip: mirrored images are still of their class, so horizontal flips may be used in training.
     read_test: how `test` gets at its images; picklable, holds paths rather than pixels.
@@ -35,24 +35,28 @@ class Dataset:
     range: values of 16-bit grey pictures that became 0 and 255, those that the train pictures use; None for others.
     listed: labels of all train images, and bool whether each could be read, where some were left out.
     notes: what a user should know of how the data were read, a line each.
+    histograms: int64 (C, 256), how often the train images have each value; digest: the `fingerprint`; both where they
+        were kept from an earlier look, else None.
     verify_test: tells how many test images can be read, and gives none away; None where that is known at load.
     skip_broken, nested: as `load_dataset` was told. test_count: test images that `test` should find; 0: not known.
     """
 
     name: str
     classes: tuple[str, ...]
-    images: Tensor = field(repr=False)
+    images: Pixels = field(repr=False)
     labels: Tensor = field(repr=False)
     validation: Split | None = field(repr=False)
     flip: bool
     read_test: Callable[[], Split] = field(repr=False)
     share: float | None = None
     range: tuple[int, int] | None = None
-    listed: Split | None = field(default=None, repr=False)
+    listed: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     skip_broken: bool = False
     nested: bool = False
     test_count: int = 0
+    histograms: Tensor | None = field(default=None, repr=False)
+    digest: str | None = None
     verify_test: Callable[[], int] | None = field(default=None, repr=False)
 
     def parts(self, seed: int) -> tuple[Split, Split]:
@@ -65,9 +69,17 @@ class Dataset:
         train, validation = self._split(seed)
         if not len(validation):
             raise DataError(f"{self.name}: no class has two train images, so none is left to judge by: add images")
-        return (self.images[train], self.labels[train]), (self.images[validation], self.labels[validation])
+        held_out = self.images.subset(validation), self.labels[validation]
+        return (self.images.subset(train), self.labels[train]), held_out
 
-    def _split(self, seed: int) -> Split:
+    def everything(self) -> Split:
+        """Train images and the dataset's own validation images together."""
+        if self.validation is None:
+            return self.images, self.labels
+        images, labels = self.validation
+        return joined([self.images, images]), torch.cat([self.labels, labels])
+
+    def _split(self, seed: int) -> tuple[Tensor, Tensor]:
         """Indices of both parts, for each image the same whether others could be read or not."""
         if self.listed is None:
             return split(self.labels, seed, self.share)
@@ -77,7 +89,7 @@ class Dataset:
         return train, validation
 
     def test(self) -> Split:
-        """The test split, read now: uint8 (M, C, H, W) and int64 (M,). DataError where it is broken."""
+        """The test split, read now: images (M, C, H, W) and int64 (M,). DataError where it is broken."""
         return self.read_test()
 
     @property
@@ -93,42 +105,58 @@ class Dataset:
         Exact (from histograms), so independent of threads and machine. The deviation is at least one
         grey level, 1/255, which keeps constant channels finite.
         """
-        moments = [_moments(self.images[:, channel]) for channel in range(self.images.shape[1])]
+        found = histograms(self.images) if self.histograms is None else self.histograms
+        moments = [_moments(counts.double()) for counts in found]
         return tuple(mean for mean, _ in moments), tuple(std for _, std in moments)
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over the class names, the train split and the dataset's own validation split."""
-        digest = hashlib.sha256()
-        for name in self.classes:
-            digest.update(os.fsencode(name) + b"\0")
-        for images, labels in [(self.images, self.labels), *([self.validation] if self.validation else [])]:
-            digest.update(repr(tuple(images.shape)).encode())
-            digest.update(images.permute(0, 2, 3, 1).contiguous().numpy().data)
-            digest.update(labels.numpy().astype("<i8").data)
-        return digest.hexdigest()[:16]
+        own = [self.validation] if self.validation else []
+        return self.digest or fingerprint(self.classes, [(self.images, self.labels), *own])
 
 
-def _moments(channel: Tensor) -> tuple[float, float]:
-    counts = torch.bincount(channel.reshape(-1), minlength=256).double()
+def fingerprint(classes: Sequence[str], parts: Sequence[Split]) -> str:
+    """16 hex digits over class names, images and labels."""
+    digest = hashlib.sha256()
+    for name in classes:
+        digest.update(os.fsencode(name) + b"\0")
+    for images, labels in parts:
+        digest.update(repr(tuple(images.shape)).encode())
+        for chunk in images.chunks():
+            digest.update(chunk.permute(0, 2, 3, 1).numpy().data)
+        digest.update(labels.numpy().astype("<i8").data)
+    return digest.hexdigest()[:16]
+
+
+def histograms(images: Pixels) -> Tensor:
+    """int64 (C, 256): how often each value occurs in each channel."""
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    for chunk in images.chunks():
+        for channel, mine in enumerate(counts):
+            mine += torch.bincount(chunk[:, channel].reshape(-1), minlength=256)
+    return counts
+
+
+def _moments(counts: Tensor) -> tuple[float, float]:
     levels = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts @ levels / counts.sum()).item()
     variance = (counts @ (levels - mean) ** 2 / counts.sum()).item()
     return mean, max(variance**0.5, 1 / 255)
 
 
-def images_from(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 (N, C, H, W) from uint8 (N, H, W) or (N, H, W, C), sharing contiguous memory."""
+def images_from(pixels: NDArray[np.uint8]) -> Pixels:
+    """Images from uint8 (N, H, W) or (N, H, W, C), sharing contiguous memory."""
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    return Pixels.of(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2))
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """uint8 (N, C, H, W) to uint8 (N, C, size, size): antialiased, bilinear, rounded to whole levels."""
+def resize(images: Pixels, size: int) -> Pixels:
+    """Images (N, C, H, W) to (N, C, size, size): antialiased, bilinear, rounded to whole levels."""
     if images.shape[2:] == (size, size):
         return images
-    return torch.cat([_resize_chunk(chunk, size) for chunk in torch.split(images, _CHUNK)])
+    return Pixels.of(torch.cat([_resize_chunk(chunk, size) for chunk in images.chunks()]))
 
 
 def _resize_chunk(images: Tensor, size: int) -> Tensor:

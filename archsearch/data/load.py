@@ -17,6 +17,7 @@ from archsearch.data.listing import Listing
 from archsearch.data.npz import load_npz
 from archsearch.data.parquet import list_parquet
 from archsearch.data.pictures import load_pictures
+from archsearch.data.progress import SILENT, Watch
 from archsearch.data.vision import SOURCES, load_digits, load_vision
 from archsearch.data.wds import list_wds
 from archsearch.errors import DataError
@@ -37,14 +38,16 @@ def load_dataset(
     share: float | None = None,
     skip_broken: bool = False,
     nested: bool = False,
+    watch: Watch = SILENT,
 ) -> Dataset:
     """The dataset that `spec` names, without its test split.
 
     spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, parquet:PATH, csv:FILE,
-    wds:PATTERN or cifar:DIR. data_dir: where torchvision's four are, or are downloaded to. image_size: pixels
-    a side, 1 to 1024, to which all images are resized; by default they stay as they are, and picture files
-    become 64x64.
+    wds:PATTERN or cifar:DIR. data_dir: where torchvision's four are, or are downloaded to, and where decoded
+    pictures are kept, in its folder cache. image_size: pixels a side, 1 to 1024, to which all images are resized;
+    by default they stay as they are, and picture files become 64x64.
     share: the dataset's `share`. skip_broken: see `load_pictures`; nested: see `find_layout`.
+    watch: is told how far the decoding of pictures is.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
@@ -52,7 +55,7 @@ def load_dataset(
     listing = list_pictures(spec, nested)
     if listing is not None:
         cache = Path(data_dir).expanduser() / "cache"
-        dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache)
+        dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache, watch=watch)
     else:
         dataset = _load_whole(spec, Path(data_dir).expanduser())
         dataset = dataset if image_size is None else resized(dataset, image_size)

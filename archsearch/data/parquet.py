@@ -134,7 +134,7 @@ def list_parquet(name: str) -> Listing:
     if "test" not in rows:
         rows = {part: ("train", chosen) for part, chosen in split_off(found.parts["train"]).items()}
     parts = {part: ParquetPictures(tables[of], chosen, found.parts[of][chosen]) for part, (of, chosen) in rows.items()}
-    return Listing(name, shards.root, found.classes, parts, (*shards.notes, *found.notes))
+    return Listing(name, parse_spec(name).root, found.classes, parts, (*shards.notes, *found.notes))
 
 
 @contextmanager

@@ -85,6 +85,11 @@ def header(source: Encoded) -> Header | Broken:
     return _opened(source, _header)
 
 
+def about(source: Encoded) -> tuple[int, int, str, str] | Broken:
+    """Width, height, format and mode of a picture, such as 640, 480, JPEG and RGB; pixels unread."""
+    return _opened(source, lambda picture: (*picture.size, picture.format or "", picture.mode))
+
+
 def extremes(source: Encoded) -> Levels | Broken:
     """Smallest and largest value of a 16-bit grey picture."""
     return _opened(source, lambda picture: (int((pixels := _whole(picture)).min()), int(pixels.max())))

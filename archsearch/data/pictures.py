@@ -1,221 +1,135 @@
-"""From a listing of pictures to a dataset: headers first, then pixels at the network's size, those of the test later.
+"""From a listing of pictures to a dataset: decoded once into a store, and mapped from there by every later command.
 
 Every format of encoded pictures is read here, so all of them treat grey, 16 bits and broken pictures alike.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from archsearch.data.dataset import Dataset, Split, images_from
-from archsearch.data.listing import Encoded, Listing, Pictures
-from archsearch.data.picture import Broken, Levels, decode, extremes, header
+from archsearch.data.dataset import Dataset, fingerprint, histograms
+from archsearch.data.decoding import Memory
+from archsearch.data.listing import Listing
+from archsearch.data.making import Place, Unwritable, clear, kept, make
+from archsearch.data.pixels import Pixels
+from archsearch.data.progress import SILENT, Watch
+from archsearch.data.reading import Facts, HeldOut, Numbered, Reader, decoded, identity, listed, need_memory, split_of
+from archsearch.data.store import FORMAT, Shards
 from archsearch.errors import DataError
 
-_SHOWN = 10
-_FULL = (0, 65535)
 _NEARLY_BLACK = 16
-_BLOCK = 16  # pictures that a thread takes at a time
-_AHEAD = 4  # blocks a thread that wait to be read, or to be taken
-
-_T = TypeVar("_T")
-Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class _Heads:
-    """What the headers of a part's pictures say: bool (N,) each; and what could not be read, by number."""
-
-    grey: Mask
-    deep: Mask
-    deep_colour: Mask
-    broken: Mapping[int, Broken]
-
-    @property
-    def read(self) -> Mask:
-        """bool (N,): whether a header could be read."""
-        found = np.ones(len(self.grey), np.bool_)
-        found[list(self.broken)] = False
-        return found
-
-
-@dataclass(frozen=True)
-class _Pixels:
-    """Decoded pictures: uint8 (M, H, W, C) of those that could be read; bool (N,) which; the others by number."""
-
-    levels: NDArray[np.uint8]
-    read: Mask
-    broken: Mapping[int, Broken]
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """How all pictures of a listing are read. Picklable."""
-
-    name: str
-    root: Path
-    size: int
-    grey: bool
-    levels: Levels | None
-    skip_broken: bool
-
-    def pixels(self, pictures: Pictures, chosen: Mask) -> _Pixels:
-        """The chosen pictures, decoded."""
-        pixels = np.empty((int(chosen.sum()), self.size, self.size, 1 if self.grey else 3), np.uint8)
-        read, broken, count = np.zeros(len(pictures), np.bool_), {}, 0
-        for number, found in each(pictures, self._decode, chosen):
-            if isinstance(found, Broken):
-                broken[number] = found
-                continue
-            pixels[count] = found.reshape(pixels.shape[1:])
-            read[number] = True
-            count += 1
-        return _Pixels(pixels[:count], read, broken)
-
-    def _decode(self, picture: Encoded) -> NDArray[np.uint8] | Broken:
-        return decode(self.size, self.grey, self.levels, picture)
-
-    def test(self, pictures: Pictures, chosen: Mask) -> Split:
-        """The test split, read now."""
-        found = self.pixels(pictures, chosen)
-        self.judge(found.broken.values())
-        return _split(found, pictures, self.name)
-
-    def verify(self, pictures: Pictures, chosen: Mask) -> int:
-        """How many of its pictures can be read; none is kept."""
-        broken = [found for _, found in each(pictures, self._decode, chosen) if isinstance(found, Broken)]
-        self.judge(broken)
-        return int(chosen.sum()) - len(broken)
-
-    def judge(self, broken: Iterable[Broken]) -> None:
-        """Refuse unreadable pictures unless they are to be left out."""
-        if (found := list(broken)) and not self.skip_broken:
-            raise _refusal(self.name, self.root, found)
-
-
-def load_pictures(listing: Listing, size: int, *, skip_broken: bool = False, cache: Path | None = None) -> Dataset:
+def load_pictures(
+    listing: Listing, size: int, *, skip_broken: bool = False, cache: Path | None = None, watch: Watch = SILENT
+) -> Dataset:
     """The pictures of a listing, in RGB, or grey if every train picture is, at size x size pixels.
 
     The short side is scaled to `size`, then the centre is cut out. 16-bit grey pictures are scaled by the range of
     the train pictures. Of test pictures only the headers are read here.
-    skip_broken: leave unreadable pictures out. cache: the folder of decoded stores; None: nothing is written.
+    skip_broken: leave unreadable pictures out. cache: the folder of stores of decoded pictures, made at first use;
+    None: nothing is written. watch: is told how far it is.
     DataError for unreadable pictures, naming all, and for pixels that do not fit together.
     """
-    name, parts = listing.name, listing.parts
-    heads = {part: look(pictures) for part, pictures in parts.items()}
-    _check_depth(parts, heads, name)
-    train = heads["train"]
-    grey = bool(train.grey[train.read].all())
-    levels = _levels(parts["train"], train)
-    reader = _Reader(name, listing.root, size, grey, levels, skip_broken)
-    found = {part: reader.pixels(parts[part], np.ones(len(parts[part]), np.bool_))
-             for part in ("train", "val") if part in parts}  # fmt: skip
-    broken = [*(one for part in found.values() for one in part.broken.values()), *heads["test"].broken.values()]
+    identities = _identities(listing) if cache else {}
+    place = Place(cache, _key(listing, size, identities)) if cache else None
+    reader = Reader(listing.name, listing.root, size, skip_broken, place, watch)
+    images, facts = _stored(listing, reader)
+    reader = replace(reader, grey=facts.grey, levels=facts.levels)
+    parts = listing.parts
+    broken = [one for part in ("train", "val", "test") for one in facts.broken.get(part, ())]
     reader.judge(broken)
-    images, labels = _split(found["train"], parts["train"], name)
+    splits = {part: split_of(images, part, parts[part], facts.read(part, parts[part]), listing.name)
+              for part in ("train", "val") if part in parts}  # fmt: skip
+    train, labels = splits["train"]
+    read = facts.read("train", parts["train"])
     _check_classes(listing, labels)
-    _check_colours(parts["train"], train, found["train"].levels, name)
-    count = sum(map(len, parts.values()))
-    tested = heads["test"].read
+    _check_colours(listing, facts, train)
+    test = HeldOut(reader, parts["test"], facts.read("test", parts["test"]), identities.get("test", ""))
     return Dataset(
-        name,
+        listing.name,
         listing.classes,
-        images,
+        train,
         labels,
-        _split(found["val"], parts["val"], name) if "val" in parts else None,
-        not grey,
-        partial(reader.test, parts["test"], tested),
-        range=levels,
-        listed=(torch.from_numpy(parts["train"].labels), torch.from_numpy(found["train"].read)) if broken else None,
-        notes=(*listing.notes, *_read_notes(listing.root, heads, levels, broken, count)),
-        test_count=int(tested.sum()),
-        verify_test=partial(reader.verify, parts["test"], tested),
+        splits.get("val"),
+        not facts.grey,
+        test.read,
+        range=facts.levels,
+        listed=(torch.from_numpy(parts["train"].labels), torch.from_numpy(read)) if broken else None,
+        notes=(*listing.notes, *_read_notes(listing, facts, broken)),
+        test_count=int(test.chosen.sum()),
+        histograms=facts.histograms,
+        digest=facts.digest,
+        verify_test=test.verify,
     )
 
 
-def look(pictures: Pictures) -> _Heads:
-    """The headers of pictures, pixels unread."""
-    flags, broken = np.zeros((len(pictures), 3), np.bool_), {}
-    for number, found in each(pictures, header):
-        if isinstance(found, Broken):
-            broken[number] = found
-        else:
-            flags[number] = found.grey, found.deep, found.deep_colour
-    return _Heads(flags[:, 0], flags[:, 1], flags[:, 2], broken)
-
-
-def each(
-    pictures: Pictures, function: Callable[[Encoded], _T | Broken], chosen: Mask | None = None
-) -> Iterator[tuple[int, _T | Broken]]:
-    """The numbers of pictures, or of those chosen, each with what the function makes of it; in order.
-
-    By threads, as Pillow decodes outside the interpreter's lock; a few blocks ahead, so memory is bounded.
-    """
-    wanted = np.arange(len(pictures)) if chosen is None else np.flatnonzero(chosen)
-    pool = ThreadPoolExecutor()
-    waiting: deque[Future[list[tuple[int, _T | Broken]]]] = deque()
+def _stored(listing: Listing, reader: Reader) -> tuple[Mapping[str, Pixels], Facts]:
+    """The decoded pictures of the train and the validation part: from a store, or, where none can be made, memory."""
+    place = reader.place
+    if place is None:
+        return _in_memory(listing, reader)
+    stored = kept(place, reader.watch)
     try:
-        for numbers in _blocks(wanted):
-            read = pictures.read(numbers[0], numbers[-1] + 1)
-            waiting.append(pool.submit(_apply, function, [(n, read[n - numbers[0]]) for n in numbers]))
-            while len(waiting) > _AHEAD * (os.cpu_count() or 1):
-                yield from _named(pictures, waiting.popleft().result())
-        while waiting:
-            yield from _named(pictures, waiting.popleft().result())
-    finally:
-        pool.shutdown(cancel_futures=True)
+        if stored is None:
+            stored = make(place, partial(_write, listing, reader, place.key), reader.watch)
+            with suppress(OSError):  # older stores of the same pictures, which others may own
+                clear(place.cache, listing.root.absolute(), reader.size, but=place.key)
+        return stored.images, Facts.from_json(stored.facts)
+    except Unwritable as error:
+        need_memory(error, reader, sum(map(len, listing.parts.values())))
+        return _in_memory(listing, reader)
 
 
-def _blocks(wanted: NDArray[np.int64]) -> Iterator[list[int]]:
-    """Numbers that are close together, at most `_BLOCK` apart."""
-    first = 0
-    while first < len(wanted):
-        last = int(np.searchsorted(wanted, wanted[first] + _BLOCK))
-        yield wanted[first:last].tolist()
-        first = last
+def _in_memory(listing: Listing, reader: Reader) -> tuple[Mapping[str, Pixels], Facts]:
+    sink = Memory()
+    facts = decoded(listing, reader, sink)
+    return sink.images(), facts
 
 
-def _apply(
-    function: Callable[[Encoded], _T | Broken], pictures: Sequence[tuple[int, Encoded]]
-) -> list[tuple[int, _T | Broken]]:
-    return [(number, function(picture)) for number, picture in pictures]
+def _write(listing: Listing, reader: Reader, key: str, shards: Shards) -> None:
+    """Fill a store. DataError where pictures change meanwhile."""
+    facts = decoded(listing, reader, shards)
+    images = shards.images()
+    splits = [(pixels, torch.from_numpy(listing.parts[part].labels[facts.read(part, listing.parts[part])]))
+              for part, pixels in images.items()]  # fmt: skip
+    if "train" in images:
+        facts = replace(facts, histograms=histograms(images["train"]), digest=fingerprint(listing.classes, splits))
+    if _key(listing, reader.size, _identities(listing)) != key:
+        raise DataError(f"{listing.name}: pictures changed while they were read: run again when they stay")
+    shards.finish(listing.root.absolute(), facts.to_json())
 
 
-def _named(pictures: Pictures, found: Iterable[tuple[int, _T | Broken]]) -> Iterator[tuple[int, _T | Broken]]:
-    for number, one in found:
-        yield number, replace(one, where=pictures.where(number)) if isinstance(one, Broken) else one
+def _identities(listing: Listing) -> dict[str, str]:
+    return {part: identity(pictures) for part, pictures in listing.parts.items()}
 
 
-def _levels(train: Pictures, heads: _Heads) -> Levels | None:
-    """The values that the 16-bit train pictures use; None where there are none."""
-    ranges = [found for _, found in each(train, extremes, heads.deep) if not isinstance(found, Broken)]
-    if not ranges:
+def _key(listing: Listing, size: int, identities: Mapping[str, str]) -> str:
+    """16 hex digits: of the files, of the labels, and of what else decides on the pixels."""
+    said = [str(FORMAT), str(size), _decoders(), str(listing.root.absolute()), *listing.classes]
+    said += [f"{part} {found}" for part, found in identities.items()]
+    return hashlib.sha256(os.fsencode("\0".join(said))).hexdigest()[:16]
+
+
+def _decoders() -> str:
+    """The versions of what decodes pictures."""
+    return " ".join(f"{name} {found}" for name in ("pillow", "pillow-heif") if (found := _version(name)))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
         return None
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    return (low, high) if low < high else _FULL
-
-
-def _check_depth(parts: Mapping[str, Pictures], heads: Mapping[str, _Heads], name: str) -> None:
-    """Refuse 16-bit pictures whose range no train picture tells."""
-    if heads["train"].deep.any():
-        return
-    for part, found in heads.items():
-        if found.deep.any():
-            where = parts[part].where(int(found.deep.argmax()))
-            raise DataError(
-                f"{name}: {where} has 16-bit pixels, the train pictures have 8-bit ones: save all of them alike"
-            )
 
 
 def _check_classes(listing: Listing, labels: torch.Tensor) -> None:
@@ -223,50 +137,26 @@ def _check_classes(listing: Listing, labels: torch.Tensor) -> None:
         raise DataError(f"{listing.name}: no train picture of class {listing.classes[label]} can be read: replace some")
 
 
-def _check_colours(train: Pictures, heads: _Heads, pixels: NDArray[np.uint8], name: str) -> None:
+def _check_colours(listing: Listing, facts: Facts, images: Pixels) -> None:
     """Refuse 16-bit colour pictures whose upper bytes, all that Pillow reads of them, are nearly black."""
-    if not heads.deep_colour.any() or (heads.read & ~heads.deep_colour).any():
+    if facts.colours is None:
         return
-    brightest = int(pixels.max())
+    counts = histograms(images) if facts.histograms is None else facts.histograms
+    brightest = int(counts.sum(0).nonzero().max())
     if brightest < _NEARLY_BLACK:
         raise DataError(
-            f"{name}: the colour pictures have 16 bits and use the lowest {256 * (brightest + 1):,} values, "
+            f"{listing.name}: the colour pictures have 16 bits and use the lowest {256 * (brightest + 1):,} values, "
             "which would be black: save them with 8 bits a channel, "
-            f"such as {train.where(int(heads.deep_colour.argmax()))}"
+            f"such as {listing.parts['train'].where(facts.colours)}"
         )
 
 
-def _read_notes(
-    root: Path, heads: Mapping[str, _Heads], levels: Levels | None, broken: Sequence[Broken], count: int
-) -> Iterator[str]:
-    if levels:
-        deep = sum(int(head.deep.sum()) for head in heads.values())
-        yield f"16-bit grey: of {deep:,} pictures the values {levels[0]:,} to {levels[1]:,} become 0 to 255"
-    if colours := sum(int(head.deep_colour.sum()) for head in heads.values()):
-        yield f"16-bit colour: of {colours:,} pictures the upper 8 bits a channel are read"
+def _read_notes(listing: Listing, facts: Facts, broken: Sequence[Numbered]) -> Iterator[str]:
+    if facts.levels:
+        low, high = facts.levels
+        yield f"16-bit grey: of {facts.deep:,} pictures the values {low:,} to {high:,} become 0 to 255"
+    if facts.deep_colour:
+        yield f"16-bit colour: of {facts.deep_colour:,} pictures the upper 8 bits a channel are read"
     if broken:
-        yield f"left out by --skip-broken: {len(broken):,} of {count:,} pictures: {_listed(root, broken)}"
-
-
-def _refusal(name: str, root: Path, broken: Sequence[Broken]) -> DataError:
-    way = "replace or remove {}, or leave {} out: --skip-broken"
-    first = broken[0]
-    if len(broken) == 1:
-        return DataError(f"{name}: {first.where} is no readable picture ({first.reason}): {way.format('it', 'it')}")
-    return DataError(
-        f"{name}: {len(broken):,} files in {root} are no readable pictures: {_listed(root, broken)} "
-        f"(the first: {first.reason}): {way.format('them', 'them')}"
-    )
-
-
-def _listed(root: Path, broken: Sequence[Broken]) -> str:
-    shown = [one.where.removeprefix(f"{root}{os.sep}") for one in broken[:_SHOWN]]
-    more = len(broken) - len(shown)
-    return ", ".join([*shown, f"and {more:,} more"] if more else shown)
-
-
-def _split(found: _Pixels, pictures: Pictures, name: str) -> Split:
-    """Images and labels that could be read."""
-    if not found.read.any():
-        raise DataError(f"{name}: none of the {len(pictures):,} pictures of a split can be read: replace them")
-    return images_from(found.levels), torch.from_numpy(pictures.labels[found.read])
+        count = sum(map(len, listing.parts.values()))
+        yield f"left out by --skip-broken: {len(broken):,} of {count:,} pictures: {listed(listing.root, broken)}"

@@ -103,7 +103,7 @@ def list_wds(name: str) -> Listing:
     parts = {part: replace(pictures, labels=found.parts[part]) for part, pictures in bare.items()}
     if "test" not in parts:
         parts = {part: parts["train"].chosen(rows) for part, rows in split_off(found.parts["train"]).items()}
-    return Listing(name, shards.root, found.classes, parts, (*shards.notes, *_left_out(every), *found.notes))
+    return Listing(name, parse_spec(name).root, found.classes, parts, (*shards.notes, *_left_out(every), *found.notes))
 
 
 def _joined(name: str, files: Sequence[Path], indexes: Sequence[Index]) -> TarPictures:

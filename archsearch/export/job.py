@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from archsearch._utils.files import write_with
 from archsearch.data.dataset import Split
+from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError
 from archsearch.export import write
 from archsearch.export.quantize import evenly, quantized
@@ -57,13 +58,14 @@ class Source:
 class Images:
     """uint8 images: of the train part for calibration, and the validation split with its labels."""
 
-    train: Tensor
+    train: Pixels
     validation: Split
 
     def sample(self, most: int) -> Images:
         """The same with at most so many validation images."""
         pixels, labels = self.validation
-        return Images(self.train, (evenly(pixels, most), evenly(labels, most)))
+        chosen = evenly(len(labels), most)
+        return Images(self.train, (pixels.subset(chosen), labels[chosen]))
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def export(
 
     def fill(path: Path) -> None:
         few = kind == "pt2" and dtype != "fp32"
-        _write(path, source, evenly(images.train, wanted.calibration), kind, dtype)
+        _write(path, source, images.train[evenly(len(images.train), wanted.calibration)], kind, dtype)
         check_size(path.stat().st_size, wanted.max_size)
         shown = images.sample(wanted.check_images) if few else images
         parities.append(_verify(path, source, shown, wanted.check_images))

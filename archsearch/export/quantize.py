@@ -50,11 +50,9 @@ def quantized(model: Any, images: Tensor) -> Any:
         return onnx.load(path)
 
 
-def evenly(images: Tensor, most: int) -> Tensor:
-    """At most so many images, evenly spaced, for datasets sorted by class."""
-    if len(images) <= most:
-        return images
-    return images[torch.linspace(0, len(images) - 1, most).long()]
+def evenly(images: int, most: int) -> Tensor:
+    """Positions of at most `most` of so many images, evenly spaced, for datasets sorted by class."""
+    return torch.linspace(0, images - 1, most).long() if images > most else torch.arange(images)
 
 
 class _Reader:

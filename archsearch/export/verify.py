@@ -115,7 +115,8 @@ def compare(mine: Tensor, theirs: Tensor, labels: Tensor, images: int) -> Parity
         labels: int64 (N,); both accuracies are over all of them.
         images: outputs are compared on so many at most, evenly spaced.
     """
-    a, b = evenly(mine, images), evenly(theirs, images)
+    compared = evenly(len(mine), images)
+    a, b = mine[compared], theirs[compared]
     finite = bool(torch.isfinite(theirs).all())
     before, after = correct(mine, labels), correct(theirs, labels)
     return Parity(

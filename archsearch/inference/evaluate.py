@@ -13,6 +13,7 @@ from torch import Tensor
 from archsearch._utils.files import write_with
 from archsearch.data import Dataset
 from archsearch.data.dataset import Split
+from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
 
@@ -62,7 +63,7 @@ class Scores:
         return [(self.classes[at // size], self.classes[at % size], n) for n, at in pairs if n]
 
 
-def evaluate(classify: Callable[[Tensor], Tensor], part: Split, classes: tuple[str, ...]) -> Scores:
+def evaluate(classify: Callable[[Pixels], Tensor], part: Split, classes: tuple[str, ...]) -> Scores:
     """Hold a network against labelled images.
 
     Args:

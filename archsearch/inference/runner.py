@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError, one_line
 from archsearch.inference import onnx, pt2
 from archsearch.inference.pixels import PixelNetwork, normalisation_of
@@ -32,14 +33,18 @@ class Runner:
 
     @torch.no_grad()
     @full_float32()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | Pixels) -> Tensor:
         """Bytes, or float32 pixels in [0, 1], (N, C, H, W) on the CPU to float32 (N, classes) there, batch by batch."""
-        found = [self._logits(batch) for batch in torch.split(images, _BATCH) if len(batch)]
+        found = [self._logits(batch) for batch in _batches(images) if len(batch)]
         return torch.cat(found) if found else torch.empty(0, self.arch.classes)
 
     def _logits(self, images: Tensor) -> Tensor:
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
         return self.predict(pixels.to(self.device)).cpu()
+
+
+def _batches(images: Tensor | Pixels) -> Iterable[Tensor]:
+    return images.chunks(_BATCH) if isinstance(images, Pixels) else torch.split(images, _BATCH)
 
 
 def format_of(path: Path) -> str:

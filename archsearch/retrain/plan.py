@@ -150,9 +150,9 @@ def _short(plan: Plan, arch: Arch, steps: int) -> tuple[Pace, float]:
     """The pace of so many steps at each image size, and their seconds."""
     whole, recipe, data = plan.data.train, plan.recipe_of(arch), plan.data
     count = min(len(whole), steps * recipe.batch_size)
-    some = DeviceData(whole.pixels[:count], whole.labels[:count], data.dataset.normalisation, data.device)
+    data = replace(data, train=whole.first(count))
     short = recipe.with_values({"epochs": _TIMED_EPOCHS, "lr": _TIMED_LR})
-    trainer = Trainer(replace(plan.setup_of(0), data=replace(data, train=some), overrides=short.to_dict()))
+    trainer = Trainer(replace(plan.setup_of(0), data=data, overrides=short.to_dict()))
     clock = time.perf_counter()
     usage = trainer(arch, lambda epoch, accuracy, metrics=None: None).usage
     busy = usage["data_seconds"] + usage["step_seconds"]
@@ -237,16 +237,17 @@ def on_test(
     """
     images, labels = dataset.test()
     data = DeviceData(images, labels, dataset.normalisation, device)
-    logits = _logits(module.eval(), data.images)
-    both = logits + _logits(module, data.images.flip(3)) if mirrored else None
+    logits = _logits(module.eval(), data)
+    both = logits + _logits(module, data, mirrored=True) if mirrored else None
     try:
         return accuracy(logits, data.labels), None if both is None else accuracy(both, data.labels)
     except InputError as error:
         raise TrainingFailed(f"on the test split {error}") from None
 
 
-def _logits(module: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([module(some).float() for some in torch.split(images, _BATCH)])
+def _logits(module: nn.Module, data: DeviceData, mirrored: bool = False) -> Tensor:
+    batches = (images for images, _ in data.batches(_BATCH))
+    return torch.cat([module(images.flip(3) if mirrored else images).float() for images in batches])
 
 
 def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:

@@ -35,10 +35,9 @@ class TrainingData:
     @classmethod
     def whole(cls, dataset: Dataset, device: torch.device) -> TrainingData:
         """Train and validation images together, to train on what a search has chosen."""
-        images, labels = dataset.images, dataset.labels
-        if dataset.validation is not None:
-            images, labels = (torch.cat(pair) for pair in zip((images, labels), dataset.validation, strict=True))
-        return cls._on(device, dataset, (images, labels), (images[:0], labels[:0]))
+        images, labels = dataset.everything()
+        none = images.subset(torch.arange(0)), labels[:0]
+        return cls._on(device, dataset, (images, labels), none)
 
     @classmethod
     def _on(cls, device: torch.device, dataset: Dataset, *parts: Split) -> TrainingData:

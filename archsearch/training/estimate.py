@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from archsearch.data import DeviceData
 from archsearch.network.arch import Arch
 from archsearch.network.layers import Shape
 from archsearch.nn.build import build
@@ -70,8 +69,5 @@ def _seconds_an_image(module: nn.Module, setup: TrainingSetup, shape: Shape) -> 
 def _with_one_batch(setup: TrainingSetup, size: int) -> TrainingSetup:
     """The setup with so many train images, all of them in one batch."""
     data = setup.data
-    train = DeviceData(
-        data.train.pixels[:size], data.train.labels[:size], data.dataset.normalisation, data.device, data.train.dtype
-    )
     recipe = setup.recipe.with_values({"batch_size": size})
-    return replace(setup, data=replace(data, train=train), recipe=recipe, compiled=False)
+    return replace(setup, data=replace(data, train=data.train.first(size)), recipe=recipe, compiled=False)

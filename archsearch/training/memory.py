@@ -30,7 +30,7 @@ def training_bytes(arch: Arch, batch: int, data_bytes: float = 0.0) -> float:
 
 def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
     """Predicted bytes of a training by this recipe on these data."""
-    size = data.train.pixels.nbytes + 5 * data.validation.pixels.nbytes  # validation images are kept as float32 too
+    size = data.train.shape.numel() + 5 * data.validation.shape.numel()  # validation images are kept as float32 too
 
     def predict(arch: Arch) -> float:
         return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)

@@ -47,8 +47,8 @@ def sample_size(train: int) -> int:
 def _sample(train: DeviceData) -> torch.Tensor:
     """Images for recalibration, evenly spaced, for datasets sorted by class."""
     count = sample_size(len(train))
-    chosen = torch.linspace(0, len(train) - 1, count).long().to(train.pixels.device)
-    return train.normalised(train.pixels[chosen]).contiguous(memory_format=torch.channels_last)
+    chosen = torch.linspace(0, len(train) - 1, count).long().to(train.device)
+    return train.normalised(train.levels(chosen))
 
 
 @torch.no_grad()
@@ -58,13 +58,11 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None =
     shape: (channels, height, width) to which images are scaled; None: as they are.
     """
     module.eval()
-    device = data.images.device
+    device = data.device
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), device=device)
     with autocast(device):
-        for images, labels in zip(
-            torch.split(data.images, _EVAL_BATCH), torch.split(data.labels, _EVAL_BATCH), strict=True
-        ):
+        for images, labels in data.batches(_EVAL_BATCH):
             logits = module(scaled(images, shape) if shape else images)
             correct += (logits.argmax(1) == labels).sum()
             loss += functional.cross_entropy(logits.float(), labels, reduction="sum")

@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
+from whole import levels
 
 from archsearch.data import Augmentation, DeviceData, augmentation_of, epoch, load_dataset
 from archsearch.data import augment as module
@@ -65,7 +66,7 @@ def test_any_augmentation_keeps_form_and_source_and_follows_the_seed(
         assert (targets.dtype, targets.shape) == (
             (torch.float32, (size, 3)) if augmentation.mixes else (torch.int64, (size,))
         )
-    assert torch.equal(data.pixels, source)
+    assert torch.equal(levels(data), source)
     assert all(torch.equal(a, b) for one, two in zip(first, run(), strict=True) for a, b in zip(one, two, strict=True))
 
 

@@ -12,8 +12,10 @@ from data_samples import error_line, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from whole import levels, normalised
 
 from archsearch.data import Augmentation, Dataset, DeviceData, epoch, load_dataset, split
+from archsearch.data.pixels import Pixels
 from archsearch.data.splits import validation_share
 from archsearch.errors import DataError
 
@@ -40,7 +42,7 @@ def test_digits_are_scikit_learns_less_300_for_the_test() -> None:
     assert dataset.validation is None
     assert dataset.classes == tuple("0123456789")
     assert torch.bincount(labels).tolist() == pytest.approx([30] * 10, abs=1)
-    together = torch.cat([dataset.images, images]).flatten(1)
+    together = torch.cat([dataset.images[:], images[:]]).flatten(1)
     whole = np.rint(load_digits().data * 255 / 16).astype(np.uint8)
     assert sorted(map(bytes, together.numpy())) == sorted(map(bytes, whole))
 
@@ -55,7 +57,7 @@ def test_the_same_digits_every_time() -> None:
 
 def test_normalisation_is_that_of_the_train_images() -> None:
     dataset = load_dataset("digits")
-    pixels = dataset.images.double() / 255
+    pixels = dataset.images[:].double() / 255
     (mean,), (std,) = dataset.normalisation
     assert mean == pytest.approx(pixels.mean().item(), abs=1e-12)
     assert std == pytest.approx(pixels.std(correction=0).item(), abs=1e-12)
@@ -63,13 +65,13 @@ def test_normalisation_is_that_of_the_train_images() -> None:
 
 def in_memory(images: np.ndarray, labels: list[int], **other: object) -> Dataset:
     values = {"classes": ("a", "b"), "validation": None, "flip": False, "read_test": lambda: None, **other}
-    return Dataset("made", images=torch.from_numpy(images), labels=torch.tensor(labels), **values)
+    return Dataset("made", images=Pixels.of(torch.from_numpy(images)), labels=torch.tensor(labels), **values)
 
 
 def test_a_constant_channel_is_normalised_to_finite_numbers() -> None:
     dataset = in_memory(np.full((4, 3, 2, 2), 7, np.uint8), [0, 1, 0, 1])
     data = DeviceData(dataset.images, dataset.labels, dataset.normalisation, CPU)
-    assert torch.allclose(data.images, torch.zeros_like(data.images), atol=1e-4)
+    assert torch.allclose(normalised(data), torch.zeros(4, 3, 2, 2), atol=1e-4)
 
 
 def test_fingerprint_sees_pixels_labels_classes_and_validation_but_not_strides() -> None:
@@ -95,9 +97,9 @@ def test_image_size_resizes_every_split() -> None:
     original = load_dataset("digits")
     assert dataset.input_shape == (1, 16, 16)
     assert dataset.test()[0].shape == (300, 1, 16, 16)
-    mean = original.images.float().mean().item()
-    assert dataset.images.float().mean().item() == pytest.approx(mean, rel=0.02)
-    assert torch.equal(load_dataset("digits", image_size=8).images, original.images)
+    mean = original.images[:].float().mean().item()
+    assert dataset.images[:].float().mean().item() == pytest.approx(mean, rel=0.02)
+    assert torch.equal(load_dataset("digits", image_size=8).images[:], original.images[:])
 
 
 @pytest.mark.parametrize("size", [0, -3, 1025])
@@ -168,9 +170,9 @@ def test_the_parts_of_a_dataset() -> None:
     digits = load_dataset("digits", share=0.5)
     (images, labels), (held, _) = digits.parts(1)
     train, validation = split(digits.labels, 1, 0.5)
-    assert torch.equal(images, digits.images[train])
+    assert torch.equal(images[:], digits.images[train])
     assert torch.equal(labels, digits.labels[train])
-    assert torch.equal(held, digits.images[validation])
+    assert torch.equal(held[:], digits.images[validation])
     whole = replace(digits, share=None)
     assert whole.fingerprint == digits.fingerprint
     assert len(whole.parts(1)[1][1]) == round(0.2 * len(digits.labels))
@@ -178,7 +180,7 @@ def test_the_parts_of_a_dataset() -> None:
 
 def test_a_single_image_a_class_leaves_none_to_judge_by() -> None:
     digits = load_dataset("digits")
-    few = replace(digits, images=digits.images[:3], labels=torch.arange(3))
+    few = replace(digits, images=Pixels.of(digits.images[:3]), labels=torch.arange(3))
     with pytest.raises(DataError, match="digits: no class has two train images"):
         few.parts(0)
 
@@ -200,11 +202,12 @@ def test_device_data_is_normalised_channels_last(dtype: torch.dtype) -> None:
     data = DeviceData(images, torch.arange(600), (mean, std), CPU, dtype)
     expected = (images / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     assert len(data) == 600
-    assert data.images.dtype == dtype
-    assert data.images.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(data.pixels, images)
-    assert torch.equal(data.normalised(images[:5]), data.images[:5])
-    assert torch.allclose(data.images.float(), expected, atol=1e-5 if dtype == torch.float32 else 2e-2)
+    found = normalised(data)
+    assert found.dtype == dtype
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(levels(data), images)
+    assert torch.equal(data.normalised(images[:5]), found[:5])
+    assert torch.allclose(found.float(), expected, atol=1e-5 if dtype == torch.float32 else 2e-2)
 
 
 def device_data(count: int) -> DeviceData:

@@ -47,8 +47,8 @@ def test_npz(tmp_path: Path, size: tuple[int, ...], shape: tuple[int, ...], dtyp
     assert dataset.flip == (shape[0] == 3)
     assert dataset.validation is not None
     expected = {
-        "train": (dataset.images, dataset.labels),
-        "test": (images, labels),
+        "train": (dataset.images[:], dataset.labels),
+        "test": (images[:], labels),
         "val": dataset.validation,
     }
     for part, (pixels, numbers) in expected.items():

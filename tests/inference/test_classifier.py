@@ -43,7 +43,7 @@ def flat(path: Path, shape: tuple[int, int, int]) -> Classifier:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_format_takes_pixels_from_0_to_1(shipped: Path, source: Source, images: Images, kind: str) -> None:
     network = archsearch.load(shipped / f"model.{kind}")
-    pixels, labels = images.validation[0].float() / 255, images.validation[1]
+    pixels, labels = images.validation[0][:].float() / 255, images.validation[1]
     assert torch.equal(network(pixels).argmax(1), labels)
     assert torch.allclose(network(pixels), source.network()(pixels), atol=1e-5)
     assert torch.allclose(network(pixels.double()), source.network()(pixels), atol=1e-5)
@@ -97,7 +97,7 @@ def test_a_picture_is_cut_as_the_dataset_cut_it(tmp_path: Path) -> None:
     network = flat(tmp_path / "w", (3, 16, 16))
     files = sorted((tmp_path / "photos" / "train").rglob("*.jpg"))
     found = torch.cat([network.preprocess(file) for file in files])
-    seen = dataset.images.float() / 255
+    seen = dataset.images[:].float() / 255
     assert torch.equal(found, seen)
     assert torch.equal(network.preprocess(Image.open(files[0])), seen[:1])
     assert torch.equal(network.preprocess(str(files[0])), seen[:1])

@@ -67,7 +67,7 @@ def test_a_format_is_known_by_its_ending() -> None:
 @pytest.mark.parametrize("kind", ["safetensors", "onnx", "pt2"])
 def test_batches_of_any_size_give_the_networks_logits(shipped: Path, source: Source, images: Images, kind: str) -> None:
     runner = open_runner(shipped / f"model.{kind}")
-    many = images.validation[0].repeat(5, 1, 1, 1)  # more than one batch
+    many = images.validation[0][:].repeat(5, 1, 1, 1)  # more than one batch
     wanted = source.network()(many.float() / 255)
     assert torch.allclose(runner(many), wanted, atol=1e-5)
     assert torch.allclose(runner(many[:1]), wanted[:1], atol=1e-5)

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toys import CPU, SMALL, same, toy
+from whole import levels, normalised
 
 from archsearch import build
 from archsearch.data import DeviceData, load_dataset
@@ -36,10 +37,10 @@ def test_the_mean_of_what_networks_say_of_the_same_pixels(tmp_path: Path) -> Non
     """Each normalises them as it was trained; the dataset's normalisation is a third one."""
     made = [(tmp_path / "a.safetensors", 1, 0.5, 0.2), (tmp_path / "b.safetensors", 2, 0.1, 0.4)]
     dataset, files = toy(20), [saved(*one) for one in made]
-    pixels = dataset.images.float() / 255
+    pixels = dataset.images[:].float() / 255
     with torch.no_grad():
         each = [weights.load_module(file)((pixels - mean) / std).softmax(1) for file, _, mean, std in made]
-    found = Teachers(files, dataset)(TrainingData.whole(dataset, CPU).train.images)
+    found = Teachers(files, dataset)(normalised(TrainingData.whole(dataset, CPU).train))
     assert torch.allclose(found, (each[0] + each[1]) / 2, atol=1e-4)
     assert float((each[0] - each[1]).abs().max()) > 0.01
     assert not found.requires_grad
@@ -65,7 +66,7 @@ def test_a_student_learns_the_answers_and_not_the_labels(tmp_path: Path) -> None
     info = {"normalisation": {"mean": list(mean), "std": list(std)}}
     path = weights.save(tmp_path / "t.safetensors", teacher, SMALL, info)
     labels = (data.train.labels + 1) % 10
-    wrong = replace(data, train=DeviceData(data.train.pixels, labels, data.dataset.normalisation, CPU))
+    wrong = replace(data, train=DeviceData(levels(data.train), labels, data.dataset.normalisation, CPU))
     teach = Teachers([str(path)], data.dataset)
     curve: list[float] = []
     setup = TrainingSetup(wrong, recipe, 1, teach=teach)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archsearch.data.pixels import Pixels
 from archsearch.export import Images, Source
 from archsearch.network.arch import Arch
 from archsearch.network.stage import Part, Stage
@@ -69,7 +70,7 @@ def images_of(source: Source, number: int = 60) -> Images:
         first, second = source.network()(many.float() / 255).topk(2).values.unbind(1)
         clear = (first - second).argsort(descending=True)[:number]
         labels = source.network()(many[clear].float() / 255).argmax(1)
-    return Images(pixels(source.arch, 64, seed=7), (many[clear], labels))
+    return Images(Pixels.of(pixels(source.arch, 64, seed=7)), (Pixels.of(many[clear]), labels))
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], object]) -> Path:

@@ -7,6 +7,7 @@ from torch import nn
 
 from archsearch import Arch
 from archsearch.data import Dataset
+from archsearch.data.pixels import Pixels
 from archsearch.network.stage import Part, Stage
 
 CPU = torch.device("cpu")
@@ -20,7 +21,7 @@ def untouchable() -> tuple[torch.Tensor, torch.Tensor]:
 def toy(count: int = 40, side: int = 8, channels: int = 1, *, flip: bool = False) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
-    return Dataset("toy", ("a", "b"), images, torch.arange(count) % 2, None, flip, untouchable)
+    return Dataset("toy", ("a", "b"), Pixels.of(images), torch.arange(count) % 2, None, flip, untouchable)
 
 
 def same(one: nn.Module, two: nn.Module) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from toys import CPU, SMALL, same, toy, untouchable
+from whole import normalised
 
 from archsearch import Arch, build
 from archsearch._utils.seeds import seed_of
@@ -63,7 +64,7 @@ def trained(data: TrainingData, seed: int = 0, arch: Arch = SMALL, **recipe: obj
 def mean_loss(module: nn.Module, data: TrainingData) -> float:
     module.eval()
     with torch.no_grad():
-        return float(functional.cross_entropy(module(data.validation.images).float(), data.validation.labels))
+        return float(functional.cross_entropy(module(normalised(data.validation)).float(), data.validation.labels))
 
 
 def test_a_small_network_learns_digits(digits: TrainingData) -> None:
@@ -309,7 +310,7 @@ def test_auxiliary_classifiers_train_but_do_not_answer(
     shapes = [p.shape for p in fresh.parameters()]
     assert [p.shape for p in found[0].parameters()] == shapes
     with_it.eval()
-    answer = with_it(digits.validation.images[:5])
+    answer = with_it(normalised(digits.validation)[:5])
     assert found[0].logits is None  # not even computed
     trainer = Trainer(TrainingSetup(digits, Recipe(epochs=1), 0))
     value = trainer(strong, lambda *_: None).score
@@ -371,8 +372,8 @@ def test_what_is_chosen_stays() -> None:
 def test_the_split_is_fixed_by_the_seed_and_stratified() -> None:
     dataset = load_dataset("digits")
     one, two, other = (TrainingData.of(dataset, seed, CPU) for seed in (1, 1, 2))
-    assert torch.equal(one.validation.images, two.validation.images)
-    assert not torch.equal(one.validation.images, other.validation.images)
+    assert torch.equal(normalised(one.validation), normalised(two.validation))
+    assert not torch.equal(normalised(one.validation), normalised(other.validation))
     assert len(one.train) + len(one.validation) == len(dataset.labels)
     shares = torch.bincount(one.validation.labels) / torch.bincount(dataset.labels)
     assert float((shares - 0.2).abs().max()) < 0.01
@@ -461,7 +462,7 @@ def test_metrics_come_with_each_report_and_are_those_of_that_epoch(digits: Train
     assert rates[0] > rates[1] > rates[2] > 0
     assert trainer.module is not None
     with torch.no_grad():
-        logits = trainer.module(digits.validation.images).float()
+        logits = trainer.module(normalised(digits.validation)).float()
     expected = float(functional.cross_entropy(logits, digits.validation.labels))
     assert seen[-1]["val_loss"] == pytest.approx(expected, rel=0.02)  # bf16 there, where the CPU has it
     assert evaluation.metrics == trainer(SMALL, lambda *_: None).metrics == seen[-1]
