@@ -182,6 +182,9 @@ def _tree(folder: Folder, name: str, least: int, nested: bool) -> Tree:
 def _flat(folder: Folder, where: str = "it") -> str:
     """What may help where pictures lie in no class folder."""
     others = folder.left_out()
+    for kind, end in (("parquet", ".parquet"), ("wds", ".tar")):
+        if others[end] and not folder.count:
+            return f"; it holds {others[end]:,} {end} file(s): give {kind}:{folder.path}"
     if not folder.own and len(folder.full) == 1:
         folder = folder.full[0]
         where = f"{folder.path.name}/"
@@ -194,6 +197,8 @@ def _flat(folder: Folder, where: str = "it") -> str:
         first = kinds[0]
         words += f", whose names begin with {_shown(kinds)}: mkdir {first} && mv {first}?* {first}/, and so on"
     tables = Counter({end: n for end, n in others.items() if end in (".csv", ".mat", ".txt", ".json")})
+    if tables[".csv"]:
+        return f"{words}; a table of labels is read by csv:FILE"
     return words + ("; tables of labels are not read" if tables else "")
 
 

@@ -52,7 +52,8 @@ def stamp(path: Path) -> str:
 class Listing:
     """A dataset of pictures as it lies on disk.
 
-    name: as `--dataset` was told; root: the folder, file or pattern that it names, with its options. parts: train, test and perhaps val.
+    name: as `--dataset` was told; root: the folder, file or pattern that it names, with options.
+    parts: train, test and perhaps val.
     notes: what a user should know of how the data are read, a line each.
     """
 

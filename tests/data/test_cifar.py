@@ -42,7 +42,7 @@ def test_the_same_as_torchvision(tmp_path: Path) -> None:
     dataset = load_dataset(f"cifar:{tmp_path}")
     for (images, labels), train in (((dataset.images, dataset.labels), True), (dataset.test(), False)):
         theirs = torchvisions(tmp_path, train)
-        assert torch.equal(torch.stack([*images]), torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
+        assert torch.equal(images[:], torch.from_numpy(theirs.data).permute(0, 3, 1, 2))
         assert labels.tolist() == theirs.targets
         assert list(dataset.classes) == theirs.classes
 
@@ -54,10 +54,8 @@ def test_whatever_wrote_the_pickle(tmp_path: Path, writer: str) -> None:
     assert dataset.classes[3] == "cat"
     assert dataset.flip
     pixels = np.concatenate([batches[f"data_batch_{n}"][0] for n in range(1, 6)]).reshape(-1, 3, 32, 32)
-    assert torch.equal(torch.stack([*dataset.images]), torch.from_numpy(pixels))
-    assert torch.equal(
-        torch.stack([*dataset.test()[0]]), torch.from_numpy(batches["test_batch"][0].reshape(-1, 3, 32, 32))
-    )
+    assert torch.equal(dataset.images[:], torch.from_numpy(pixels))
+    assert torch.equal(dataset.test()[0][:], torch.from_numpy(batches["test_batch"][0].reshape(-1, 3, 32, 32)))
 
 
 def hundred(folder: Path, binary: bool) -> np.ndarray:
@@ -82,7 +80,7 @@ def test_cifar_100_has_two_kinds_of_labels(tmp_path: Path, binary: bool) -> None
     assert (fine.classes, coarse.classes) == (("ant", "bee", "cow", "dog"), ("insect", "mammal"))
     assert fine.labels.tolist() == [0, 1, 2, 3] * 10
     assert coarse.test()[1].tolist() == [0, 0, 1, 1] * 10
-    assert torch.equal(torch.stack([*fine.images]), torch.from_numpy(pixels))
+    assert torch.equal(fine.images[:], torch.from_numpy(pixels))
     assert "there are no 'x' labels: ?label= must be one of fine, coarse" in error_line(f"cifar:{tmp_path}?label=x")
 
 

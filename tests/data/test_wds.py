@@ -33,8 +33,8 @@ def whole(root: Path) -> Path:
 
 def with_json(*said: object) -> list[tuple[str, bytes]]:
     """Samples of a picture and a JSON member."""
-    return [pair for n, one in enumerate(said)
-            for pair in ((f"s/{n}.jpg", encoded(n, kind="JPEG")), (f"s/{n}.json", json.dumps(one).encode()))]  # fmt: skip
+    both = ((f"s/{n}", encoded(n, kind="JPEG"), json.dumps(one).encode()) for n, one in enumerate(said))
+    return [pair for key, image, text in both for pair in ((f"{key}.jpg", image), (f"{key}.json", text))]
 
 
 def test_shards_with_splits_and_names(tmp_path: Path) -> None:
