@@ -38,7 +38,7 @@ def test_options_are_written_as_they_are_read(place: str, options: dict[str, str
 
 def test_options_are_checked() -> None:
     assert options_of("csv:x?label=a%26b&image=5%", ("image", "label")) == {"label": "a&b", "image": "5%"}
-    with pytest.raises(DataError, match="csv:x.lable=a: there is no option 'lable': it must be one of image, label"):
+    with pytest.raises(DataError, match=r"csv:x.lable=a: there is no option 'lable': it must be one of image, label"):
         options_of("csv:x?lable=a", ("image", "label"))
     with pytest.raises(DataError, match="option 'label' is empty"):
         options_of("csv:x?label=", ("image", "label"))
