@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from archsearch._utils.specs import expand, options_of, parse_spec
+from archsearch._utils.units import counted
 from archsearch.data.find import Named, find_pictures
 from archsearch.data.folder import Files
 from archsearch.data.labels import classes_of, split_off, written
@@ -188,7 +189,9 @@ def _single(table: _Table, image: int, label: int, split: int | None, name: str)
                     f"{said[row]!r} in line {table.lines[row]}: keep one of the lines"
                 )
     twice = len(table.rows) - len(seen)
-    return table.chosen([*seen.values()]), [f"listed more than once, taken once: {twice:,} rows"] if twice else []
+    return table.chosen([*seen.values()]), [
+        f"listed more than once, taken once: {counted(twice, 'row')}"
+    ] if twice else []
 
 
 def _members(table: _Table, split: int | None, options: Mapping[str, str], name: str) -> dict[str, list[int]]:

@@ -76,9 +76,10 @@ def _files(place: str, suffix: str, name: str) -> tuple[list[Path], Path | None]
     inside = sorted(one for one in folder.rglob(f"*{suffix}") if one.is_file() and _visible(one, folder))
     if not inside:
         packed = next((one for one in sorted(folder.rglob(f"*{suffix}.*")) if _visible(one, folder)), None)
-        raise DataError(
-            f"{name}: no {suffix} file in {folder}: check the path" + (_way(packed, suffix, "; ") if packed else "")
-        )
+        way = _way(packed, suffix, "; ") if packed else ""
+        if suffix == ".parquet" and next(folder.rglob("*.arrow"), None):
+            way = "; it holds .arrow files, as save_to_disk of `datasets` writes: write it anew by to_parquet"
+        raise DataError(f"{name}: no {suffix} file in {folder}: check the path{way}")
     return inside, folder
 
 

@@ -197,7 +197,7 @@ def test_a_picture_listed_twice_is_taken_once(tmp_path: Path) -> None:
     names = pictures(tmp_path)
     dataset = load_dataset(table(tmp_path / "t.csv", "path,label", [*rows_of(names), (names[0], "cat")]), image_size=8)
     assert len(dataset.labels) + dataset.test_count == 12
-    assert "listed more than once, taken once: 1 rows" in dataset.notes
+    assert "listed more than once, taken once: 1 row" in dataset.notes
 
 
 @pytest.mark.parametrize(

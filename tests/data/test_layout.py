@@ -191,8 +191,8 @@ def test_public_layouts_that_are_read(
         ),
         (lambda r: write(r, "a/1.dcm", "b/1.dcm", "b/2"), ["no pictures in", "found 2 .dcm, 1 without a suffix"]),
     ],
-    ids=["dogs", "flowers", "kaggle", "parquet", "plants", "folds", "rps", "classes-first", "two", "two-split", "cub", "pets",
-         "brain", "unlabelled", "tiny", "hymenoptera", "no-train", "two-trains", "lfw", "heic", "dicom"],
+    ids=["dogs", "flowers", "kaggle", "parquet", "plants", "folds", "rps", "classes-first", "two", "two-split", "cub",
+         "pets", "brain", "unlabelled", "tiny", "hymenoptera", "no-train", "two-trains", "lfw", "heic", "dicom"],
 )  # fmt: skip
 def test_layouts_that_are_refused_with_the_way_out(
     tmp_path: Path, make: Callable[[Path], object], parts: list[str]

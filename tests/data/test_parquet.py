@@ -221,6 +221,8 @@ def test_remote_files_are_to_be_downloaded(place: str) -> None:
 def test_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"there is no {tmp_path / 'x.parquet'}: check the path" in error_line(f"parquet:{tmp_path / 'x.parquet'}")
     assert f"no .parquet file in {tmp_path}" in error_line(f"parquet:{tmp_path}")
+    (tmp_path / "data-00000-of-00001.arrow").write_bytes(b"")
+    assert "as save_to_disk of `datasets` writes: write it anew by to_parquet" in error_line(f"parquet:{tmp_path}")
     (tmp_path / "x.csv").write_text("a")
     assert "is no .parquet file: give .parquet files" in error_line(f"parquet:{tmp_path / 'x.csv'}")
     file = parquet(tmp_path / "x.parquet", LABELS)
