@@ -151,6 +151,8 @@ def _lines(found: Survey) -> Iterator[str]:
     least, most = min(train.values()), max(train.values())
     if most >= _UNEVEN * least:
         yield f"uneven: the largest class has {most:,} train images, the smallest {least:,}"
+    if found.doubts is None:
+        yield "labels are not judged: small copies of these images tell the classes apart too badly, or are too many"
     if found.doubts:
         yield "labels to look at, as the nearest train images are all of one other class:"
         yield from (f"{one.where}: {one.label}, or {one.neighbours}?" for one in found.doubts)

@@ -74,14 +74,14 @@ def list_csv(name: str) -> Listing:
         name,
         lambda part, n: f"{path}: line {kept.lines[parts[part][n]]}",
     )
-    files = {part: Files([paths[row] for row in rows], found.parts[part]) for part, rows in parts.items()}
+    files = {part: Files([str(paths[row]) for row in rows], found.parts[part]) for part, rows in parts.items()}
     files = files if "test" in files else _split_off(files["train"])
     return Listing(name, parse_spec(name).root, found.classes, files, (*twice, *moved, *found.notes))
 
 
 def _split_off(files: Files) -> dict[str, Files]:
     """The same pictures as `folder:` takes, in whatever order the rows are."""
-    keys = [(label, path.as_posix()) for label, path in zip(files.labels.tolist(), files.paths, strict=True)]
+    keys = [(label, str(path)) for label, path in zip(files.labels.tolist(), files.paths, strict=True)]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
     chosen = split_off(files.labels, order)
     return {part: Files([files.paths[n] for n in rows], files.labels[rows]) for part, rows in chosen.items()}

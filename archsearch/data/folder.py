@@ -17,7 +17,7 @@ from archsearch.data.listing import Listing, Pictures, stamp
 class Files:
     """Pictures in files of their own. labels: int64 (N,)."""
 
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Files:
 
     def read(self, first: int, last: int) -> Sequence[Path]:
         """The paths from `first` up to `last`: who decodes a picture opens it."""
-        return self.paths[first:last]
+        return [Path(path) for path in self.paths[first:last]]
 
 
 def list_folder(root: Path, name: str, nested: bool = False) -> Listing:

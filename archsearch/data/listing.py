@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,15 @@ class Pictures(Protocol):
         ...
 
 
-def stamp(path: Path) -> str:
-    """A file's name, size and times: another line whenever its content is another. OSError where it is gone.
+def stamp(path: str | Path) -> str:
+    """A file's name, size and times: another line whenever its content is another, or it is gone.
 
     The time of the last change of its inode tells of a file that was replaced by one with the same size and date.
     """
-    about = path.stat()
+    try:
+        about = os.stat(path)  # noqa: PTH116  a Path for each of a million files takes seconds
+    except OSError as error:  # as of a link that leads nowhere, which is told when it is read
+        return f"{path}\0{error.strerror}"
     return f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ctime_ns}"
 
 

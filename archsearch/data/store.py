@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from archsearch.data.pixels import Pixels
 
 FORMAT = 1
 INDEX = "index.json"
+_SUFFIX = ".u8"
 _SHARD = 2**28  # bytes
 _BUFFER = 2**20
 _SPARE = 2**24  # bytes that are left free on the disk
@@ -110,7 +112,7 @@ class Shards:
             self._close()
 
     def _name(self) -> str:
-        return f"{self._part}-{sum(shard.part == self._part for shard in self._done):04}.u8"
+        return f"{self._part}-{sum(shard.part == self._part for shard in self._done):04}{_SUFFIX}"
 
     def _close(self) -> None:
         """The file's bytes are on the disk, and its time stays, from here on."""
@@ -230,10 +232,19 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def stores(cache: Path) -> Iterator[tuple[Path, Index | None]]:
-    """Every folder in a cache with its index; None for what was left unfinished, or is damaged."""
-    with suppress(FileNotFoundError):
-        for folder in sorted(path for path in cache.iterdir() if path.is_dir()):
-            try:
-                yield folder, read_index(folder)
-            except (OSError, ValueError):
-                yield folder, None
+    """Every store in a cache with its index; None for what was left unfinished, or is damaged."""
+    if not cache.is_dir():
+        return
+    for folder in sorted(path for path in cache.iterdir() if _is_store(path)):
+        try:
+            yield folder, read_index(folder)
+        except (OSError, ValueError):
+            yield folder, None
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a store has: those of others are never shown, or removed."""
+    with suppress(OSError):
+        names = [path.name for path in folder.iterdir()]
+        return all(name.endswith(_SUFFIX) or re.fullmatch(r"index\.json|\.index-\w+\.json", name) for name in names)
+    return False

@@ -64,8 +64,8 @@ class Survey:
     """A dataset as it lies there.
 
     counts: images that can be read, by part and class. files: None where pictures are no files. pixels: copies by the
-    pixels at the network's size. blank: images of one colour. doubts: labels to look at, None where there are too many
-    images to compare.
+    pixels at the network's size. blank: images of one colour. doubts: labels to look at, None where `doubtful` has
+    none to tell.
     """
 
     name: str

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import Answer
+from commands import Answer, Process
 from data_samples import noise
 from PIL import Image
 
@@ -102,6 +102,26 @@ def test_other_commands_open_what_data_keeps(command: Callable[..., Answer], pho
     assert {file: file.stat().st_mtime_ns for file in Path("data").rglob("*.u8")} == times
 
 
+def test_pictures_that_change_under_a_study_are_refused(command: Callable[..., Answer], photos: Path) -> None:
+    words = "--max-params 20k --space tiny.toml --trials 1 --epochs 1 --study s --device cpu --image-size 8"
+    run = ["run", "--dataset", "folder:photos", *words.split()]
+    assert command(*run).status == 0
+    Image.fromarray(noise(20, 10, 3, seed=77)).save(photos / "train" / "a" / "3.png")
+    answer = command(*run, "--trials", 2, "--resume")
+    assert (answer.status, len(answer.err.splitlines())) == (2, 1)
+    assert "fingerprint" in answer.err
+    assert len(json.loads(command("data", "--json").out)["stores"]) == 1
+
+
+def test_two_commands_at_once_make_one_store(start: Callable[..., Process], photos: Path, work: Path) -> None:
+    both = [start("data", "photos", "--json") for _ in range(2)]
+    answers = [process.wait() for process in both]
+    assert [answer.status for answer in answers] == [0, 0]
+    first, second = (json.loads(answer.out) for answer in answers)
+    assert first == second
+    assert len([*(work / "data" / "cache").iterdir()]) == 2  # that of the test beside it
+
+
 # how far it is
 
 
@@ -129,6 +149,6 @@ def test_a_terminal_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
             watch.step("pictures", done, 100)
             now[0] += 0.5
     shown = capsys.readouterr().err
-    assert "reading pictures: 20 of 100, 40 s left" in shown
+    assert "reading pictures: 20 of 100, 38 s left" in shown
     assert shown.endswith("\r\x1b[K")
     assert "\n" not in shown

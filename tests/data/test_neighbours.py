@@ -23,12 +23,13 @@ def test_swapped_labels_are_found() -> None:
     assert all(int(dataset.labels[number]) == other for number, other in found if number in swapped.tolist())
 
 
-def test_too_many_images_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = Pixels.of(noise_images(6, 3, 4, 4))
-    assert doubtful(images, torch.arange(6) % 2) is not None
-    assert doubtful(Pixels.of(noise_images(3, 3, 4, 4)), torch.arange(3)) == []
-    monkeypatch.setattr(neighbours, "_MOST", 5)
-    assert doubtful(images, torch.arange(6) % 2) is None
+def test_nothing_is_said_where_neighbours_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = load_dataset("digits")
+    assert doubtful(dataset.images, torch.arange(len(dataset.labels)) % 2) is None
+    assert doubtful(dataset.images.subset(torch.arange(5)), dataset.labels[:5]) is None
+    assert doubtful(dataset.images, dataset.labels) is not None
+    monkeypatch.setattr(neighbours, "_MOST", 1000)
+    assert doubtful(dataset.images, dataset.labels) is None
 
 
 def test_features_do_not_change_with_brightness() -> None:

@@ -291,6 +291,8 @@ def test_clear_removes_what_nobody_holds(tmp_path: Path) -> None:
         held.append(clear(tmp_path))
         write(shards, {"train": noise(2, 8, 8, 3)})
 
+    (tmp_path / "of a user").mkdir()
+    (tmp_path / "of a user" / "thesis.txt").write_text("no store")
     assert [folder.name for folder, index in stores(tmp_path) if index] == ["a", "a-test", "b", "left.part"]
     assert clear(tmp_path, Path("/pictures"), 8, but="a") > 2 * 384
     assert [folder.name for folder, _ in stores(tmp_path)] == ["a", "a-test"]
@@ -299,3 +301,4 @@ def test_clear_removes_what_nobody_holds(tmp_path: Path) -> None:
     make(Place(tmp_path, "c"), fill, SILENT)
     assert [folder.name for folder, _ in stores(tmp_path)] == ["c"]
     assert held[0] > 2 * 384
+    assert (tmp_path / "of a user" / "thesis.txt").exists()

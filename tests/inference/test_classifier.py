@@ -93,7 +93,7 @@ def test_a_picture_is_cut_as_the_dataset_cut_it(tmp_path: Path) -> None:
             folder = tmp_path / "photos" / part / "ab"[number % 2]
             folder.mkdir(parents=True, exist_ok=True)
             coarse.resize((width, height)).save(folder / f"{number}.jpg", quality=95, exif=exif)
-    dataset = load_dataset(f"folder:{tmp_path / 'photos'}", image_size=16)
+    dataset = load_dataset(f"folder:{tmp_path / 'photos'}", image_size=16, data_dir=tmp_path)
     network = flat(tmp_path / "w", (3, 16, 16))
     files = sorted((tmp_path / "photos" / "train").rglob("*.jpg"))
     found = torch.cat([network.preprocess(file) for file in files])
