@@ -36,7 +36,7 @@ def test_digits_are_scikit_learns_less_300_for_the_test() -> None:
     assert dataset.images.shape == (1497, 1, 8, 8)
     assert images.shape == (300, 1, 8, 8)
     assert dataset.input_shape == (1, 8, 8)
-    assert dataset.images.dtype == torch.uint8
+    assert dataset.images[:].dtype == torch.uint8
     assert dataset.labels.dtype == torch.int64
     assert not dataset.flip
     assert dataset.validation is None
@@ -52,7 +52,7 @@ def test_the_same_digits_every_time() -> None:
     assert first.fingerprint == second.fingerprint
     assert len(first.fingerprint) == 16
     assert int(first.fingerprint, 16) >= 0
-    assert torch.equal(first.test()[0], second.test()[0])
+    assert torch.equal(first.test()[0][:], second.test()[0][:])
 
 
 def test_normalisation_is_that_of_the_train_images() -> None:
@@ -78,7 +78,7 @@ def test_fingerprint_sees_pixels_labels_classes_and_validation_but_not_strides()
     images, labels = noise(4, 3, 2, 2), [0, 1, 0, 1]
     other = images.copy()
     other[0, 0, 0, 0] ^= 1
-    own = (torch.from_numpy(images), torch.tensor(labels))
+    own = (Pixels.of(torch.from_numpy(images)), torch.tensor(labels))
     distinct = [
         in_memory(images, labels),
         in_memory(other, labels),

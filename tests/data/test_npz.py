@@ -49,7 +49,7 @@ def test_npz(tmp_path: Path, size: tuple[int, ...], shape: tuple[int, ...], dtyp
     expected = {
         "train": (dataset.images[:], dataset.labels),
         "test": (images[:], labels),
-        "val": dataset.validation,
+        "val": (dataset.validation[0][:], dataset.validation[1]),
     }
     for part, (pixels, numbers) in expected.items():
         stored = torch.from_numpy(values[f"{part}_images"]).reshape(-1, 4, 5, shape[0])

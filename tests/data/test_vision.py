@@ -158,7 +158,7 @@ def test_cifar_archive_fetched_by_hand(tmp_path: Path, monkeypatch: pytest.Monke
     assert dataset.labels.tolist() == [0, 1, 2, 3, 4]
     assert dataset.classes == tuple(names)
     assert dataset.flip
-    assert torch.equal(dataset.test()[0], torch.from_numpy(pixels[5:]))
+    assert torch.equal(dataset.test()[0][:], torch.from_numpy(pixels[5:]))
 
 
 def test_data_dir_that_is_a_file(tmp_path: Path) -> None:
