@@ -8,13 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_ABSOLUTE = re.compile(r"(?:^|(?<=[=:,]))(?:/|~|[A-Za-z]:\\)[^,]*[/\\]")
+from archsearch._utils.specs import Spec, parse_spec
+
+_ABSOLUTE = re.compile(r"(?:^|(?<=[=:,]))(?:/|~|[A-Za-z]:\\)(?:[^,?]|\?(?!\w+=))*[/\\]")
 
 
 def shipped(spec: str) -> str:
     """A dataset by its kind and the last name of its place: `folder:/home/me/photos` is `folder:photos`."""
-    kind, separator, place = spec.partition(":")
-    return f"{kind}:{last_name(place)}" if separator else spec
+    if ":" not in spec:
+        return spec
+    found = parse_spec(spec)
+    options = {key: last_name(value) if key == "root" else value for key, value in found.options.items()}
+    return f"{found.kind}:{last_name(found.place)}{Spec(found.kind, '', options).tail}"
 
 
 def last_name(place: str) -> str:

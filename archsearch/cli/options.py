@@ -178,7 +178,7 @@ def data_options(function: Function) -> Function:
 
 def folder_options(function: Function) -> Function:
     """How `folder:DIR` is read: `skip_broken`, `nested`."""
-    skip = click.option("--skip-broken", is_flag=True, help="folder:DIR: leave unreadable pictures out and go on.")
+    skip = click.option("--skip-broken", is_flag=True, help="Leave unreadable pictures out and go on.")
     nested = click.option(
         "--nested", is_flag=True, help="folder:DIR: folders inside of class folders belong to the class."
     )

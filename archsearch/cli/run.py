@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     "--dataset",
     default="digits",
     show_default=True,
-    help="digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE.",
+    help="digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, parquet:PATH, csv:FILE, "
+    "wds:PATTERN or cifar:DIR.",
 )
 @data_dir_option
 @click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels (folders: 64 by default).")

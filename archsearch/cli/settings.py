@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import click
 
 from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
+from archsearch._utils.specs import Spec, is_pattern, parse_spec
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
@@ -123,8 +125,17 @@ def command_line() -> str:
 
 def default_name(dataset: str, space: str, budget: Budget) -> str:
     """`<dataset>-<space>-<limits>`, fit for a folder's name."""
-    kind, _, place = dataset.partition(":")
-    return f"{Path(place).stem if place else kind}-{space}-{budget.slug}"
+    return f"{_short_name(parse_spec(dataset))}-{space}-{budget.slug}"
+
+
+def _short_name(spec: Spec) -> str:
+    """The last name of a place, for a pattern without what it leaves open, and which labels were chosen."""
+    if not spec.place:
+        return spec.kind
+    name = Path(spec.place).stem
+    plain = re.sub(r"[*?]+|\[.*?\]|\{.*?\}", "", name).strip("-_. ") if is_pattern(name) else name
+    label = re.sub(r"[^\w.-]+", "-", spec.options.get("label", ""))
+    return "-".join(word for word in (plain or spec.kind, label) if word)
 
 
 @dataclass(frozen=True)
@@ -147,9 +158,9 @@ def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> Ch
     other = PHOTO_SPACE if default == SMALL_SPACE else SMALL_SPACE
     tried = [named] if named else [default_name(spec, name, budget) for name in (default, other)]
     for study in tried if options["resume"] else ():
-        if kept := _kept(options, study):
-            words = f"space {kept.space_name}, as study {study!r} was begun"
-            return ChosenSpace(kept.space, kept.space_toml, study, (words,))
+        if config := _kept(options, study):
+            words = f"space {config.space_name}, as study {study!r} was begun"
+            return ChosenSpace(config.space, config.space_toml, study, (words,))
     side = "up to" if default == SMALL_SPACE else "above"
     words = f"space {default}, the default for images {side} {SMALL} pixels a side; --space takes another"
     return ChosenSpace(load_space(default), space_text(default), tried[0], (words,))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.sharing import shipped
+from archsearch._utils.specs import ON_DISK, PICTURES, is_here
 from archsearch.cli.options import reading
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
@@ -15,7 +16,6 @@ from archsearch.network.arch import Arch
 if TYPE_CHECKING:
     from archsearch.data import Dataset
 
-_ON_DISK = ("folder", "npz")
 _FOLDERS = 3
 """A study's files lie so far below its folder, at most."""
 
@@ -52,8 +52,8 @@ def known_dataset(path: Path, info: Mapping[str, Any]) -> str | None:
     if not isinstance(spec, str):
         return None
     found = next((whole for whole in _noted(path) if shipped(whole) == shipped(spec)), spec)
-    kind, separator, place = found.partition(":")
-    if separator and kind in _ON_DISK and not Path(place).expanduser().exists():
+    kind, separator, _ = found.partition(":")
+    if separator and kind in ON_DISK and not is_here(found):
         raise InputError(f"{path} was trained on {spec}, which is not here: give --dataset {kind}:PATH")
     return found
 
@@ -73,13 +73,13 @@ def _noted(path: Path) -> Iterator[str]:
 
 
 def own_size(arch: Arch, info: Mapping[str, Any], spec: str) -> int | None:
-    """The pixels a side that a network takes, where `spec` is its own dataset or a folder of pictures; else None.
+    """The pixels a side that a network takes, where `spec` is its own dataset or one of picture files; else None.
 
-    Pictures of a folder have no size of their own. That of another foreign dataset is not changed unasked.
+    Picture files are scaled to any size. That of another foreign dataset is not changed unasked.
     """
     _, height, width = arch.input_shape
     own = info.get("dataset")
-    mine = spec.startswith("folder:") or (isinstance(own, str) and shipped(own) == shipped(spec))
+    mine = spec.partition(":")[0] in PICTURES or (isinstance(own, str) and shipped(own) == shipped(spec))
     return height if mine and height == width else None
 
 

@@ -183,6 +183,9 @@ def _tree(folder: Folder, name: str, least: int, nested: bool) -> Tree:
 def _flat(folder: Folder, where: str = "it") -> str:
     """What may help where pictures lie in no class folder."""
     others = folder.left_out()
+    for kind, end in (("parquet", ".parquet"), ("wds", ".tar")):
+        if others[end] and not folder.count:
+            return f"; it holds {others[end]:,} {end} file(s): give {kind}:{folder.path}"
     if not folder.own and len(folder.full) == 1:
         folder = folder.full[0]
         where = f"{folder.path.name}/"
@@ -196,6 +199,8 @@ def _flat(folder: Folder, where: str = "it") -> str:
         first = kinds[0]
         words += f", whose names begin with {_shown(kinds)}: mkdir {first} && mv {first}?* {first}/, and so on"
     tables = Counter({end: n for end, n in others.items() if end in (".csv", ".mat", ".txt", ".json")})
+    if tables[".csv"]:
+        return f"{words}; a table of labels is read by csv:FILE"
     return words + ("; tables of labels are not read" if tables else "")
 
 
@@ -256,13 +261,16 @@ def _shown(words: Sequence[str]) -> str:
 
 def _split_off(tree: Tree) -> dict[str, Tree]:
     """A fifth of each class for the test, fixed by the sorted names alone."""
-    labels = labels_of(tree.values())
-    test = hold_out(labels, _TEST_SHARE, np.random.default_rng(0).permutation(len(labels)))
-    chosen = dict(zip(paths_of(tree), test, strict=True))
+    chosen = dict(zip(paths_of(tree), held_out(labels_of(tree.values())), strict=True))
     return {
         part: {label: [path for path in paths if chosen[path] == wanted] for label, paths in tree.items()}
         for part, wanted in (("train", False), ("test", True))
     }
+
+
+def held_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool (N,): a fifth of each class, fixed by the order of the images alone, for a test split."""
+    return hold_out(labels, _TEST_SHARE, np.random.default_rng(0).permutation(len(labels)))
 
 
 def paths_of(tree: Tree) -> list[str]:

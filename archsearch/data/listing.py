@@ -56,7 +56,8 @@ def stamp(path: str | Path) -> str:
 class Listing:
     """A dataset of pictures as it lies on disk.
 
-    name: as `--dataset` was told; root: the folder or file that it names. parts: train, test and perhaps val.
+    name: as `--dataset` was told; root: the folder, file or pattern that it names, with options.
+    parts: train, test and perhaps val.
     notes: what a user should know of how the data are read, a line each.
     """
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+from archsearch._utils.specs import parse_spec
+from archsearch.data.cifar import load_cifar
+from archsearch.data.csv import list_csv
 from archsearch.data.dataset import Dataset, resized
 from archsearch.data.folder import list_folder
 from archsearch.data.listing import Listing
 from archsearch.data.npz import load_npz
+from archsearch.data.parquet import list_parquet
 from archsearch.data.pictures import load_pictures
 from archsearch.data.progress import SILENT, Watch
 from archsearch.data.vision import SOURCES, load_digits, load_vision
+from archsearch.data.wds import list_wds
 from archsearch.errors import DataError
 
 NAMES = ("digits", *SOURCES)
 DEFAULT_SIZE = 64
 _MAX_SIZE = 1024
+_LOOKED_AT = 1000
+_FORMS = ("folder:DIR", "npz:FILE", "parquet:PATH", "csv:FILE", "wds:PATTERN", "cifar:DIR")
+_LISTED: Mapping[str, Callable[[str], Listing]] = {"parquet": list_parquet, "csv": list_csv, "wds": list_wds}
 
 
 def load_dataset(
@@ -32,10 +42,10 @@ def load_dataset(
 ) -> Dataset:
     """The dataset that `spec` names, without its test split.
 
-    spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE. data_dir: where
-    torchvision's four are, or are downloaded to, and where decoded pictures are kept, in its folder cache.
-    image_size: pixels a side, 1 to 1024, to which all images are resized; by default they stay as they are,
-    and pictures of a folder become 64x64.
+    spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR, npz:FILE, parquet:PATH, csv:FILE,
+    wds:PATTERN or cifar:DIR. data_dir: where torchvision's four are, or are downloaded to, and where decoded
+    pictures are kept, in its folder cache. image_size: pixels a side, 1 to 1024, to which all images are resized;
+    by default they stay as they are, and picture files become 64x64.
     share: the dataset's `share`. skip_broken: see `load_pictures`; nested: see `find_layout`.
     watch: is told how far the decoding of pictures is.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
@@ -55,7 +65,9 @@ def load_dataset(
 def list_pictures(spec: str, nested: bool = False) -> Listing | None:
     """The pictures of a dataset of picture files, none decoded; None for one of another kind. Raises DataError."""
     kind, _, place = spec.partition(":")
-    return list_folder(Path(place).expanduser(), spec, nested) if kind == "folder" and place else None
+    if kind == "folder" and place:
+        return list_folder(Path(place).expanduser(), spec, nested)
+    return _LISTED[kind](spec) if kind in _LISTED and parse_spec(spec).place else None
 
 
 def _load_whole(spec: str, data_dir: Path) -> Dataset:
@@ -63,19 +75,32 @@ def _load_whole(spec: str, data_dir: Path) -> Dataset:
     kind, _, place = spec.partition(":")
     if kind == "npz" and place:
         return load_npz(Path(place).expanduser(), spec)
+    if kind == "cifar" and parse_spec(spec).place:
+        return load_cifar(spec)
     if spec == "digits":
         return load_digits()
     if spec in SOURCES:
         return load_vision(spec, data_dir)
-    raise DataError(f"dataset {spec!r}: must be one of {', '.join(NAMES)}, folder:DIR, npz:FILE{_hint(spec)}")
+    raise DataError(f"dataset {spec!r}: must be one of {', '.join([*NAMES, *_FORMS])}{_hint(spec)}")
 
 
 def _hint(spec: str) -> str:
+    """What was meant, by what is at the place or by how the word is written."""
     path = Path(spec).expanduser()
-    if spec.endswith(".npz"):
-        close = [f"npz:{spec}"]
+    by_suffix = {".npz": "npz", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".tar": "wds"}
+    if path.suffix.lower() in by_suffix:
+        close = [f"{by_suffix[path.suffix.lower()]}:{spec}"]
     elif path.is_dir():
-        close = [f"folder:{spec}"]
+        close = [f"{_kind_of(path)}:{spec}"]
     else:
-        close = difflib.get_close_matches(spec.lower(), [*NAMES, "folder:DIR", "npz:FILE"], n=1, cutoff=0.5)
+        close = difflib.get_close_matches(spec.lower(), [*NAMES, *_FORMS], n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _kind_of(folder: Path) -> str:
+    """By what a folder holds, two levels deep."""
+    names = {path.name for pattern in ("*", "*/*") for path in islice(folder.glob(pattern), _LOOKED_AT)}
+    ends = {Path(name).suffix.lower() for name in names}
+    if names & {"data_batch_1", "data_batch_1.bin", "batches.meta", "fine_label_names.txt"}:
+        return "cifar"
+    return next((kind for kind in ("parquet", "tar") if f".{kind}" in ends), "folder").replace("tar", "wds")

@@ -21,6 +21,9 @@ from archsearch._utils.sharing import last_name, shared, shared_command, shipped
         (r"npz:C:\Users\me\blood.npz", "npz:blood.npz"),
         ("npz:/data/blood.npz", "npz:blood.npz"),
         ("wds:/data/me/train-{000..100}.tar", "wds:train-{000..100}.tar"),
+        ("parquet:/data/me/food?label=fine&test=val", "parquet:food?label=fine&test=val"),
+        ("parquet:/data/me/x-?.parquet", "parquet:x-?.parquet"),
+        ("csv:/data/me/t.csv?root=/home/me/pictures", "csv:t.csv?root=pictures"),
     ],
 )
 def test_a_dataset_travels_by_its_last_name(spec: str, name: str) -> None:
@@ -45,6 +48,8 @@ def test_a_folder_without_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.
         ("archsearch run --storage sqlite:////home/me/s.db", "archsearch run --storage sqlite:s.db"),
         ("archsearch run --dataset 'folder:/home/me/my photos'", "archsearch run --dataset 'folder:my photos'"),
         ("archsearch run --space ~/s/x.toml --image-size 32,64", "archsearch run --space x.toml --image-size 32,64"),
+        ("archsearch run --dataset 'csv:/h/t.csv?root=/h/me/p'", "archsearch run --dataset 'csv:t.csv?root=p'"),
+        ("archsearch run --dataset 'parquet:/h/m?e/x?label=y'", "archsearch run --dataset 'parquet:x?label=y'"),
         ("archsearch run 'unclosed", ""),
     ],
 )  # fmt: skip

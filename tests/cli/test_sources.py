@@ -84,6 +84,8 @@ def test_a_note_that_is_none(file: Path, text: str) -> None:
         ((3, 12, 12), "npz:a.npz", "npz:/elsewhere/a.npz", 12),
         ((3, 12, 12), "digits", "mnist", None),
         ((3, 12, 12), "digits", "folder:x", 12),
+        ((3, 12, 12), "digits", "parquet:x?label=fine", 12),
+        ((3, 12, 12), "digits", "cifar:x", None),
         ((3, 12, 12), None, "npz:a.npz", None),
         ((3, 12, 10), "digits", "digits", None),
     ],

@@ -134,6 +134,11 @@ def test_public_layouts_that_are_read(
             lambda r: (fill(r, ["jpg"], name="image_{:05}.jpg"), write(r, "imagelabels.mat")),
             ["holds 1 class folder(s)", "jpg/ holds 5 pictures directly; tables of labels are not read"],
         ),
+        (  # Kaggle's
+            lambda r: (fill(r, ["jpg"], name="image_{:05}.jpg"), write(r, "train.csv")),
+            ["jpg/ holds 5 pictures directly; a table of labels is read by csv:FILE"],
+        ),
+        (lambda r: (write(r, "a.parquet"),), ["it holds 1 .parquet file(s): give parquet:{r}"]),
         (  # PlantVillage
             lambda r: fill(r, ["p/color", "p/grayscale", "p/segmented"], PETS),
             ["color/, grayscale/, segmented/ hold folders of the same names (cat, dog)", "folder:{r}/p/color"],
@@ -186,8 +191,8 @@ def test_public_layouts_that_are_read(
         ),
         (lambda r: write(r, "a/1.dcm", "b/1.dcm", "b/2"), ["no pictures in", "found 2 .dcm, 1 without a suffix"]),
     ],
-    ids=["dogs", "flowers", "plants", "folds", "rps", "classes-first", "two", "two-split", "cub", "pets", "brain",
-         "unlabelled", "tiny", "hymenoptera", "no-train", "two-trains", "lfw", "heic", "dicom"],
+    ids=["dogs", "flowers", "kaggle", "parquet", "plants", "folds", "rps", "classes-first", "two", "two-split", "cub",
+         "pets", "brain", "unlabelled", "tiny", "hymenoptera", "no-train", "two-trains", "lfw", "heic", "dicom"],
 )  # fmt: skip
 def test_layouts_that_are_refused_with_the_way_out(
     tmp_path: Path, make: Callable[[Path], object], parts: list[str]

@@ -1,0 +1,103 @@
+"""Which columns of a table hold pictures and labels, by the names and types in its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archsearch.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LABEL = re.compile(r"(.*[_ .-])?(labels?|class|category|target|classname|class[_ ](id|name|label))", re.IGNORECASE)
+
+
+def features(schema: pa.Schema) -> Mapping[str, Any]:
+    """What the library `datasets` has noted of each column; empty where another program wrote the table."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def image_column(schema: pa.Schema, given: str | None, name: str) -> str:
+    """The column of pictures. Raises DataError, with all candidates, where it is not one."""
+    if given is not None:
+        if _holds_pictures(_field(schema, given, "image", name).type):
+            return given
+        raise DataError(f"{name}: column {given!r} is {schema.field(given).type}: pictures are bytes of files")
+    noted = [key for key, one in features(schema).items() if _kind(one) == "Image" and key in schema.names]
+    held = [field.name for field in schema if _holds_pictures(field.type)]
+    return _only_one([key for key in noted if key in held] or held, "image", schema, name)
+
+
+def label_column(schema: pa.Schema, given: str | None, name: str) -> str:
+    """The column of labels. Raises DataError, with all candidates, where it is not one, or holds no labels."""
+    import pyarrow as pa
+
+    noted = [key for key, one in features(schema).items() if _kind(one) == "ClassLabel" and key in schema.names]
+    named = [field.name for field in schema if _LABEL.fullmatch(field.name) and not _holds_pictures(field.type)]
+    column = given or _only_one(noted or named, "label", schema, name)
+    kind = _field(schema, column, "label", name).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    checks: Sequence[Callable[[Any], bool]] = (
+        pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_boolean,
+    )  # fmt: skip
+    if not any(check(kind) for check in checks):
+        raise DataError(
+            f"{name}: label column {column!r} is {kind}: labels must be whole numbers or names, one a picture"
+            + _way(schema)
+        )
+    return column
+
+
+def label_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
+    """The names of the labels 0, 1, ... of a column, where the table has them."""
+    one = features(schema).get(column)
+    names = one.get("names") if isinstance(one, dict) and _kind(one) == "ClassLabel" else None
+    good = isinstance(names, list) and names and all(isinstance(word, str) for word in names)
+    return tuple(names) if good else None  # type: ignore[arg-type]
+
+
+def _kind(feature: object) -> object:
+    return feature.get("_type") if isinstance(feature, dict) else None
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    """Bytes, or bytes and a path, as `datasets` has pictures."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return any(
+            kind.field(i).name == "bytes" and _holds_pictures(kind.field(i).type) for i in range(kind.num_fields)
+        )
+    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(check(kind) for check in checks)
+
+
+def _field(schema: pa.Schema, column: str, what: str, name: str) -> pa.Field:
+    if schema.names.count(column) != 1:
+        raise DataError(f"{name}: there is no {what} column {column!r}{_way(schema)}")
+    return schema.field(column)
+
+
+def _only_one(found: Sequence[str], what: str, schema: pa.Schema, name: str) -> str:
+    if len(found) > 1:
+        raise DataError(f"{name}: columns {', '.join(found)} may be the {what}: choose by ?{what}={found[0]}")
+    if not found:
+        raise DataError(f"{name}: no {what} column is found: name it by ?{what}=COLUMN{_way(schema)}")
+    return found[0]
+
+
+def _way(schema: pa.Schema) -> str:
+    shown = [f"{field.name} ({_short(field.type)})" for field in schema][:12]
+    return f"; the columns are {', '.join(shown)}" if shown else "; there are no columns"
+
+
+def _short(kind: pa.DataType) -> str:
+    text = str(kind)
+    return text if len(text) <= 30 else f"{text[:27]}..."
