@@ -13,6 +13,7 @@ from archsearch.cli.imports import opened_space
 from archsearch.cli.options import (
     budget_of,
     data_dir_option,
+    data_memory_option,
     device_option,
     folder_options,
     limits,
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     help="Share of the train images that judges candidates.  [default: 0.2, but 10,000 images at most]",
 )
 @device_option
+@data_memory_option
 @click.option(
     "--workers",
     type=Workers(),

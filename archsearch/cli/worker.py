@@ -12,7 +12,14 @@ import click
 from archsearch._utils.places import check_folder, check_name
 from archsearch._utils.seeds import seed_of
 from archsearch._utils.units import counted
-from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
+from archsearch.cli.options import (
+    data_dir_option,
+    data_memory_option,
+    device_option,
+    out_option,
+    storage_option,
+    timeout_option,
+)
 from archsearch.cli.settings import Workers
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", help="Where the study's images are on this machine.  [default: as `run` was told]")
 @data_dir_option
 @device_option
+@data_memory_option
 @click.option(
     "--workers", type=Workers(), default="1", show_default=True, help="Processes that train at the same time, or auto."
 )
@@ -89,6 +97,7 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
         index=mine,
         shared=True,
         imports=loaded(),
+        memory=options["data_memory"],
     )
 
 
@@ -104,6 +113,6 @@ def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     check_dataset(dataset, job.dataset, job.study, config)
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)
-    data = TrainingData.of(dataset, config.seed, device)
+    data = TrainingData.of(dataset, config.seed, device, job.memory)
     count = workers_of(0, config, data, device)
     return jobs_of(replace(job, device=str(device)), count)

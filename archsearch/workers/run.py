@@ -59,7 +59,8 @@ class RunOptions:
     `trials`: candidates to be trained in total; `timeout`: seconds after which none is started. `rungs`: who goes on
     after which epoch; None: everybody. `workers`: processes; 0: as many as serve. `references`: first train the
     textbook's networks that fit. `resume`: go on with an existing study; `any_share`: with its share of validation
-    images, whatever the config's is. `command`: how it was called, for `run.json`.
+    images, whatever the config's is. `command`: how it was called, for `run.json`. `data_memory`: bytes of images
+    that a worker's device may hold; more are streamed.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class RunOptions:
     resume: bool = False
     any_share: bool = False
     command: str = ""
+    data_memory: float | None = None
 
     @property
     def url(self) -> str:
@@ -202,7 +204,7 @@ def _opened(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, Stu
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
     """Look at the data, which are not kept."""
-    data = TrainingData.of(dataset, config.seed, torch.device("cpu"))
+    data = TrainingData.of(dataset, config.seed, torch.device("cpu"), options.data_memory)
     workers = workers_of(options.workers, config, data, device)
     crew = f"; {workers} workers" if workers > 1 else ""
     about = {
@@ -276,6 +278,7 @@ def _job(
         rejected=tuple(reject.arch for reject in rejects),
         shared=options.storage is not None,
         imports=loaded(),
+        memory=options.data_memory,
     )
 
 
