@@ -18,6 +18,7 @@ from archsearch.workers.processes import keep_interrupts
 
 _COMMANDS = {
     "run": "Search, reject, train, and write the Pareto front of accuracy against size.",
+    "data": "Describe a dataset: classes, files, copies, labels; keep its decoded pictures.",
     "check": "Hold any network against a budget: exit 0 or 1.",
     "spaces": "List the search spaces, or describe one.",
     "pareto": "Write a study's tables and plots again.",

@@ -142,13 +142,13 @@ def storage_option(
 
 
 def data_dir_option(function: Function) -> Function:
-    """`--data-dir`: where torchvision's datasets are."""
+    """`--data-dir`: where torchvision's datasets and decoded pictures are."""
     option = click.option(
         "--data-dir",
         type=click.Path(path_type=Path),
         default=Path("data"),
         show_default=True,
-        help="Where downloaded datasets lie.",
+        help="Where downloaded datasets and, in its folder cache, decoded pictures lie.",
     )
     return option(function)
 

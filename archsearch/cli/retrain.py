@@ -96,6 +96,7 @@ def retrain(target: str, **options: Any) -> int:
     the dataset. Weights go to OUT/STUDY/weights/ARCH-seedK.safetensors, accuracies of each training to retrain.csv,
     their mean and deviation to the study and its pareto.csv. What is finished is not trained again.
     """
+    from archsearch.cli.decoding import Decoding
     from archsearch.data import load_dataset, unread_test
     from archsearch.nn.devices import resolve_device
 
@@ -108,7 +109,9 @@ def retrain(target: str, **options: Any) -> int:
         raise InputError(f"{target} says nothing of a dataset: give --dataset")
     size = options["image_size"] or found.image_size
     how = reading(options, found.config.data if found.config else None)
-    dataset = load_dataset(spec, data_dir=options["data_dir"], image_size=size, share=found.share, **how)
+    with Decoding() as watch:
+        place = options["data_dir"]
+        dataset = load_dataset(spec, data_dir=place, image_size=size, share=found.share, watch=watch, **how)
     if found.fingerprint not in ("", dataset.fingerprint):
         raise InputError(f"{spec} is not the dataset of this study: to transfer, give the file of a network as TARGET")
     if options["tta"] and not dataset.flip:

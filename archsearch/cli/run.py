@@ -135,6 +135,7 @@ def run(**options: Any) -> int:
 
     import optuna
 
+    from archsearch.cli.decoding import Decoding
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
     from archsearch.nn.devices import resolve_device
@@ -147,9 +148,15 @@ def run(**options: Any) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
     spec, size = options["dataset"], options["image_size"]
-    dataset = load_dataset(
-        spec, data_dir=options["data_dir"], image_size=size, share=options["validation"], **reading(options)
-    )
+    with Decoding() as watch:
+        dataset = load_dataset(
+            spec,
+            data_dir=options["data_dir"],
+            image_size=size,
+            share=options["validation"],
+            watch=watch,
+            **reading(options),
+        )
     config = configure(
         budget,
         dataset,

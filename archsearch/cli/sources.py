@@ -30,13 +30,16 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
         InputError: the file says nothing of a dataset, or names one that is not here.
         DataError: the dataset is missing, broken or refused.
     """
+    from archsearch.cli.decoding import Decoding
     from archsearch.data import load_dataset
 
     spec = given["dataset"] or known_dataset(path, info)
     if spec is None:
         raise InputError(f"{path}: says nothing of its dataset: give --dataset")
     size = given["image_size"] or own_size(arch, info, spec)
-    return load_dataset(spec, data_dir=given["data_dir"], image_size=size, share=split_share(info), **reading(given))
+    share, how = split_share(info), reading(given)
+    with Decoding() as watch:
+        return load_dataset(spec, data_dir=given["data_dir"], image_size=size, share=share, watch=watch, **how)
 
 
 def known_dataset(path: Path, info: Mapping[str, Any]) -> str | None:

@@ -103,13 +103,15 @@ def _job(study: str, dataset: str, options: Mapping[str, Any]) -> Job:
 
 def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     """One job a worker, once this machine's images are seen to be the study's. Raises StudyError."""
+    from archsearch.cli.decoding import Decoding
     from archsearch.nn.devices import resolve_device
     from archsearch.training.data import TrainingData
     from archsearch.workers.jobs import jobs_of, workers_of
     from archsearch.workers.worker import check_dataset, study_dataset
 
     device = resolve_device(job.device)
-    dataset = study_dataset(job.dataset, job.data_dir, config)
+    with Decoding() as watch:
+        dataset = study_dataset(job.dataset, job.data_dir, config, watch)
     check_dataset(dataset, job.dataset, job.study, config)
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)

@@ -28,7 +28,8 @@ _PARTS: tuple[str, ...] = ("train", "test", "val")
 _TEST_SHARE = 0.2
 _SHOWN = 4
 
-Tree = Mapping[str, Sequence[Path]]
+Tree = Mapping[str, Sequence[str]]
+"""Paths by class."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ def _flat(folder: Folder, where: str = "it") -> str:
     if not folder.own:
         return ""
     words = f"; {where} holds {len(folder.own):,} pictures directly"
-    begins = Counter(match[1] for path in folder.own if (match := re.match(r"([^\W\d]+?)[\W\d_]*\d", path.name)))
+    names = [Path(path).name for path in folder.own]
+    begins = Counter(match[1] for name in names if (match := re.match(r"([^\W\d]+?)[\W\d_]*\d", name)))
     kinds = sorted(begin for begin, count in begins.items() if count > 1)
     if 1 < len(kinds) <= len(folder.own) // 2:
         first = kinds[0]
@@ -263,12 +265,12 @@ def _split_off(tree: Tree) -> dict[str, Tree]:
     }
 
 
-def paths_of(tree: Tree) -> list[Path]:
+def paths_of(tree: Tree) -> list[str]:
     """All pictures, class after class."""
     return [path for paths in tree.values() for path in paths]
 
 
-def labels_of(classes: Iterable[Sequence[Path]]) -> NDArray[np.int64]:
+def labels_of(classes: Iterable[Sequence[str]]) -> NDArray[np.int64]:
     """The class of each picture of `paths_of`."""
     counts = [len(paths) for paths in classes]
     return np.repeat(np.arange(len(counts)), counts)

@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from archsearch.data.dataset import Dataset, resized
-from archsearch.data.folder import DEFAULT_SIZE, load_folder
+from archsearch.data.folder import list_folder
+from archsearch.data.listing import Listing
 from archsearch.data.npz import load_npz
+from archsearch.data.pictures import load_pictures
+from archsearch.data.progress import SILENT, Watch
 from archsearch.data.vision import SOURCES, load_digits, load_vision
 from archsearch.errors import DataError
 
 NAMES = ("digits", *SOURCES)
+DEFAULT_SIZE = 64
 _MAX_SIZE = 1024
 
 
@@ -24,28 +28,39 @@ def load_dataset(
     share: float | None = None,
     skip_broken: bool = False,
     nested: bool = False,
+    watch: Watch = SILENT,
 ) -> Dataset:
     """The dataset that `spec` names, without its test split.
 
     spec: digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE. data_dir: where
-    torchvision's four are, or are downloaded to. image_size: pixels a side, 1 to 1024, to which all
-    images are resized; by default they stay as they are, and pictures of a folder become 64x64.
-    share: the dataset's `share`. skip_broken, nested: of folder:DIR, as `load_folder` has them.
+    torchvision's four are, or are downloaded to, and where decoded pictures are kept, in its folder cache.
+    image_size: pixels a side, 1 to 1024, to which all images are resized; by default they stay as they are,
+    and pictures of a folder become 64x64.
+    share: the dataset's `share`. skip_broken: see `load_pictures`; nested: see `find_layout`.
+    watch: is told how far the decoding of pictures is.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
         raise DataError(f"image size {image_size}: must be a whole number of pixels from 1 to {_MAX_SIZE}")
-    kind, separator, place = spec.partition(":")
-    if separator and kind == "folder" and place:
-        dataset = load_folder(Path(place).expanduser(), image_size or DEFAULT_SIZE, spec, skip_broken, nested)
+    listing = list_pictures(spec, nested)
+    if listing is not None:
+        cache = Path(data_dir).expanduser() / "cache"
+        dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache, watch=watch)
     else:
-        dataset = _load_whole(spec, kind, place, Path(data_dir).expanduser())
+        dataset = _load_whole(spec, Path(data_dir).expanduser())
         dataset = dataset if image_size is None else resized(dataset, image_size)
     return replace(dataset, share=share, skip_broken=skip_broken, nested=nested)
 
 
-def _load_whole(spec: str, kind: str, place: str, data_dir: Path) -> Dataset:
+def list_pictures(spec: str, nested: bool = False) -> Listing | None:
+    """The pictures of a dataset of picture files, none decoded; None for one of another kind. Raises DataError."""
+    kind, _, place = spec.partition(":")
+    return list_folder(Path(place).expanduser(), spec, nested) if kind == "folder" and place else None
+
+
+def _load_whole(spec: str, data_dir: Path) -> Dataset:
     """A dataset whose images come with a size of their own."""
+    kind, _, place = spec.partition(":")
     if kind == "npz" and place:
         return load_npz(Path(place).expanduser(), spec)
     if spec == "digits":

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from io import BytesIO
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from archsearch.data.listing import Encoded
 
 Levels = tuple[int, int]
 """Values of 16-bit pictures that become 0 and 255."""
@@ -45,10 +47,10 @@ class Header:
 
 @dataclass(frozen=True)
 class Broken:
-    """A file that is no readable picture, and why."""
+    """What is no readable picture, why, and where it lies, if that is known."""
 
-    path: Path
     reason: str
+    where: str = ""
 
 
 @cache
@@ -78,28 +80,37 @@ def suffixes() -> frozenset[str]:
     return frozenset(found - _OTHER_SUFFIXES)
 
 
-def header(path: Path) -> Header | Broken:
-    """Of a picture file, pixels unread."""
-    return _opened(path, _header)
+def header(source: Encoded) -> Header | Broken:
+    """Of a picture file, or of what would be in one, pixels unread."""
+    return _opened(source, _header)
 
 
-def extremes(path: Path) -> Levels | Broken:
+def about(source: Encoded) -> tuple[int, int, str, str] | Broken:
+    """Width, height, format and mode of a picture, such as 640, 480, JPEG and RGB; pixels unread."""
+    return _opened(source, lambda picture: (*picture.size, picture.format or "", picture.mode))
+
+
+def extremes(source: Encoded) -> Levels | Broken:
     """Smallest and largest value of a 16-bit grey picture."""
-    return _opened(path, lambda picture: (int((pixels := _whole(picture)).min()), int(pixels.max())))
+    return _opened(source, lambda picture: (int((pixels := _whole(picture)).min()), int(pixels.max())))
 
 
-def decode(size: int | tuple[int, int], grey: bool, levels: Levels | None, path: Path) -> NDArray[np.uint8] | Broken:
-    """The pixels of the file as `square` gives them."""
-    return _opened(path, lambda picture: square(picture, size, grey, levels))
+def decode(
+    size: int | tuple[int, int], grey: bool, levels: Levels | None, source: Encoded
+) -> NDArray[np.uint8] | Broken:
+    """The pixels of a picture as `square` gives them."""
+    return _opened(source, lambda picture: square(picture, size, grey, levels))
 
 
-def _opened(path: Path, look: Callable[[Any], _T]) -> _T | Broken:
+def _opened(source: Encoded, look: Callable[[Any], _T]) -> _T | Broken:
     image = pillow()
     try:
-        with image.open(path, formats=formats()) as picture:
+        with image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats()) as picture:
             return look(picture)
     except (*_BROKEN, image.DecompressionBombError) as error:
-        return Broken(path, " ".join(str(error).split()) or type(error).__name__)
+        said, _, _ = str(error).partition(" <_io.")  # behind which stands an address in memory
+        where = "" if isinstance(source, bytes) else str(source)
+        return Broken(" ".join(said.split()) or type(error).__name__, where)
 
 
 def _header(picture: Any) -> Header:

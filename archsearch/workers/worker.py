@@ -22,6 +22,7 @@ import torch
 
 from archsearch._utils.passwords import without_secrets
 from archsearch.data import Dataset, load_dataset
+from archsearch.data.progress import SILENT, Watch
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network import zoo
@@ -213,8 +214,8 @@ def estimate(config: StudyConfig, setup: TrainingSetup, messages: Messages) -> N
     messages.send("estimate", arch, seconds)
 
 
-def study_dataset(spec: str, data_dir: Path, config: StudyConfig) -> Dataset:
-    """The images as the study wants them. Raises DataError."""
+def study_dataset(spec: str, data_dir: Path, config: StudyConfig, watch: Watch = SILENT) -> Dataset:
+    """The images as the study wants them; `watch` is told how far it is. Raises DataError."""
     wanted = config.data
     return load_dataset(
         spec,
@@ -223,6 +224,7 @@ def study_dataset(spec: str, data_dir: Path, config: StudyConfig) -> Dataset:
         share=wanted.validation,
         skip_broken=wanted.skip_broken,
         nested=wanted.nested,
+        watch=watch,
     )
 
 

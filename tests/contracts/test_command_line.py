@@ -57,6 +57,11 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
         ("export STUDY ARCH --format safetensors --json", ["path", "bytes", "max_abs_diff", "accuracy"]),
         ("show STUDY ARCH --json", CANDIDATE),
         ("spaces --json", ["spaces"]),
+        ("data --json", ["stores"]),
+        ("data --clear --json", ["removed_bytes"]),
+        ("data digits --json",
+         ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts", "notes",
+          "stores"]),
         ("spaces nin --max-params 5e6 --draws 50 --json", SPACE),
     ],
 )  # fmt: skip

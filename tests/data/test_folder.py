@@ -65,7 +65,7 @@ def test_folder_split_for_the_user_depends_on_names_alone(tmp_path: Path) -> Non
     assert first.labels.bincount().tolist() == [8, 8]
     assert first.test()[1].tolist() == [0, 0, 1, 1]
     assert first.fingerprint == second.fingerprint
-    assert torch.equal(first.test()[0], second.test()[0])
+    assert torch.equal(first.test()[0][:], second.test()[0][:])
     everything = torch.cat([first.images[:], first.test()[0][:]]).flatten(1).numpy()
     assert len(set(map(bytes, everything))) == 10  # both classes hold the same ten pictures
 
@@ -283,7 +283,7 @@ def test_folder_scales_sixteen_bits_by_the_range_of_all_train_pictures(
     assert dataset.range == (first, last)
     expected = np.rint((np.stack(train).astype(float) - first) * 255 / (last - first))
     assert np.abs(dataset.images[:][:, 0].numpy() - expected).max() <= 1
-    assert (dataset.test()[0][0, 0].numpy() == 255).all() or bright.min() < last
+    assert (dataset.test()[0][0][0].numpy() == 255).all() or bright.min() < last
     assert f"16-bit grey: of 6 pictures the values {first:,} to {last:,} become 0 to 255" in dataset.notes
 
 

@@ -9,11 +9,26 @@ from torch.nn import functional
 from whole import levels
 
 from archsearch.data import Augmentation, DeviceData, epoch, load_dataset
+from archsearch.data.progress import Watch
 from archsearch.errors import DataError
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+class Lines(Watch):
+    """Keeps what is said, and how far it is."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.steps: list[tuple[str, int, int]] = []
+
+    def step(self, words: str, done: int, total: int) -> None:
+        self.steps.append((words, done, total))
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
 
 
 def error_line(spec: object, **options: object) -> str:
