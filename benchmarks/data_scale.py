@@ -1,6 +1,6 @@
 """Sets from small to larger than memory: `python benchmarks/data_scale.py --folder /tmp/scale --pictures 1000000`.
 
-Pictures of 96 px are made in shards, sorted by class as folders of pictures are, and 10,000 of them as JPEG files.
+Pictures of 96 px are made in shards, in each sorted by class, and 10,000 of them as JPEG files.
 One network of 20M MACs is trained, in turns of some steps each, from one tensor, from mapped shards, from a stream
 of the large set, and from torchvision's ImageFolder by a DataLoader with two workers that decode JPEG. Then the
 memory of one process of each kind and of four that share mapped shards (PSS: a shared page counts a quarter for
@@ -92,20 +92,23 @@ def labels_of(count: int) -> NDArray[np.int64]:
 
 
 def store(folder: Path, count: int) -> tuple[Pixels, Tensor]:
-    """So many pictures in shards, which are made where they are not there, mapped."""
+    """So many pictures in shards, which are made where they are not there, mapped. Shards are shifts of the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    labels, size = labels_of(count), SIDE * SIDE * 3
-    rows = SHARD // size
+    size = SIDE * SIDE * 3
+    rows = min(count, SHARD // size)
+    labels, first = labels_of(rows), None
     files, shards = [], []
-    for first in range(0, count, rows):
-        mine = labels[first : first + rows]
-        path = folder / f"train-{first // rows:04}.u8"
-        if not path.exists() or path.stat().st_size != len(mine) * size:
-            pictures(mine, SIDE, first).tofile(path)
-        array = np.memmap(path, np.uint8, "c", shape=(len(mine), SIDE, SIDE, 3))
+    for number in range(-(-count // rows)):
+        here = min(rows, count - number * rows)
+        path = folder / f"train-{number:04}.u8"
+        if not path.exists() or path.stat().st_size != here * size:
+            first = pictures(labels, SIDE, 0) if first is None else first
+            np.roll(first, (number % SIDE, number * 7 % SIDE), (1, 2))[:here].tofile(path)
+        array = np.memmap(path, np.uint8, "c", shape=(here, SIDE, SIDE, 3))
         files.append(path)
         shards.append(torch.from_numpy(array).permute(0, 3, 1, 2))
-    return Pixels(tuple(shards), mapped=True, files=tuple(files)), torch.from_numpy(labels)
+    classes = np.concatenate([labels] * len(shards))[:count]
+    return Pixels(tuple(shards), mapped=True, files=tuple(files)), torch.from_numpy(classes)
 
 
 def jpegs(folder: Path, images: Pixels, labels: Tensor) -> Path:

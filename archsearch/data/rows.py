@@ -1,6 +1,7 @@
 """Images copied out of their shards, by any thread: from files where there are some, else from memory.
 
 A file is read, not its mapping: one that was cut is an error then, where a missing page would end the process.
+One that was removed lives on in its mapping.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def copy_rows(images: Pixels, rows: Places, into: Bytes, stopped: Callable[[], b
     """Copy images to the beginning of `into` (M, H, W, C).
 
     rows: int64 (B,), sorted: which of all the shards' images. stopped: asked between pieces; true leaves the rest.
-    DataError, one line: a file is gone, shorter than it was, or cannot be read.
+    DataError, one line: a file is shorter than it was, or cannot be read.
     """
     ends = np.asarray(images.ends)
     cuts = np.searchsorted(rows, ends)
@@ -34,7 +35,7 @@ def copy_rows(images: Pixels, rows: Places, into: Bytes, stopped: Callable[[], b
         begin, end = int(cuts[number - 1]) if number else 0, int(cuts[number])
         shard = images.shards[number]
         mine = rows[begin:end] - (ends[number] - len(shard))
-        if images.files:
+        if images.files and images.files[number].exists():
             _from_file(images.files[number], mine, into[begin:end], stopped)
         else:
             _from_memory(stored(shard).numpy(), mine, into[begin:end], stopped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -131,21 +132,28 @@ def test_the_thread_ends_with_its_epoch_whole_or_not(stored: Pixels) -> None:
     assert not readers()
 
 
-@pytest.mark.parametrize("harm", ["cut", "gone"])
-def test_a_file_that_is_cut_or_gone_is_a_data_error_in_one_line(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["cut", "unreadable"])
+def test_a_file_that_is_cut_or_unreadable_is_a_data_error_in_one_line(tmp_path: Path, harm: str) -> None:
     images = mapped(tmp_path, IMAGES, [250, 250])
-    data = device_data(images, SMALL)
+    path, data = images.files[1], device_data(images, SMALL)
     if harm == "cut":
-        images.files[1].write_bytes(images.files[1].read_bytes()[:20_000])
+        os.truncate(path, 20_000)
     else:
-        images.files[1].unlink()
+        path.unlink()
+        path.mkdir()
     with pytest.raises(DataError) as caught:
         seen(data)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith(str(images.files[1]))
-    assert "ends at byte 20,000" in message if harm == "cut" else "No such file" in message
+    assert message.startswith(str(path))
+    assert "ends at byte 20,000" in message if harm == "cut" else "while images were read" in message
     assert not readers()
+
+
+def test_a_file_that_was_removed_is_read_by_its_mapping(tmp_path: Path) -> None:
+    images = mapped(tmp_path, IMAGES, [250, 250])
+    images.files[0].unlink()
+    assert equal(seen(device_data(images, SMALL)), seen(device_data(IMAGES, SMALL)))
 
 
 def test_an_exception_in_the_thread_reaches_the_caller(stored: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
