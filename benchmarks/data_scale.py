@@ -92,7 +92,10 @@ def labels_of(count: int) -> NDArray[np.int64]:
 
 
 def store(folder: Path, count: int) -> tuple[Pixels, Tensor]:
-    """So many pictures in shards, which are made where they are not there, mapped. Shards are shifts of the first."""
+    """So many pictures in shards, which are made where they are not there, mapped.
+
+    Each shard begins at another one of the first shard's pictures: a million of them would take long to draw.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     size = SIDE * SIDE * 3
     rows = min(count, SHARD // size)
@@ -103,11 +106,13 @@ def store(folder: Path, count: int) -> tuple[Pixels, Tensor]:
         path = folder / f"train-{number:04}.u8"
         if not path.exists() or path.stat().st_size != here * size:
             first = pictures(labels, SIDE, 0) if first is None else first
-            np.roll(first, (number % SIDE, number * 7 % SIDE), (1, 2))[:here].tofile(path)
+            with path.open("wb") as file:
+                first[number:here].tofile(file)
+                first[: min(number, here)].tofile(file)
         array = np.memmap(path, np.uint8, "c", shape=(here, SIDE, SIDE, 3))
         files.append(path)
         shards.append(torch.from_numpy(array).permute(0, 3, 1, 2))
-    classes = np.concatenate([labels] * len(shards))[:count]
+    classes = np.concatenate([np.roll(labels[: len(shard)], -number) for number, shard in enumerate(shards)])
     return Pixels(tuple(shards), mapped=True, files=tuple(files)), torch.from_numpy(classes)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator
 from contextlib import closing
 from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -56,6 +57,8 @@ class DeviceData:
         self.dtype = dtype
         self.labels = labels.to(device)
         self._room, self.streamed = room, images.nbytes > room
+        if not self.streamed:  # by their mapping: one call for a group of images, where files take one for each
+            self._images = replace(images, files=())
         self._tensor, self._rows = (None, None) if self.streamed else _resident(images, device)
         self._normalised: Tensor | None = None
 
@@ -123,7 +126,10 @@ class DeviceData:
 
     def levels(self, chosen: Tensor) -> Tensor:
         """A copy of the chosen images (B,): uint8 (B, C, H, W), channels_last."""
-        return _chosen(*self.stored(chosen))
+        if not self.streamed or not len(chosen):
+            return _chosen(*self.stored(chosen))
+        with closing(self.groups(chosen, len(chosen))) as groups:
+            return next(_chosen(*found) for _, *found in groups)
 
     def normalised(self, levels: Tensor) -> Tensor:
         """uint8 or float32 levels (B, C, H, W) from 0 to 255 as `dtype`: mean 0, deviation 1 over the train images.
