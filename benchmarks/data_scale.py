@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import repeat
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=60, help="of a turn: more than a window")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", default="speed,memory,workers,accuracy")
-    parser.add_argument("--one", choices=KINDS, help="train from this alone, and print the memory")
-    parser.add_argument("--touch", action="store_true", help="with --one: read a byte of every page first")
+    parser.add_argument("--parts", default="workers,memory,speed,accuracy")
     return parser.parse_args(arguments)
 
 
@@ -143,7 +141,7 @@ def network(side: int = SIDE) -> Arch:
     return Arch((3, side, side), CLASSES, Part("conv", (("width", 16), ("stride", 2))), stages, Part("linear"))
 
 
-def sources(kind: str, options: argparse.Namespace) -> Iterator[tuple[Tensor, Tensor]]:
+def sources(kind: str, options: argparse.Namespace, touch: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches without end."""
     if kind == "imagefolder":
         return usual(options)
@@ -152,7 +150,7 @@ def sources(kind: str, options: argparse.Namespace) -> Iterator[tuple[Tensor, Te
         images = Pixels((images.whole() if len(images.shards) == 1 else images[:],))
     if kind == "streamed":
         images, labels = store(options.folder / "many", options.pictures)
-    elif options.touch:
+    elif touch:
         images, labels = store(options.folder / "many", int(options.shared / (SIDE * SIDE * 3)))
     room = options.room if kind == "streamed" else float("inf")
     data = DeviceData(images, labels, NORM, CPU, room=room)
@@ -215,40 +213,36 @@ def memory() -> dict[str, float]:
     return {new: int(found[old]) // 1000 for old, new in names.items() if old in found}
 
 
-def one(options: argparse.Namespace) -> None:
-    """Train from one source; print memory when the parent says so, so that several are measured together."""
-    if options.touch:
+def one(kind: str, touch: bool, options: argparse.Namespace, pipe: Connection) -> None:
+    """Train from one source, and tell of its memory when asked, so that several are measured together."""
+    if touch:
         images, _ = store(options.folder / "many", int(options.shared / (SIDE * SIDE * 3)))
         for shard in images.shards:
             shard.permute(0, 2, 3, 1).reshape(-1)[::4096].sum()
-    speed = Training(sources(options.one, options))(options.steps)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    say(kind=options.one, images_per_second=round(speed), **memory())
-    sys.stdin.readline()
+    Training(sources(kind, options, touch))(options.steps)
+    pipe.send("ready")
+    pipe.recv()
+    pipe.send(memory())
+    pipe.recv()
 
 
-def together(count: int, kind: str, options: argparse.Namespace, *more: str) -> list[dict[str, Any]]:
-    """What so many processes say of themselves while all are there."""
-    command = [sys.executable, __file__, "--one", kind, "--folder", str(options.folder), *more]
-    for name in ("pictures", "room", "shared", "batch", "steps"):
-        command += [f"--{name}", str(getattr(options, name))]
-    crew = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    pipes = [(process.stdin, process.stdout) for process in crew]
+def together(count: int, kind: str, options: argparse.Namespace, touch: bool = False) -> list[dict[str, float]]:
+    """What so many processes, forked as a search forks its workers, say of themselves while all are there."""
+    context, crew = get_context("fork"), []
+    for _ in range(count):
+        mine, theirs = context.Pipe()
+        process = context.Process(target=one, args=(kind, touch, options, theirs))
+        process.start()
+        crew.append((process, mine))
+    for _, pipe in crew:
+        pipe.recv()
     found = []
-    for _, out in pipes:
-        assert out is not None
-        while out.readline().strip() not in ("ready", ""):
-            pass
-    for into, out in pipes:
-        assert into is not None
-        assert out is not None
-        into.write("\n")
-        into.flush()
-        found.append(json.loads(out.readline()))
-    for process in crew:
-        with suppress(BrokenPipeError):
-            process.communicate("\n")
+    for _, pipe in crew:
+        pipe.send("tell")
+        found.append(pipe.recv())
+    for process, pipe in crew:
+        pipe.send("end")
+        process.join()
     return found
 
 
@@ -293,23 +287,22 @@ def accuracy(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The parts that are asked for."""
     options = parse(arguments)
-    if options.one:
-        one(options)
-        return
     parts = options.parts.split(",")
     if "make" in parts:
         clock = time.perf_counter()
         store(options.folder / "many", options.pictures)
         say(made=options.pictures, seconds=round(time.perf_counter() - clock))
-    if "speed" in parts:
-        speed(options)
+    if "workers" in parts:  # what forks comes before this process has threads
+        totals = []
+        for count in (1, 4):
+            crew = together(count, "mapped", options, touch=True)
+            totals.append(sum(row["pss_mb"] for row in crew))
+            say(workers=count, pss_mb=totals[-1], of_one=round(totals[-1] / totals[0], 3), each=crew[0])
     if "memory" in parts:
         for kind in KINDS:
-            say(**together(1, kind, options)[0])
-    if "workers" in parts:
-        single, four = (together(count, "mapped", options, "--touch") for count in (1, 4))
-        totals = [sum(row["pss_mb"] for row in crew) for crew in (single, four)]
-        say(workers=[1, 4], pss_mb=totals, ratio=round(totals[1] / totals[0], 3), each=four[0])
+            say(kind=kind, **together(1, kind, options)[0])
+    if "speed" in parts:
+        speed(options)
     if "accuracy" in parts:
         accuracy(options)
 
