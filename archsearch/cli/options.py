@@ -156,6 +156,12 @@ def data_dir_option(function: Function) -> Function:
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto (CUDA if there is one), cpu, cuda, cuda:1 or mps."
 )
+data_memory_option = click.option(
+    "--data-memory",
+    type=BYTES,
+    metavar="SIZE",
+    help="Images of more bytes are streamed, such as 2GB.  [default: half of all memory; of a GPU's two fifths]",
+)
 timeout_option = click.option(
     "--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h."
 )

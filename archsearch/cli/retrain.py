@@ -13,7 +13,16 @@ import click
 
 from archsearch._utils.units import counted, format_seconds
 from archsearch.cli.known import teacher_option
-from archsearch.cli.options import SECONDS, data_options, one_record, opened_study, out_option, reading, storage_option
+from archsearch.cli.options import (
+    SECONDS,
+    data_memory_option,
+    data_options,
+    one_record,
+    opened_study,
+    out_option,
+    reading,
+    storage_option,
+)
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.screen import say
 from archsearch.cli.settings import recipe_values
@@ -71,6 +80,7 @@ _TIMING = 0.05
 @click.option("--deterministic", is_flag=True, help="Bit-equal reruns on one device, as in `run`.")
 @click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: pays in trainings of many minutes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@data_memory_option
 @click.option("--study", "name", help="Folder in OUT for a file or a reference.  [default: dataset-name]")
 @data_options
 @storage_option()
@@ -239,7 +249,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
     except SpecError as error:
         raise InputError(f"--recipe {error}") from None
     setup = TrainingSetup(
-        TrainingData.whole(dataset, device),
+        TrainingData.whole(dataset, device, options["data_memory"]),
         found.recipe,
         overrides=overrides,
         deterministic=options["deterministic"],

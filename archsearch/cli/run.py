@@ -15,6 +15,7 @@ from archsearch.cli.known import init_from_option, known_of, teacher_option
 from archsearch.cli.options import (
     budget_of,
     data_dir_option,
+    data_memory_option,
     device_option,
     folder_options,
     limits,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     help="Share of the train images that judges candidates.  [default: 0.2, but 10,000 images at most]",
 )
 @device_option
+@data_memory_option
 @click.option(
     "--workers",
     type=Workers(),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _AS_GIVEN = (
     "data_dir", "storage", "trials", "timeout", "sampler", "workers", "device", "references", "resume",
+    "data_memory",
 )  # fmt: skip
 
 

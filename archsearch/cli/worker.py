@@ -13,7 +13,14 @@ from archsearch._utils.places import check_folder, check_name
 from archsearch._utils.seeds import seed_of
 from archsearch._utils.units import counted
 from archsearch.cli.known import init_from_option, teacher_option
-from archsearch.cli.options import data_dir_option, device_option, out_option, storage_option, timeout_option
+from archsearch.cli.options import (
+    data_dir_option,
+    data_memory_option,
+    device_option,
+    out_option,
+    storage_option,
+    timeout_option,
+)
 from archsearch.cli.settings import Workers
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 @teacher_option
 @init_from_option
 @device_option
+@data_memory_option
 @click.option(
     "--workers", type=Workers(), default="1", show_default=True, help="Processes that train at the same time, or auto."
 )
@@ -99,6 +107,7 @@ def _job(study: str, dataset: str, known: Known, options: Mapping[str, Any]) -> 
         shared=True,
         imports=loaded(),
         known=known,
+        memory=options["data_memory"],
     )
 
 
@@ -118,6 +127,6 @@ def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
     given_again(job.known, config.known, dataset)
     if asked:
         return jobs_of(replace(job, device=str(device)), asked)
-    data = TrainingData.of(dataset, config.seed, device)
+    data = TrainingData.of(dataset, config.seed, device, job.memory)
     count = workers_of(0, config, data, device)
     return jobs_of(replace(job, device=str(device)), count)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Generator
+from contextlib import closing
 from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,10 +14,14 @@ from torch import Tensor
 from archsearch.data.augment import Augmentation, cut_out, mirrored, resized_crop, rotate, take
 from archsearch.data.dataset import Normalisation
 from archsearch.data.mixing import mix
+from archsearch.data.order import shuffled
 from archsearch.data.pixels import Pixels
 from archsearch.data.policy import trivial
+from archsearch.data.room import block_bytes, window_bytes
+from archsearch.data.stream import ahead
 
-_KEPT = 2**28
+Batches = Generator[tuple[Tensor, Tensor], None, None]
+KEPT = 2**28
 """Bytes of normalised images that are kept for the next evaluation."""
 # Values augmented at a time: few calls for small images, while 16 MB of float32 still come from memory in use.
 # A GPU gets four times as many, some 250 MB of copies: a policy is hundreds of small kernels (not measured).
@@ -26,7 +33,8 @@ _OFF = Augmentation()
 class DeviceData:
     """One split on a device: a byte for each value, normalised when it is used.
 
-    On the CPU images stay where they are, and are copied batch by batch.
+    On the CPU images stay where they are, and are copied batch by batch. Those of files are read ahead by a thread.
+    More bytes than `room` are streamed: read in pieces, in an order that allows for it.
     labels: int64 (N,), or as targets float32 (N, classes).
     """
 
@@ -37,6 +45,7 @@ class DeviceData:
         normalisation: Normalisation,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        room: float = math.inf,
     ) -> None:
         self._images = images = Pixels.of(images)
         # as large as an image: a broadcast over three channels in the innermost place is slow
@@ -48,7 +57,10 @@ class DeviceData:
         self._shift = (mean / std).contiguous(memory_format=torch.channels_last)
         self.dtype = dtype
         self.labels = labels.to(device)
-        self._tensor, self._rows = _resident(images, device)
+        self._room, self.streamed = room, images.nbytes > room
+        if not self.streamed:  # by their mapping: one call for a group of images, where files take one for each
+            self._images = replace(images, files=())
+        self._tensor, self._rows = (None, None) if self.streamed else _resident(images, device)
         self._normalised: Tensor | None = None
 
     def __len__(self) -> int:
@@ -73,16 +85,52 @@ class DeviceData:
         some._normalised = None
         return some
 
+    def order(self, group: int, generator: torch.Generator) -> Tensor:
+        """A random order of all images, int64 (N,): of a generator on the CPU the same for every device.
+
+        group: images that are asked for at a time, of which a window is a multiple.
+        """
+        if not self.streamed:
+            return torch.randperm(len(self), generator=generator, device=generator.device).to(self.device)
+        window = self._window(group)
+        block = max(1, block_bytes(self._room) // self.shape[1:].numel())
+        return shuffled(len(self), min(block, window), window, generator).to(self.device)
+
+    def _window(self, group: int) -> int:
+        """How many images are read ahead: one group, or as many groups as a stream's window holds."""
+        groups = window_bytes(self._room) // (group * self.shape[1:].numel()) if self.streamed else 1
+        return group * max(1, groups)
+
+    def groups(self, order: Tensor, group: int) -> Generator[tuple[slice, Tensor, Tensor], None, None]:
+        """Images at positions (M,), `group` of them at a time: where in the order, and what `stored` gives.
+
+        What is yielded holds until the next is asked for. DataError where a file cannot be read.
+        """
+        reads = self.streamed or (self._tensor is None and self._images.mapped)
+        window = self._window(group) if reads else max(1, len(order))
+        windows = list(torch.split(order.cpu(), window)) if reads else []
+        with closing(ahead(self._images, windows, self.device)) as read:
+            for first in range(0, len(order), window):
+                last = min(first + window, len(order))
+                pixels, places = next(read) if reads else (None, order[first:last])
+                for begin in range(first, last, group):
+                    some = slice(begin, min(begin + group, last))
+                    inside = places[some.start - first : some.stop - first]
+                    yield some, *(self.stored(inside) if pixels is None else (pixels, inside))
+
     def stored(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 images (M, C, H, W) on the device, channels_last, and at which places the chosen ones (B,) are."""
         if self._tensor is None:
-            return self._images.take(chosen), torch.arange(len(chosen))
+            found = self._images.take(chosen.cpu()).to(self.device)
+            return found, torch.arange(len(chosen), device=self.device)
         return self._tensor, chosen if self._rows is None else self._rows[chosen]
 
     def levels(self, chosen: Tensor) -> Tensor:
         """A copy of the chosen images (B,): uint8 (B, C, H, W), channels_last."""
-        pixels, places = self.stored(chosen)
-        return pixels.permute(0, 2, 3, 1).index_select(0, places).permute(0, 3, 1, 2)
+        if not self.streamed or not len(chosen):
+            return _chosen(*self.stored(chosen))
+        with closing(self.groups(chosen, len(chosen))) as groups:
+            return next(_chosen(*found) for _, *found in groups)
 
     def with_labels(self, labels: Tensor) -> DeviceData:
         """The same images with other labels or targets; the pixels are shared."""
@@ -97,19 +145,33 @@ class DeviceData:
         """
         return levels.float().mul_(self._scale).sub_(self._shift).to(self.dtype)
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, normalised, `size` at a time, with their labels; kept from then on if they are few."""
-        places = torch.split(torch.arange(len(self), device=self.device), size)
-        if self._normalised is None and self.shape.numel() * self.dtype.itemsize <= _KEPT:
+    def batches(self, size: int) -> Batches:
+        """All images in order, normalised, `size` at a time, with their labels.
+
+        They are kept from then on if they are few and not from files, whose pages several processes share.
+        """
+        every = torch.arange(len(self), device=self.device)
+        if self._normalised is None and self._keeps:
             self._normalised = torch.empty(
                 self.shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last
             )
-            for some in places:
-                self._normalised[some[0] : some[-1] + 1] = self.normalised(self.levels(some))
-        for some in places:
-            images = self._normalised
-            part = slice(int(some[0]), int(some[-1]) + 1)
-            yield self.normalised(self.levels(some)) if images is None else images[part], self.labels[part]
+            for some, *found in self.groups(every, size):
+                self._normalised[some] = self.normalised(_chosen(*found))
+        if self._normalised is not None:
+            yield from zip(torch.split(self._normalised, size), torch.split(self.labels, size), strict=True)
+            return
+        with closing(self.groups(every, size)) as groups:
+            for some, *found in groups:
+                yield self.normalised(_chosen(*found)), self.labels[some]
+
+    @property
+    def _keeps(self) -> bool:
+        here = self.device.type == "cpu" and self._images.mapped
+        return not (here or self.streamed) and self.shape.numel() * self.dtype.itemsize <= KEPT
+
+
+def _chosen(pixels: Tensor, places: Tensor) -> Tensor:
+    return pixels.permute(0, 2, 3, 1).index_select(0, places).permute(0, 3, 1, 2)
 
 
 def _resident(images: Pixels, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
@@ -119,7 +181,8 @@ def _resident(images: Pixels, device: torch.device) -> tuple[Tensor | None, Tens
         for some in torch.split(torch.arange(len(images)), _CHUNK):
             whole[int(some[0]) : int(some[-1]) + 1] = images.take(some).to(device)
         return whole, None
-    return (images.shards[0], images.rows) if len(images.shards) == 1 else (None, None)
+    single = len(images.shards) == 1 and not images.mapped
+    return (images.shards[0], images.rows) if single else (None, None)
 
 
 def epoch(
@@ -130,34 +193,32 @@ def epoch(
     augmentation: Augmentation = _OFF,
     number: int = 1,
     classes: int | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Batches:
     """Every image once in random order: augmented `data.dtype` (B, C, H, W) images, channels_last, and targets.
 
     Targets are as the labels, int64 (B,) or float32 (B, classes); with mixup or cutmix the latter, each row with sum 1.
     `number` is the epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all
-    there is. A generator on the CPU draws the same for every device with groups of one size. Needs an image.
+    there is. Close the generator where it is left early: a thread may read ahead of it. A generator on the CPU draws
+    the same for every device with groups of one size. Needs an image. DataError where a file cannot be read;
     InputError for a crop or cutout that does not fit; ValueError where mixing lacks `classes`.
     """
     channels, height, width = data.shape[1:]
     augmentation.require_room(height, width)
     if augmentation.mixes and classes is None:
         raise ValueError("classes None: mixup and cutmix need the number of classes")
-    order = torch.randperm(len(data), generator=generator, device=generator.device).to(data.device)
-    mirror = mirrored(order, augmentation.flip, number, generator)
     size = min(batch_size, len(data))
     values = _GROUP.get(data.device.type, _GROUP["cpu"])
     step = size * max(1, values // (size * channels * height * width))
-    used = len(data) // size * size
-    for first in range(0, used, step):
-        group = slice(first, min(first + step, used))
-        images = take(
-            *data.stored(order[group]), augmentation.crop, None if mirror is None else mirror[group], generator
-        )
-        images = _changed(data, images, first, augmentation, generator)
-        targets = data.labels.index_select(0, order[group])
-        if augmentation.mixes and classes is not None:
-            images, targets = mix(images, targets, size, augmentation, classes, generator)
-        yield from zip(torch.split(images, size), torch.split(targets, size), strict=True)
+    order = data.order(step, generator)
+    mirror = mirrored(order, augmentation.flip, number, generator)
+    with closing(data.groups(order[: len(data) // size * size], step)) as groups:
+        for group, pixels, places in groups:
+            images = take(pixels, places, augmentation.crop, None if mirror is None else mirror[group], generator)
+            images = _changed(data, images, group.start, augmentation, generator)
+            targets = data.labels.index_select(0, order[group])
+            if augmentation.mixes and classes is not None:
+                images, targets = mix(images, targets, size, augmentation, classes, generator)
+            yield from zip(torch.split(images, size), torch.split(targets, size), strict=True)
 
 
 def _changed(

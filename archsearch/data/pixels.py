@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,11 +20,13 @@ class Pixels:
     shards: channels_last, one behind the other, all of one image size.
     rows: int64 (N,), which of all the shards' images these are; None: all, in order.
     mapped: the shards are files, whose pages come and go as the system has memory.
+    files: of each shard, that begins with its images' bytes (H, W, C); none where shards are no files.
     """
 
     shards: tuple[Tensor, ...]
     rows: Tensor | None = None
     mapped: bool = False
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, images: Tensor | Pixels) -> Pixels:
@@ -33,7 +36,7 @@ class Pixels:
         return cls((images.contiguous(memory_format=torch.channels_last),))
 
     def __len__(self) -> int:
-        return self._ends[-1] if self.rows is None else len(self.rows)
+        return self.ends[-1] if self.rows is None else len(self.rows)
 
     @property
     def shape(self) -> torch.Size:
@@ -47,20 +50,24 @@ class Pixels:
 
     def subset(self, rows: Tensor) -> Pixels:
         """The images at int64 positions (M,)."""
-        return Pixels(self.shards, rows if self.rows is None else self.rows[rows], self.mapped)
+        return replace(self, rows=self.stored_rows(rows))
+
+    def stored_rows(self, chosen: Tensor) -> Tensor:
+        """Which of all the shards' images those at int64 positions (B,) are: int64 (B,)."""
+        return chosen if self.rows is None else self.rows[chosen]
 
     def take(self, chosen: Tensor) -> Tensor:
         """A copy of the images at int64 positions (B,): (B, C, H, W), channels_last."""
-        rows = chosen if self.rows is None else self.rows[chosen]
+        rows = self.stored_rows(chosen)
         if len(self.shards) == 1:
-            return _stored(self.shards[0]).index_select(0, rows).permute(0, 3, 1, 2)
+            return stored(self.shards[0]).index_select(0, rows).permute(0, 3, 1, 2)
         channels, *sides = self.shape[1:]
         found = torch.empty((len(rows), *sides, channels), dtype=torch.uint8)
-        shard = torch.bucketize(rows, torch.tensor(self._ends), right=True)
-        for number in range(len(self.shards)):
+        shard = torch.bucketize(rows, torch.tensor(self.ends), right=True)
+        for number in sorted(set(shard.tolist())):
             mine = (shard == number).nonzero().view(-1)
-            begin = self._ends[number] - len(self.shards[number])
-            found[mine] = _stored(self.shards[number]).index_select(0, rows[mine] - begin)
+            begin = self.ends[number] - len(self.shards[number])
+            found[mine] = stored(self.shards[number]).index_select(0, rows[mine] - begin)
         return found.permute(0, 3, 1, 2)
 
     def __getitem__(self, key: int | slice | Tensor) -> Tensor:
@@ -81,7 +88,8 @@ class Pixels:
             yield self.take(rows)
 
     @cached_property
-    def _ends(self) -> Sequence[int]:
+    def ends(self) -> Sequence[int]:
+        """How many images the shards hold up to each one's end."""
         ends, end = [], 0
         for shard in self.shards:
             end += len(shard)
@@ -97,9 +105,11 @@ def joined(parts: Sequence[Pixels]) -> Pixels:
         rows.append(begin + (torch.arange(len(part)) if part.rows is None else part.rows))
         begin += sum(map(len, part.shards))
     whole = all(part.rows is None for part in parts)
-    return Pixels(shards, None if whole else torch.cat(rows), any(part.mapped for part in parts))
+    files = tuple(file for part in parts for file in part.files)
+    mapped = any(part.mapped for part in parts)
+    return Pixels(shards, None if whole else torch.cat(rows), mapped, files if len(files) == len(shards) else ())
 
 
-def _stored(shard: Tensor) -> Tensor:
+def stored(shard: Tensor) -> Tensor:
     """(n, H, W, C) as the bytes lie."""
     return shard.permute(0, 2, 3, 1)

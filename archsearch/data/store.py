@@ -216,14 +216,12 @@ def _sum(path: Path) -> int:
 
 
 def _images(folder: Path, shards: tuple[Shard, ...], shape: Shape) -> dict[str, Pixels]:
-    parts = dict.fromkeys(shard.part for shard in shards)
-    return {
-        part: Pixels(
-            tuple(_mapped(folder / shard.file, (shard.rows, *shape)) for shard in shards if shard.part == part),
-            mapped=True,
-        )
-        for part in parts
-    }
+    found = {}
+    for part in dict.fromkeys(shard.part for shard in shards):
+        mine = [shard for shard in shards if shard.part == part]
+        mapped = tuple(_mapped(folder / shard.file, (shard.rows, *shape)) for shard in mine)
+        found[part] = Pixels(mapped, mapped=True, files=tuple(folder / shard.file for shard in mine))
+    return found
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> torch.Tensor:

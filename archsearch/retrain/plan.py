@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.data import Dataset, DeviceData
+from archsearch.data.room import room_for
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.evaluation import Report
 from archsearch.inference.evaluate import accuracy
@@ -202,7 +203,8 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
     trainer = Trainer(plan.setup_of(seed), lambda arch: checkpoint)
     trainer(arch, report)
     module = trainer.trained.to(DTYPES[plan.dtype])
-    accuracy, mirrored = on_test(deepcopy(module).float(), plan.data.dataset, device, plan.mirrored)
+    data = plan.data
+    accuracy, mirrored = on_test(deepcopy(module).float(), data.dataset, device, plan.mirrored, data.memory)
     row = Retrained(
         arch=arch.id,
         seed=seed,
@@ -229,18 +231,18 @@ def _name(device: torch.device) -> str:
 @torch.no_grad()
 @full_float32()
 def on_test(
-    module: nn.Module, dataset: Dataset, device: torch.device, mirrored: bool = False
+    module: nn.Module, dataset: Dataset, device: torch.device, mirrored: bool = False, memory: float | None = None
 ) -> tuple[float, float | None]:
     """The share of test images with the right label, and with `mirrored` that of an image and its mirror together.
 
-    In float32, as `archsearch evaluate` does it. Reads the test split.
+    In float32, as `archsearch evaluate` does it. Reads the test split; memory: as `TrainingData` has it.
 
     Raises:
         TrainingFailed: the outputs are not finite.
         DataError: the test split is broken.
     """
     images, labels = dataset.test()
-    data = DeviceData(images, labels, dataset.normalisation, device)
+    data = DeviceData(images, labels, dataset.normalisation, device, room=room_for(device, images.mapped, memory))
     logits = _logits(module.eval(), data)
     both = logits + _logits(module, data, mirrored=True) if mirrored else None
     try:

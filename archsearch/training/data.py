@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from archsearch.data import Dataset, DeviceData
+from archsearch.data.batches import KEPT
 from archsearch.data.dataset import Split
+from archsearch.data.room import held_bytes, room_for, rooms
 from archsearch.network.recipe import AUTO, Recipe
 
 _RESIZED = 28
@@ -19,30 +21,48 @@ _RESIZED = 28
 class TrainingData:
     """Both parts of a dataset on the device, and what a recipe leaves open, chosen from the dataset.
 
-    validation: empty where everything is trained on.
+    validation: empty where everything is trained on. memory: bytes of images that the device may hold, more are
+    streamed; None: as `room_for` has it.
     """
 
     dataset: Dataset
     train: DeviceData
     validation: DeviceData
     device: torch.device
+    memory: float | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, seed: int, device: torch.device) -> TrainingData:
+    def of(cls, dataset: Dataset, seed: int, device: torch.device, memory: float | None = None) -> TrainingData:
         """Split the train images by the seed, stratified, unless the dataset brings a validation split."""
-        return cls._on(device, dataset, *dataset.parts(seed))
+        return cls._on(device, dataset, memory, dataset.parts(seed))
 
     @classmethod
-    def whole(cls, dataset: Dataset, device: torch.device) -> TrainingData:
+    def whole(cls, dataset: Dataset, device: torch.device, memory: float | None = None) -> TrainingData:
         """Train and validation images together, to train on what a search has chosen."""
         images, labels = dataset.everything()
         none = images.subset(torch.arange(0)), labels[:0]
-        return cls._on(device, dataset, (images, labels), none)
+        return cls._on(device, dataset, memory, ((images, labels), none))
 
     @classmethod
-    def _on(cls, device: torch.device, dataset: Dataset, *parts: Split) -> TrainingData:
-        train, validation = (DeviceData(images, labels, dataset.normalisation, device) for images, labels in parts)
-        return cls(dataset, train, validation, device)
+    def _on(
+        cls, device: torch.device, dataset: Dataset, memory: float | None, parts: tuple[Split, Split]
+    ) -> TrainingData:
+        room = room_for(device, dataset.images.mapped, memory)
+        each = rooms(parts[0][0].nbytes, parts[1][0].nbytes, room)
+        train, validation = (
+            DeviceData(images, labels, dataset.normalisation, device, room=mine)
+            for (images, labels), mine in zip(parts, each, strict=True)
+        )
+        return cls(dataset, train, validation, device, memory)
+
+    def bytes_on(self, device: torch.device) -> float:
+        """How much of a device both parts take, normalised validation images that are kept included."""
+        room = room_for(device, self.dataset.images.mapped, self.memory)
+        sizes = [part.shape.numel() for part in (self.train, self.validation)]
+        each = rooms(sizes[0], sizes[1], room)
+        train, validation = (held_bytes(size, mine) for size, mine in zip(sizes, each, strict=True))
+        kept = 4.0 * sizes[1]
+        return train + validation + (kept if validation == sizes[1] and kept <= KEPT else 0)
 
     def settle(self, recipe: Recipe) -> Recipe:
         """The recipe with everything that was left open (-1) chosen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -68,20 +69,21 @@ class Epochs:
             part.eval()
         total = torch.zeros((), device=self.device)
         self.watch.start()
-        for whole, labels in self.batches(number=number):
-            images = scaled(whole, shape)
-            self.watch.lap("data")
-            targets = self.targets(whole, labels)
-            if self.step.prepare(images, targets):
-                self.watch.start()
-            rate = self.schedule.advance()
-            loss = self.step(images, targets)
-            if self.average:
-                self.average.update()
-            total += loss
-            if self.device.type == "cpu" and not math.isfinite(float(loss)):  # a look at a GPU's would wait for it
-                break
-            self.watch.lap("step")
+        with closing(self.batches(number=number)) as batches:
+            for whole, labels in batches:
+                images = scaled(whole, shape)
+                self.watch.lap("data")
+                targets = self.targets(whole, labels)
+                if self.step.prepare(images, targets):
+                    self.watch.start()
+                rate = self.schedule.advance()
+                loss = self.step(images, targets)
+                if self.average:
+                    self.average.update()
+                total += loss
+                if self.device.type == "cpu" and not math.isfinite(float(loss)):  # a look at a GPU's would wait for it
+                    break
+                self.watch.lap("step")
         return float(total) / self.steps, rate
 
 

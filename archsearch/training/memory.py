@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from archsearch.network import cost
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
@@ -28,9 +30,9 @@ def training_bytes(arch: Arch, batch: int, data_bytes: float = 0.0) -> float:
     return PROCESS_BYTES + data_bytes + STATE_BYTES * arch.cost.params + VALUE_BYTES * batch * values
 
 
-def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
-    """Predicted bytes of a training by this recipe on these data."""
-    size = data.train.shape.numel() + 5 * data.validation.shape.numel()  # validation images are kept as float32 too
+def predictor(data: TrainingData, recipe: Recipe, device: torch.device | None = None) -> Callable[[Arch], float]:
+    """Predicted bytes of a training by this recipe on these data, on their device or on another one."""
+    size = data.bytes_on(device or data.device)
 
     def predict(arch: Arch) -> float:
         return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)

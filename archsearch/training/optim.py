@@ -137,8 +137,12 @@ class Average:
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, images: torch.Tensor) -> None:
+def recalibrate(
+    module: nn.Module, images: torch.Tensor, prepared: Callable[[torch.Tensor], torch.Tensor] = lambda some: some
+) -> None:
     """Set the running statistics of every BatchNorm to those of `images` (N, C, H, W) under the present weights.
+
+    prepared: makes of some images, at most 512 at a time, what the module takes.
 
     Running averages lag behind weights that move fast, most of all in the first epochs, and do not belong to
     averaged weights at all ("precise BatchNorm", Wu & Johnson 2021, arXiv 2105.07576). Leaves `module` in
@@ -154,7 +158,7 @@ def recalibrate(module: nn.Module, images: torch.Tensor) -> None:
         norm.train()
         norm.momentum = None  # the plain mean over the chunks
     for some in images.chunk(math.ceil(len(images) / _CHUNK)):
-        module(some)
+        module(prepared(some))
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

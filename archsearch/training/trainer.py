@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from archsearch._utils.seeds import seed_of
-from archsearch.errors import InputError, StopTraining, TrainingFailed, one_line
+from archsearch.errors import DataError, InputError, StopTraining, TrainingFailed, one_line
 from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
@@ -68,7 +68,7 @@ class Trainer:
         try:
             return fit(arch, own, told, watch=watch, checkpoint=checkpoint)
         except (InputError, RuntimeError) as error:
-            if error is told.error:
+            if error is told.error or isinstance(error, DataError):  # images that are gone are no network's fault
                 raise
             # A recipe that is none, or a searched crop or cutout larger than the images.
             if isinstance(error, InputError):

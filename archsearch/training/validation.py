@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -26,7 +28,7 @@ class Validation:
 
     def __init__(self, module: nn.Module, data: TrainingData) -> None:
         self.module, self._images, self._device = module, data.validation, data.device
-        self._sample = _sample(data.train)
+        self._train, self._sample = data.train, _sample(data.train)
 
     def __call__(self, shape: Shape) -> tuple[float, float]:
         """Recalibrate; accuracy and cross-entropy on images of that shape, (channels, height, width)."""
@@ -36,7 +38,7 @@ class Validation:
     def recalibrate(self, shape: Shape) -> None:
         """Take the statistics of train images of that shape."""
         with autocast(self._device):
-            recalibrate(self.module, scaled(self._sample, shape))
+            recalibrate(self.module, self._sample, lambda some: scaled(self._train.normalised(some), shape))
 
 
 def sample_size(train: int) -> int:
@@ -45,10 +47,10 @@ def sample_size(train: int) -> int:
 
 
 def _sample(train: DeviceData) -> torch.Tensor:
-    """Images for recalibration, evenly spaced, for datasets sorted by class."""
+    """Bytes of the images for recalibration, evenly spaced, for datasets sorted by class."""
     count = sample_size(len(train))
     chosen = torch.linspace(0, len(train) - 1, count).long().to(train.device)
-    return train.normalised(train.levels(chosen))
+    return train.levels(chosen)
 
 
 @torch.no_grad()
@@ -61,8 +63,8 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None =
     device = data.device
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), device=device)
-    with autocast(device):
-        for images, labels in data.batches(_EVAL_BATCH):
+    with autocast(device), closing(data.batches(_EVAL_BATCH)) as batches:
+        for images, labels in batches:
             logits = module(scaled(images, shape) if shape else images)
             correct += (logits.argmax(1) == labels).sum()
             loss += functional.cross_entropy(logits.float(), labels, reduction="sum")

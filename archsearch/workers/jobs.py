@@ -31,6 +31,7 @@ class Job:
     `index` sets the study's workers apart. `shared`: others train on the same device, so its memory is looked after.
     `estimates`: measures first how long a candidate takes here. `before` are the numbers of the trials of earlier runs.
     `imports` are what registers the user's own blocks. `known` says where teachers and networks to begin with lie here.
+    `memory`: bytes of images from which on they are streamed.
     """
 
     url: str
@@ -49,6 +50,7 @@ class Job:
     estimates: bool = False
     imports: tuple[str, ...] = ()
     known: Known = field(default_factory=Known)
+    memory: float | None = None
 
 
 def jobs_of(job: Job, count: int) -> list[Job]:
@@ -78,7 +80,7 @@ def workers_of(asked: int, config: StudyConfig, data: TrainingData, device: torc
         return asked
     if device.type != "cuda":
         return max(1, cores() // 2)
-    predict = predictor(data, config.recipe)
+    predict = predictor(data, config.recipe, device)
     found = [predict(arch) for arch in islice(_candidates(config), _LOOKS)]
     most = min(_ON_A_GPU, cores())
     return workers_that_fit(found, torch.cuda.mem_get_info(device)[0], most) if found else 1

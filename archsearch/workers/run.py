@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from difflib import ndiff
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from archsearch.space.balance import idle_limit
 from archsearch.space.feasibility import check_feasible
 from archsearch.space.reader import default_space, load_space, space_text
 from archsearch.study.config import StudyConfig, StudyData, default_recipe
+from archsearch.study.differences import differences
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Reject, Terms
 from archsearch.study.storage import (
@@ -65,7 +65,7 @@ class RunOptions:
     after which epoch; None: everybody. `workers`: processes; 0: as many as serve. `references`: first train the
     textbook's networks that fit. `resume`: go on with an existing study; `any_share`: with its share of validation
     images, whatever the config's is. `command`: how it was called, for `run.json`. `notes`: lines for observers
-    before the first draw.
+    before the first draw. `data_memory`: bytes of images that a worker's device may hold; more are streamed.
     """
 
     folder: Path
@@ -82,6 +82,7 @@ class RunOptions:
     any_share: bool = False
     command: str = ""
     notes: tuple[str, ...] = ()
+    data_memory: float | None = None
 
     @property
     def url(self) -> str:
@@ -212,7 +213,7 @@ def _opened(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, Stu
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
     """Look at the data, which are not kept."""
-    data = TrainingData.of(dataset, config.seed, torch.device("cpu"))
+    data = TrainingData.of(dataset, config.seed, torch.device("cpu"), options.data_memory)
     workers = workers_of(options.workers, config, data, device)
     crew = f"; {workers} workers" if workers > 1 else ""
     idle = idle_limit(config.domain, config.budget)
@@ -294,6 +295,7 @@ def _job(
         shared=options.storage is not None,
         imports=loaded(),
         known=config.known,
+        memory=options.data_memory,
     )
 
 
@@ -324,23 +326,3 @@ def open_study(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, 
             f" ({'; '.join(differences(before, now))})"
         )
     return study, config
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between a study's settings and those of a run, a few words each."""
-    found = []
-    for key in [key for key in {**old, **new} if old.get(key) != new.get(key)]:
-        if key == "space":
-            found.append(f"space: {_lines(old[key]['toml'], new[key]['toml'])}")
-        elif isinstance(new.get(key), Mapping) and isinstance(old.get(key), Mapping):
-            found += [f"{key}: {words}" for words in differences(old[key], new[key])]
-        else:
-            found.append(f"{key} was {old.get(key)!r}, is {new.get(key)!r}")
-    return found
-
-
-def _lines(old: str, new: str) -> str:
-    """The first lines of a file that differ, and how many more."""
-    words = [line for line in ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-"]
-    shown = ", ".join(f"{line[0]} {line[2:].strip()!r}" for line in words[:_SHOWN])
-    return shown + (f" and {len(words) - _SHOWN} more lines" if len(words) > _SHOWN else "")

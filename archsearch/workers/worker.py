@@ -156,7 +156,7 @@ def _search(messages: Messages, job: Job) -> str:
     terms = terms_of(study)
     dataset = study_dataset(job.dataset, job.data_dir, config)
     check_dataset(dataset, job.dataset, study.study_name, config)
-    data = TrainingData.of(dataset, config.seed, resolve_device(job.device))
+    data = TrainingData.of(dataset, config.seed, resolve_device(job.device), job.memory)
     key = json.dumps([config.to_json(), data.device.type])
     known = given_again(job.known, config.known, dataset)
     setup = known.given_to(
