@@ -11,6 +11,7 @@ import click
 from archsearch._utils.units import format_count
 from archsearch.cli.imports import opened_space
 from archsearch.cli.options import (
+    SIZES,
     budget_of,
     data_dir_option,
     device_option,
@@ -23,6 +24,7 @@ from archsearch.cli.options import (
     timeout_option,
 )
 from archsearch.cli.settings import Workers, check_study, default_name, recipe_of, run_options
+from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import DEFAULT_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
@@ -41,7 +43,11 @@ if TYPE_CHECKING:
     help="digits, mnist, fashion-mnist, cifar10, cifar100, folder:DIR or npz:FILE.",
 )
 @data_dir_option
-@click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels (folders: 64 by default).")
+@click.option(
+    "--image-size",
+    type=SIZES,
+    help="Resize images to N x N pixels; several sizes are searched: 64,96,128.  [default: the space's; folders: 64]",
+)
 @folder_options
 @click.option(
     "--trials",
@@ -144,21 +150,29 @@ def run(**options: Any) -> int:
     check_study(options)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
-    spec, size = options["dataset"], options["image_size"]
+    spec, sizes = options["dataset"], options["image_size"] or ()
+    shown = space.with_sizes(sizes).input
     dataset = load_dataset(
-        spec, data_dir=options["data_dir"], image_size=size, share=options["validation"], **reading(options)
+        spec,
+        data_dir=options["data_dir"],
+        image_size=size_of(shown),
+        colour=colour_of(shown),
+        share=options["validation"],
+        **reading(options),
     )
     config = configure(
         budget,
         dataset,
         space=options["space"],
         recipe=recipe_of(space, dataset.name, options),
-        image_size=size,
+        image_size=sizes,
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
     chosen = run_options(options, default_name(spec, space.name, budget), config.recipe.epochs)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
+    if sizes and "size" in space.input:
+        view.head(f"--image-size {','.join(map(str, sizes))} goes before the sizes of space {space.name!r}")
     with view:
         result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)
     return _close(result, chosen.folder, view)

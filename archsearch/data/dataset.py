@@ -36,7 +36,8 @@ class Dataset:
     listed: labels of all train images, and bool whether each could be read, where some were left out.
     notes: what a user should know of how the data were read, a line each.
     verify_test: tells how many test images can be read, and gives none away; None where that is known at load.
-    skip_broken, nested: as `load_dataset` was told. test_count: test images that `test` should find; 0: not known.
+    skip_broken, nested, colour: as `load_dataset` was told.
+    test_count: test images that `test` should find; 0: not known.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     skip_broken: bool = False
     nested: bool = False
+    colour: str | None = None
     test_count: int = 0
     verify_test: Callable[[], int] | None = field(default=None, repr=False)
 

@@ -63,8 +63,10 @@ class _Reader:
             raise _refusal(self.name, self.root, broken)
 
 
-def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nested: bool = False) -> Dataset:
-    """Pictures under `root`, in RGB, or grey if every train picture is, at size x size pixels.
+def load_folder(
+    root: Path, size: int, name: str, skip_broken: bool = False, nested: bool = False, colour: str | None = None
+) -> Dataset:
+    """Pictures under `root` at size x size pixels: in `colour`, else in RGB, or grey if every train picture is.
 
     The short side is scaled to `size`, then the centre is cut out. 16-bit grey pictures are scaled by the range of
     the train pictures. Of test pictures only the headers are read here.
@@ -77,7 +79,8 @@ def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nes
     found = dict(zip(every, _map(header, every), strict=True))
     heads = {path: head for path, head in found.items() if isinstance(head, Header)}
     train = [path for path in paths_of(parts["train"]) if path in heads]
-    grey = all(heads[path].grey for path in train)
+    own = all(heads[path].grey for path in train)
+    grey = colour == "grey" if colour else own
     levels = _levels(train, heads)
     _check_depth(parts, heads, name)
     reader = _Reader(name, root, size, grey, levels, skip_broken)
@@ -98,7 +101,7 @@ def load_folder(root: Path, size: int, name: str, skip_broken: bool = False, nes
         images,
         labels,
         _split(pixels["val"], parts["val"], name)[0] if "val" in parts else None,
-        not grey,
+        not own,
         partial(reader.test, tested),
         range=levels,
         listed=listed if broken else None,

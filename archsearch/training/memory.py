@@ -7,10 +7,12 @@ read by the next, so that is 4 bytes for each value held until the backward pass
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from archsearch.network import cost
 from archsearch.network.arch import Arch
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
 
@@ -28,9 +30,12 @@ def training_bytes(arch: Arch, batch: int, data_bytes: float = 0.0) -> float:
     return PROCESS_BYTES + data_bytes + STATE_BYTES * arch.cost.params + VALUE_BYTES * batch * values
 
 
-def predictor(data: TrainingData, recipe: Recipe) -> Callable[[Arch], float]:
-    """Predicted bytes of a training by this recipe on these data."""
-    size = data.train.pixels.nbytes + 5 * data.validation.pixels.nbytes  # validation images are kept as float32 too
+def predictor(data: TrainingData, recipe: Recipe, shapes: Sequence[Shape] = ()) -> Callable[[Arch], float]:
+    """Predicted bytes of a training by this recipe on these data, which are kept at all of `shapes` where there are."""
+    own = data.dataset.input_shape
+    copies = sum(math.prod(shape) for shape in shapes or [own]) / math.prod(own)
+    # validation images are kept as float32 too
+    size = copies * (data.train.pixels.nbytes + 5 * data.validation.pixels.nbytes)
 
     def predict(arch: Arch) -> float:
         return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)
