@@ -108,8 +108,8 @@ def one_of(values: Sequence[Value]) -> Dim | Value:
 
 
 def words(wanted: Sequence[Shape]) -> str:
-    """Shapes for people: `3x64x64, 3x96x96 or 3x128x128`."""
+    """Shapes for people: `3x64x64, 3x96x96 or 3x128x128`; of many the first and the last."""
     shown = ["x".join(map(str, shape)) for shape in wanted]
     if len(shown) > _FEW:
-        return f"{shown[0]} to {shown[-1]}, {len(shown)} shapes"
+        return f"{shown[0]} to {shown[-1]}"
     return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
