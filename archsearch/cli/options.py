@@ -188,7 +188,9 @@ def data_options(function: Function) -> Function:
         [
             click.option("--dataset", help="As in `run`: cifar10, folder:DIR, ...  [default: that of the training]"),
             data_dir_option,
-            click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels, as in `run`."),
+            click.option(
+                "--image-size", type=click.IntRange(1), help="Resize images to N x N pixels.  [default: as trained]"
+            ),
             folder_options,
         ]
     ):

@@ -163,6 +163,10 @@ class Retraining:
     def _plan_of(self, arch: Arch) -> Plan:
         return self.plans[arch.input_shape]
 
+    def _summary(self, arch: Arch) -> str:
+        config = self.target.config
+        return config.domain.summary(arch) if config else arch.summary
+
     def _is_over(self) -> bool:
         return time.monotonic() >= self.plan.until
 
@@ -207,7 +211,9 @@ class Retraining:
             if result := found.get(arch.id):
                 spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
                 accuracy = f"{100 * result.mean:.2f}%{spread}"
-                table.append((arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), arch.summary))
+                table.append(
+                    (arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), self._summary(arch))
+                )
         for line in columns(table, left=(0, 4), cut=True) if len(table) > 1 else []:
             say(line)
         say(f"weights, retrain.csv: {self.target.folder}/")
