@@ -125,4 +125,4 @@ def test_spaces_describes_the_input(command: Command, pets: Path) -> None:
     assert fixed["input"] == [3, 32, 32]
     assert "inputs" not in fixed
     assert facts["descriptions"] == 6 * fixed["descriptions"]
-    assert "for 1x6x6 to 3x10x10, 6 shapes images" in command("spaces", "sized.toml").out
+    assert "for 1x6x6 to 3x10x10 images" in command("spaces", "sized.toml").out
