@@ -133,7 +133,8 @@ def _datasets(found: Target, spec: str, options: Mapping[str, Any]) -> list[Data
             raise InputError(
                 f"--image-size {asked}: {arch.id} takes {arch.input_shape[1]} pixels: leave the option out"
             )
-    config = replace(config, data=replace(config.data, **how))
+    read = replace(config.data, skip_broken=how["skip_broken"], nested=how["nested"])
+    config = replace(config, data=read)
     return [study_dataset(spec, data_dir, config, shape) for shape in sorted({one.input_shape for one in found.archs})]
 
 

@@ -103,7 +103,7 @@ def own_size(arch: Arch, info: Mapping[str, Any], spec: str) -> int | None:
 def own_colour(info: Mapping[str, Any]) -> str | None:
     """The colour to which a training turned its images; None where it took them as they were."""
     said = info.get("colour")
-    return said if said in COLOURS else None
+    return said if isinstance(said, str) and said in COLOURS else None
 
 
 def split_seed(given: int | None, info: Mapping[str, Any]) -> int:

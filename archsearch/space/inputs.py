@@ -70,7 +70,7 @@ def shapes(dims: InputDims, base: Shape) -> tuple[Shape, ...]:
 
 def size_of(dims: InputDims) -> int | None:
     """The largest side; None where the dataset's own is taken."""
-    return max(int(value) for value in _values(dims["size"])) if "size" in dims else None  # type: ignore[arg-type]
+    return max(int(value) for value in _values(dims["size"])) if "size" in dims else None
 
 
 def colour_of(dims: InputDims) -> str | None:
