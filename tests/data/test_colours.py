@@ -69,7 +69,7 @@ def test_pictures_of_a_folder_are_as_pillow_turns_them(tmp_path: Path, colour: s
     dataset = load_dataset(f"folder:{tmp_path}", image_size=4, colour=colour)
     with Image.open(tmp_path / "train" / "a" / "0.png") as picture:
         turned = picture.convert("L" if colour == "grey" else "RGB")
-        wanted = np.asarray(ImageOps.fit(turned, (4, 4), Image.Resampling.BILINEAR))
+        wanted = np.array(ImageOps.fit(turned, (4, 4), Image.Resampling.BILINEAR))
     assert torch.equal(dataset.images[:1], images_from(wanted[None]))
     assert dataset.input_shape == (1 if colour == "grey" else 3, 4, 4)
     assert dataset.test()[0].shape[1:] == dataset.input_shape
@@ -80,7 +80,8 @@ def test_grey_pictures_of_a_folder_have_three_equal_channels_only_if_asked(tmp_p
     for part in ("train", "test"):
         for label in "ab":
             (tmp_path / part / label).mkdir(parents=True)
-            Image.fromarray(noise(8, 8)).save(tmp_path / part / label / "0.png")
+            for n in range(2):
+                Image.fromarray(noise(8, 8, seed=n)).save(tmp_path / part / label / f"{n}.png")
     own, asked = (load_dataset(f"folder:{tmp_path}", image_size=8, colour=colour) for colour in (None, "rgb"))
     assert own.input_shape == (1, 8, 8)
     assert torch.equal(asked.images, rgb(own.images))
@@ -92,5 +93,5 @@ def test_other_colours_and_other_channels_are_refused() -> None:
     assert error_line("digits", colour="gray") == "colour 'gray': must be one of grey, rgb"
     four = toy(4, channels=4)
     assert coloured(four, None) is four
-    with pytest.raises(DataError, match="toy: images of 4 channels can't be turned grey"):
+    with pytest.raises(DataError, match="toy: images of 4 channels cannot be turned grey"):
         coloured(four, "grey")

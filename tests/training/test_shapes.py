@@ -54,7 +54,7 @@ def test_a_shape_is_loaded_when_a_network_takes_it_and_kept(digits: Dataset, tmp
     alone = Trainer(setup_of(load_dataset("digits", colour="grey"), loader))
     for arch in (own, grey, grey):
         found = trainer(arch, lambda epoch, accuracy, metrics=None: None)
-        assert found.score > 0.3
+        assert found.score > 0.12  # better than one in ten
     assert loader.asked == [(1, 8, 8)]
     # The same as where there is no other size.
     assert alone(grey, lambda epoch, accuracy, metrics=None: None).score == found.score
