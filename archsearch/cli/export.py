@@ -22,7 +22,7 @@ from archsearch.cli.options import (
     storage_option,
 )
 from archsearch.cli.screen import wrapped
-from archsearch.cli.sources import dataset_of, split_seed
+from archsearch.cli.sources import check_images, dataset_of, split_seed
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class Order:
     """What to export and against which data, from a study or from a weights file alone.
 
-    `arch` and `fingerprint` of the dataset are the study's, "" where there is none.
+    `arch` and `config` are the study's, "" and None where there is none.
     """
 
     weights: Path
@@ -45,7 +45,7 @@ class Order:
     seed: int | None = None
     max_size: float | None = None
     arch: str = ""
-    fingerprint: str = ""
+    config: StudyConfig | None = None
     tested: Tested | None = None
     reading: Mapping[str, bool] = field(default_factory=dict)
 
@@ -157,7 +157,7 @@ def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path 
     record = one_record(study, arch, folder)
     known = {
         "dataset": config.data.name,
-        "image_size": config.data.image_size,
+        "image_size": None if "size" in config.space.input else config.data.image_size,
         "seed": config.seed,
         "max_size": config.budget.get("max_size"),
     }
@@ -167,7 +167,7 @@ def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path 
         folder / "export",
         **{**known, **given},
         arch=record.arch,
-        fingerprint=config.data.fingerprint,
+        config=config,
         tested=found.get(record.arch),
     )
 
@@ -185,10 +185,12 @@ def _images(source: Source, order: Order, data_dir: Path) -> Images:
     from archsearch.export import Images
     from archsearch.inference.evaluate import check_fit, part_of
 
-    given = {"dataset": order.dataset, "image_size": order.image_size, "data_dir": data_dir, **order.reading}
+    searched = order.config is not None and "size" in order.config.space.input
+    size = order.image_size or (source.arch.input_shape[1] if searched else None)
+    given = {"dataset": order.dataset, "image_size": size, "data_dir": data_dir, **order.reading}
     dataset = dataset_of(order.weights, source.arch, source.info, given)
     check_fit(source, dataset, str(order.weights))
-    if order.fingerprint and dataset.fingerprint != order.fingerprint:
+    if order.config and not check_images(dataset, order.dataset or order.config.data.name, data_dir, order.config):
         raise InputError(f"{dataset.name} is not the dataset of this study: its images or classes have changed")
     seed = split_seed(order.seed, source.info)
     return Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archsearch.cli.screen import say
 from archsearch.errors import InputError
+from archsearch.network.layers import Shape
+from archsearch.space.inputs import words
 
 if TYPE_CHECKING:
     from archsearch.data import Dataset
@@ -29,17 +31,21 @@ init_from_option = click.option(
 )
 
 
-def known_of(options: Mapping[str, Any], dataset: Dataset) -> Known:
+def known_of(options: Mapping[str, Any], dataset: Dataset, shapes: Sequence[Shape]) -> Known:
     """What a new study's trainings learn from and begin with; says what is used.
 
     Raises:
-        InputError: it cannot be used for these images and classes.
+        InputError: it cannot be used for these images and classes, or teachers where candidates take several shapes.
     """
     from archsearch.retrain.given import given
     from archsearch.study.config import Known
 
     if not options["teachers"] and options["init_from"] is None:
         return Known()
+    if options["teachers"] and len(shapes) > 1:
+        raise InputError(
+            f"--teacher: candidates take {words(shapes)}, and teachers answer for one size and colour: leave one out"
+        )
     if options["init_from"] == "":
         raise InputError("--init-from '': give a weights file")
     found = given(options["teachers"], options["init_from"] or "", dataset)

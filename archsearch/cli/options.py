@@ -16,6 +16,7 @@ from archsearch.network.file_size import DTYPE_BYTES
 from archsearch.network.layers import Shape
 from archsearch.network.limits import LIMITS, Limit
 from archsearch.nn.inputs import DTYPES, Input
+from archsearch.space.inputs import MOST_SIZES
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -73,7 +74,26 @@ class InputType(click.ParamType[Input]):
         return Input(SHAPE.convert(shape, param, ctx) if shape or not colon else (), dtype)
 
 
+class SizesType(click.ParamType[tuple[int, ...]]):
+    """One side of square images in pixels, or several: `64,96,128`; the smallest first."""
+
+    name = "n[,n...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers; anything but different positive whole ones is refused."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdecimal() and len(part) < 11 and int(part) > 0 for part in parts):
+            self.fail(f"{value!r}: write pixels of a side, from 1, or several: 64,96,128", param, ctx)
+        sizes = sorted(map(int, parts))
+        if len(set(sizes)) < len(sizes) or len(sizes) > MOST_SIZES:
+            self.fail(f"{value!r}: write every size once, {MOST_SIZES} at most", param, ctx)
+        return tuple(sizes)
+
+
 SHAPE = ShapeType()
+SIZES = SizesType()
 INPUT = InputType()
 COUNT = Quantity("count", parse_count)
 BYTES = Quantity("size", parse_bytes)
@@ -174,7 +194,9 @@ def data_options(function: Function) -> Function:
         [
             click.option("--dataset", help="As in `run`: cifar10, folder:DIR, ...  [default: that of the training]"),
             data_dir_option,
-            click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels, as in `run`."),
+            click.option(
+                "--image-size", type=click.IntRange(1), help="Resize images to N x N pixels.  [default: as trained]"
+            ),
             folder_options,
         ]
     ):
@@ -191,7 +213,7 @@ def folder_options(function: Function) -> Function:
     return skip(nested(function))
 
 
-def reading(options: Mapping[str, Any], data: StudyData | None = None) -> dict[str, bool]:
+def reading(options: Mapping[str, Any], data: StudyData | None = None) -> dict[str, Any]:
     """`skip_broken` and `nested` for `load_dataset`, as given or as the study has them."""
     return {key: bool(options[key] or (data and getattr(data, key))) for key in ("skip_broken", "nested")}
 

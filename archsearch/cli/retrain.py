@@ -26,11 +26,13 @@ from archsearch.cli.options import (
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.screen import say
 from archsearch.cli.settings import recipe_values
-from archsearch.cli.sources import known_dataset, own_size
+from archsearch.cli.sources import check_images, known_dataset, own_colour, own_size
 from archsearch.errors import InputError, SpecError, TrainingFailed
 from archsearch.network.arch import Arch
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.network.zoo import PREFIX
+from archsearch.space.inputs import colour_of
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 from archsearch.study.suggestion import suggestion
 
@@ -92,8 +94,7 @@ def retrain(target: str, **options: Any) -> int:
     the dataset. Weights go to OUT/STUDY/weights/ARCH-seedK.safetensors, accuracies of each training to retrain.csv,
     their mean and deviation to the study and its pareto.csv. What is finished is not trained again.
     """
-    from archsearch.cli.decoding import Decoding
-    from archsearch.data import load_dataset, unread_test
+    from archsearch.data import unread_test
     from archsearch.nn.devices import resolve_device
 
     if options["freeze_encoder"] and not options["init_from"]:
@@ -103,44 +104,69 @@ def retrain(target: str, **options: Any) -> int:
     spec = options["dataset"] or found.dataset
     if spec is None:
         raise InputError(f"{target} says nothing of a dataset: give --dataset")
-    size = options["image_size"] or found.image_size
-    how = reading(options, found.config.data if found.config else None)
-    with Decoding() as watch:
-        place = options["data_dir"]
-        dataset = load_dataset(spec, data_dir=place, image_size=size, share=found.share, watch=watch, **how)
-    if found.fingerprint not in ("", dataset.fingerprint):
+    datasets = _datasets(found, spec, options)
+    dataset = datasets[-1]
+    if found.config and not check_images(dataset, spec, options["data_dir"], found.config):
         raise InputError(f"{spec} is not the dataset of this study: to transfer, give the file of a network as TARGET")
     if options["tta"] and not dataset.flip:
         raise InputError(f"--tta: mirrored images of {spec} may be of another class")
-    archs = [_fitting(arch, dataset) for arch in found.archs]
+    at: dict[Shape, Dataset] = {images.input_shape: images for images in datasets}
+    archs = [_fitting(arch, at.get(arch.input_shape, dataset)) for arch in found.archs]
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
     if not found.study:
         suggested = suggestion(len(dataset.labels), dataset.input_shape)
         found = replace(found, recipe=found.recipe.with_values(suggested))
-    plan = replace(_plan(found, dataset, device, options), until=until)
-    plan.require_fit(archs)
-    say(*(plan.teachers.notes if plan.teachers else ()))
+    plans = {shape: replace(_plan(found, images, device, options), until=until) for shape, images in at.items()}
+    for shape, plan in plans.items():
+        plan.require_fit([arch for arch in archs if arch.input_shape == shape])
+        say(*(plan.teachers.notes if plan.teachers else ()))
     if dataset.verify_test:  # what cannot be read is found before the training
         for line in unread_test(dataset, dataset.verify_test()):
             click.echo(line)
     if options["within"]:
-        plan = _fitted(plan, archs, options)
-    return Retraining(plan, found, archs, options).run()
+        plans = _fitted(plans, archs, options)
+    return Retraining(plans, found, archs, options).run()
 
 
-def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Plan:
-    """The plan with as many epochs as fit, or with those of trainings that are begun."""
+def _datasets(found: Target, spec: str, options: Mapping[str, Any]) -> list[Dataset]:
+    """The images: for a study whose sizes or colours are searched those of every shape that the networks take."""
+    from archsearch.cli.decoding import Decoding
+    from archsearch.data import load_dataset
+    from archsearch.workers.worker import study_dataset
+
+    config, place, asked = found.config, options["data_dir"], options["image_size"]
+    how = reading(options, config.data if config else None)
+    with Decoding() as watch:
+        if config is None or len(config.domain.shapes) == 1:
+            size, share = asked or found.image_size, found.share
+            one = load_dataset(
+                spec, data_dir=place, image_size=size, colour=found.colour, share=share, watch=watch, **how
+            )
+            return [one]
+        for arch in found.archs:
+            if asked not in (None, arch.input_shape[1]):
+                raise InputError(
+                    f"--image-size {asked}: {arch.id} takes {arch.input_shape[1]} pixels: leave the option out"
+                )
+        config = replace(config, data=replace(config.data, **how))
+        every = sorted({one.input_shape for one in found.archs})
+        return [study_dataset(spec, place, config, shape, watch) for shape in every]
+
+
+def _fitted(plans: Mapping[Shape, Plan], archs: Sequence[Arch], options: Mapping[str, Any]) -> dict[Shape, Plan]:
+    """The plans with as many epochs as fit, or with those of trainings that are begun."""
     from archsearch.retrain.plan import epochs_begun, epochs_within, pace
 
     seconds, seeds = options["within"], seeds_of(options)
-    epochs = None if options["overwrite"] else epochs_begun(plan, archs, range(seeds.stop))
+    begun = (epochs_begun(plans[arch.input_shape], [arch], range(seeds.stop)) for arch in archs)
+    epochs = None if options["overwrite"] else next(filter(None, begun), None)
     if epochs:
         say(f"{counted(epochs, 'epoch')}, as in a training that is there: --overwrite begins anew")
     else:
         clock, paces = time.monotonic(), []
         for arch in archs:
             try:
-                paces.append(pace(plan, arch, _TIMING * seconds / len(archs)))
+                paces.append(pace(plans[arch.input_shape], arch, _TIMING * seconds / len(archs)))
             except TrainingFailed as error:  # which its training will say again
                 say(f"{arch.id}: not timed: {error}")
         if not paces:
@@ -155,7 +181,7 @@ def _fitted(plan: Plan, archs: Sequence[Arch], options: Mapping[str, Any]) -> Pl
             )
         epochs = min(epochs, options["epochs"] or _MOST_EPOCHS)
         say(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")
-    return plan.with_epochs(epochs)
+    return {shape: plan.with_epochs(epochs) for shape, plan in plans.items()}
 
 
 def _target(target: str, options: Mapping[str, Any]) -> Target:
@@ -175,7 +201,7 @@ def _target(target: str, options: Mapping[str, Any]) -> Target:
     if (folder / "study.db").exists():
         raise InputError(f"{folder} is a search's study, which {target} is not of: choose another --study")
     size = own_size(arch, info, spec) if info and spec else None
-    return Target([arch], folder, Recipe(epochs=epochs), spec, size)
+    return Target([arch], folder, Recipe(epochs=epochs), spec, size, own_colour(info))
 
 
 def _network(target: str, path: Path) -> tuple[Arch, Mapping[str, Any]]:
@@ -215,7 +241,7 @@ def _of_study(opened: tuple[Path, Any, StudyConfig], options: Mapping[str, Any])
         config.recipe,
         data.name,
         data.image_size,
-        data.fingerprint,
+        colour_of(config.space.input),
         config.seed,
         data.validation,
         study,

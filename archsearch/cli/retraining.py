@@ -14,6 +14,7 @@ from archsearch.cli.screen import columns, say
 from archsearch.cli.settings import command_line
 from archsearch.errors import InputError, StopTraining, TrainingFailed
 from archsearch.network.arch import Arch
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Target:
     recipe: Recipe
     dataset: str | None
     image_size: int | None = None
-    fingerprint: str = ""
+    colour: str | None = None
     split_seed: int = 0
     share: float | None = None
     study: Any = None
@@ -60,8 +61,11 @@ def _notes(folder: Path) -> list[Any]:
 class Retraining:
     """All trainings of one command: every network once, then once more with the next seed."""
 
-    def __init__(self, plan: Plan, target: Target, archs: Sequence[Arch], options: Mapping[str, Any]) -> None:
-        self.plan, self.target, self.archs = plan, target, archs
+    def __init__(
+        self, plans: Mapping[Shape, Plan], target: Target, archs: Sequence[Arch], options: Mapping[str, Any]
+    ) -> None:
+        self.plans, self.target, self.archs = plans, target, archs
+        self.plan = next(iter(plans.values()))  # for what all have in common
         self.seeds = seeds_of(options)
         self.overwrite = options["overwrite"]
         self.failed = 0
@@ -73,11 +77,11 @@ class Retraining:
         _notes(self.target.folder)  # before anything is forgotten
         if self.overwrite:
             for arch in self.archs:
-                forget(self.plan, arch)
+                forget(self._plan_of(arch), arch)
                 self._forget(arch)
         pairs = [(arch, seed) for seed in self.seeds for arch in self.archs]
         before = range(self.seeds.stop)  # of other commands too: all trainings of a network have one recipe
-        done = {(arch.id, seed) for arch in self.archs for seed in before if finished(self.plan, arch, seed)}
+        done = {(arch.id, seed) for arch in self.archs for seed in before if finished(self._plan_of(arch), arch, seed)}
         left = [pair for pair in pairs if (pair[0].id, pair[1]) not in done]
         self._open(len(pairs) - len(left), len(left))
         for count, (arch, seed) in enumerate(left):
@@ -146,7 +150,7 @@ class Retraining:
         if self._is_over():
             return False
         try:
-            row = train(self.plan, arch, seed, report)
+            row = train(self._plan_of(arch), arch, seed, report)
         except StopTraining:
             return False
         except TrainingFailed as error:
@@ -157,6 +161,13 @@ class Retraining:
         say(f"{label}: test {100 * row.test_accuracy:.2f}%{extra}, {format_seconds(row.train_seconds)}")
         self._tables()
         return True
+
+    def _plan_of(self, arch: Arch) -> Plan:
+        return self.plans[arch.input_shape]
+
+    def _summary(self, arch: Arch) -> str:
+        config = self.target.config
+        return config.domain.summary(arch) if config else arch.summary
 
     def _is_over(self) -> bool:
         return time.monotonic() >= self.plan.until
@@ -202,7 +213,9 @@ class Retraining:
             if result := found.get(arch.id):
                 spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
                 accuracy = f"{100 * result.mean:.2f}%{spread}"
-                table.append((arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), arch.summary))
+                table.append(
+                    (arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), self._summary(arch))
+                )
         for line in columns(table, left=(0, 4), cut=True) if len(table) > 1 else []:
             say(line)
         say(f"weights, retrain.csv: {self.target.folder}/")

@@ -13,6 +13,7 @@ from archsearch._utils.units import format_count
 from archsearch.cli.imports import opened_space
 from archsearch.cli.known import init_from_option, known_of, teacher_option
 from archsearch.cli.options import (
+    SIZES,
     budget_of,
     data_dir_option,
     data_memory_option,
@@ -25,7 +26,8 @@ from archsearch.cli.options import (
     storage_option,
     timeout_option,
 )
-from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options
+from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options, said_input
+from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
@@ -48,7 +50,11 @@ if TYPE_CHECKING:
     "wds:PATTERN or cifar:DIR.",
 )
 @data_dir_option
-@click.option("--image-size", type=click.IntRange(1), help="Resize images to N x N pixels (folders: 64 by default).")
+@click.option(
+    "--image-size",
+    type=SIZES,
+    help="Resize images to N x N pixels; several sizes are searched: 64,96,128.  [default: the space's; folders: 64]",
+)
 @folder_options
 @click.option(
     "--trials",
@@ -160,12 +166,14 @@ def run(**options: Any) -> int:
     check_study(options)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
-    spec, size = options["dataset"], options["image_size"]
+    spec, sizes = options["dataset"], options["image_size"] or ()
+    shown = said_input(options, budget)
     with Decoding() as watch:
         dataset = load_dataset(
             spec,
             data_dir=options["data_dir"],
-            image_size=size,
+            image_size=size_of(shown),
+            colour=colour_of(shown),
             share=options["validation"],
             watch=watch,
             **reading(options),
@@ -175,15 +183,17 @@ def run(**options: Any) -> int:
     config = configure(
         budget,
         dataset,
-        space=options["space"],
+        space=(choice.space, choice.toml),
         recipe=recipe_of(choice.space, dataset, options, before.recipe if before else None),
-        image_size=size,
+        image_size=sizes,
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    config = replace(config, space_name=choice.space.name, space_toml=choice.toml, known=known_of(options, dataset))
+    config = replace(config, known=known_of(options, dataset, config.domain.shapes))
     chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
+    if sizes and "size" in choice.space.input:
+        view.head(f"--image-size {','.join(map(str, sizes))} goes before the sizes of space {choice.space.name!r}")
     with view:
         result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)
     return _close(result, chosen.folder, view)

@@ -20,7 +20,16 @@ from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import FIELDS, Recipe, check_values
 from archsearch.space.dims import Dim
-from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE, default_space, load_space, space_text
+from archsearch.space.inputs import InputDims
+from archsearch.space.reader import (
+    PHOTO_SPACE,
+    SMALL,
+    SMALL_SPACE,
+    default_space,
+    load_space,
+    parse_space,
+    space_text,
+)
 from archsearch.space.space import SearchSpace
 from archsearch.study.config import StudyConfig, default_recipe
 from archsearch.study.suggestion import kept, suggestion
@@ -149,25 +158,45 @@ class ChosenSpace:
     notes: tuple[str, ...] = ()
 
 
-def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> ChosenSpace:
-    """`--space`; else with `--resume` the study's own; else the one for images of this size. Raises StudyError."""
-    spec, named = options["dataset"], options["study"]
+def said_input(options: Mapping[str, Any], budget: Budget) -> InputDims:
+    """Size and colour of the images as `--image-size` has them, else the space that will be taken. Raises StudyError."""
     if options["space"] is not None:
         space = load_space(options["space"])
-        return ChosenSpace(space, space_text(options["space"]), named or default_name(spec, space.name, budget))
+    else:
+        begun = (found for name in (SMALL_SPACE, PHOTO_SPACE) if (found := _begun(options, name, budget)))
+        space = next((own_space(config) for _, config in begun), load_space(SMALL_SPACE))
+    return space.with_sizes(options["image_size"] or ()).input
+
+
+def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> ChosenSpace:
+    """`--space`; else with `--resume` the study's own; else the one for images of this size. Raises StudyError."""
+    if options["space"] is not None:
+        space = load_space(options["space"])
+        return ChosenSpace(space, space_text(options["space"]), _study_name(options, space.name, budget))
     default = default_space(shape)
-    other = PHOTO_SPACE if default == SMALL_SPACE else SMALL_SPACE
-    tried = [named] if named else [default_name(spec, name, budget) for name in (default, other)]
-    for study in tried if options["resume"] else ():
-        if config := _kept(options, study):
+    for name in (default, PHOTO_SPACE if default == SMALL_SPACE else SMALL_SPACE):
+        if found := _begun(options, name, budget):
+            study, config = found
             words = f"space {config.space_name}, as study {study!r} was begun"
-            return ChosenSpace(config.space, config.space_toml, study, (words,))
+            return ChosenSpace(own_space(config), config.space_toml, study, (words,))
     side = "up to" if default == SMALL_SPACE else "above"
     words = f"space {default}, the default for images {side} {SMALL} pixels a side; --space takes another"
-    return ChosenSpace(load_space(default), space_text(default), tried[0], (words,))
+    return ChosenSpace(load_space(default), space_text(default), _study_name(options, default, budget), (words,))
 
 
-def _kept(options: Mapping[str, Any], study: str) -> StudyConfig | None:
+def own_space(config: StudyConfig) -> SearchSpace:
+    """The space of a study as its file has it."""
+    return parse_space(config.space_toml, config.space_name, "the study's space")
+
+
+def _study_name(options: Mapping[str, Any], space: str, budget: Budget) -> str:
+    return str(options["study"] or default_name(options["dataset"], space, budget))
+
+
+def _begun(options: Mapping[str, Any], space: str, budget: Budget) -> tuple[str, StudyConfig] | None:
+    """The study that `--resume` goes on with, by its name, or by the name that it has with this space."""
     from archsearch.study.storage import kept_config
 
-    return kept_config(options["out"] / study, options["storage"])
+    study = _study_name(options, space, budget)
+    config = kept_config(options["out"] / study, options["storage"]) if options["resume"] else None
+    return (study, config) if config else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from archsearch._utils.specs import ON_DISK, PICTURES, is_here
 from archsearch.cli.options import reading
 from archsearch.errors import InputError
 from archsearch.network.arch import Arch
+from archsearch.network.layers import COLOURS
 
 if TYPE_CHECKING:
     from archsearch.data import Dataset
+    from archsearch.study.config import StudyConfig
 
 _FOLDERS = 3
 """A study's files lie so far below its folder, at most."""
@@ -37,9 +40,28 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
     if spec is None:
         raise InputError(f"{path}: says nothing of its dataset: give --dataset")
     size = given["image_size"] or own_size(arch, info, spec)
-    share, how = split_share(info), reading(given)
     with Decoding() as watch:
-        return load_dataset(spec, data_dir=given["data_dir"], image_size=size, share=share, watch=watch, **how)
+        return load_dataset(
+            spec,
+            data_dir=given["data_dir"],
+            image_size=size,
+            colour=own_colour(info),
+            share=split_share(info),
+            watch=watch,
+            **reading(given),
+        )
+
+
+def check_images(dataset: Dataset, spec: str, data_dir: Path, config: StudyConfig) -> bool:
+    """Whether these are the study's images, at the shape of any of its candidates. Raises DataError."""
+    from archsearch.cli.decoding import Decoding
+    from archsearch.workers.worker import study_dataset
+
+    if dataset.input_shape != config.input_shape and dataset.input_shape in config.domain.shapes:
+        read = replace(config.data, skip_broken=dataset.skip_broken, nested=dataset.nested)
+        with Decoding() as watch:
+            dataset = study_dataset(spec, data_dir, replace(config, data=read), watch=watch)
+    return dataset.fingerprint == config.data.fingerprint
 
 
 def known_dataset(path: Path, info: Mapping[str, Any]) -> str | None:
@@ -81,6 +103,12 @@ def own_size(arch: Arch, info: Mapping[str, Any], spec: str) -> int | None:
     own = info.get("dataset")
     mine = spec.partition(":")[0] in PICTURES or (isinstance(own, str) and shipped(own) == shipped(spec))
     return height if mine and height == width else None
+
+
+def own_colour(info: Mapping[str, Any]) -> str | None:
+    """The colour to which a training turned its images; None where it took them as they were."""
+    said = info.get("colour")
+    return said if isinstance(said, str) and said in COLOURS else None
 
 
 def split_seed(given: int | None, info: Mapping[str, Any]) -> int:

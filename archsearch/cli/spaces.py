@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -16,12 +16,14 @@ from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
 from archsearch.network.limits import measures
-from archsearch.space import statistics
+from archsearch.space import inputs, statistics
 from archsearch.space.balance import idle_limit
 from archsearch.space.dims import Choice, Dim, Int
 from archsearch.space.domain import Domain
 from archsearch.space.reader import load_space, shipped
 from archsearch.space.space import SearchSpace
+
+_SHAPE = (3, 32, 32)
 
 
 @click.command()
@@ -29,7 +31,9 @@ from archsearch.space.space import SearchSpace
 @limits
 @lower_limits
 @click.option(
-    "--input-shape", type=SHAPE, default="3,32,32", show_default=True, help="Channels, height, width of the images."
+    "--input-shape",
+    type=SHAPE,
+    help="Channels, height, width of the images.  [default: the space's, else 3,32,32]",
 )
 @click.option("--classes", type=click.IntRange(1), default=10, show_default=True, help="Number of classes.")
 @click.option(
@@ -40,7 +44,9 @@ from archsearch.space.space import SearchSpace
     help="Uniform draws behind the share inside the limits.",
 )
 @json_option
-def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_json: bool, **options: Any) -> None:
+def spaces(
+    space: str | None, input_shape: Shape | None, classes: int, draws: int, as_json: bool, **options: Any
+) -> None:
     """List the shipped search spaces, or describe one: dims, number of networks, smallest, largest.
 
     With limits (--max-params ...): also the share of uniform draws that is inside all of them, and whether one of
@@ -51,8 +57,13 @@ def spaces(space: str | None, input_shape: Shape, classes: int, draws: int, as_j
         found = [_line(load_space(name)) for name in shipped()]
         click.echo(json.dumps({"spaces": found}) if as_json else "\n".join(_list(found)))
         return
-    facts = describe(opened_space(space), budget, input_shape, classes, draws)
+    facts = describe(_for(opened_space(space), input_shape), budget, input_shape or _SHAPE, classes, draws)
     click.echo(json.dumps(facts) if as_json else "\n".join(_text(facts, budget)))
+
+
+def _for(space: SearchSpace, input_shape: Shape | None) -> SearchSpace:
+    """The space for images of that shape alone, if one is given."""
+    return space if input_shape is None else replace(space, input={})
 
 
 def _line(space: SearchSpace) -> dict[str, Any]:
@@ -76,7 +87,8 @@ def _number(count: int | None) -> str:
 
 def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: int, draws: int) -> dict[str, Any]:
     """Everything that is known of a space, as plain values. Raises SpecError where it makes no network."""
-    active = statistics.conditions(space)
+    active, seen = statistics.conditions(space), inputs.shapes(space.input, input_shape)
+    domain = Domain(space, seen[-1], classes)
     smallest, largest = statistics.extremes(space, input_shape, classes)
     limited = budget.slug != "unlimited"
     found = statistics.share(space, budget, input_shape, classes, draws) if limited else None
@@ -84,14 +96,15 @@ def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: in
     return {
         "name": space.name,
         "summary": space.summary,
-        "input": list(input_shape),
+        "input": list(seen[-1]),
+        **({"inputs": [list(shape) for shape in seen]} if len(seen) > 1 else {}),
         "classes": classes,
         "dims": [{"name": name, **_dim(dim), "active": active[name]} for name, dim in space.dims.items()],
         "descriptions": statistics.descriptions(space),
         "architectures": statistics.architectures(space),
         "recipes": statistics.recipes(space),
-        "smallest": _network(smallest, budget.size_dtype),
-        "largest": _network(largest, budget.size_dtype),
+        "smallest": _network(smallest, domain, budget.size_dtype),
+        "largest": _network(largest, domain, budget.size_dtype),
         "share": {**asdict(found), "share": found.share} if found else None,
         "note": idle.words if idle else "",
     }
@@ -106,17 +119,17 @@ def _dim(dim: Dim) -> dict[str, Any]:
     return plain | ({"log": True} if dim.log else {})
 
 
-def _network(arch: Arch, dtype: str) -> dict[str, Any]:
+def _network(arch: Arch, domain: Domain, dtype: str) -> dict[str, Any]:
     cost = arch.cost
     return {
         "arch": arch.id,
-        "summary": arch.summary,
+        "summary": domain.summary(arch),
         **measures(cost, dtype),
     }
 
 
 def _text(facts: dict[str, Any], budget: Budget) -> list[str]:
-    by = "x".join(map(str, facts["input"]))
+    by = inputs.words(facts.get("inputs", [facts["input"]]))
     rows: list[tuple[str, ...]] = [("dim", "range", "exists where")]
     rows += [(dim["name"], _range(dim), dim["active"]) for dim in facts["dims"]]
     about = [f"{facts['name']}: {facts['summary']}", f"for {by} images, {counted(facts['classes'], 'class')}", ""]

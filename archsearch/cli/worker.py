@@ -122,7 +122,7 @@ def _jobs(job: Job, config: StudyConfig, asked: int) -> list[Job]:
 
     device = resolve_device(job.device)
     with Decoding() as watch:
-        dataset = study_dataset(job.dataset, job.data_dir, config, watch)
+        dataset = study_dataset(job.dataset, job.data_dir, config, watch=watch)
     check_dataset(dataset, job.dataset, job.study, config)
     given_again(job.known, config.known, dataset)
     if asked:

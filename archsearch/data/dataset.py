@@ -38,7 +38,8 @@ class Dataset:
     histograms: int64 (C, 256), how often the train images have each value; digest: the `fingerprint`; both where they
         were kept from an earlier look, else None.
     verify_test: tells how many test images can be read, and gives none away; None where that is known at load.
-    skip_broken, nested: as `load_dataset` was told. test_count: test images that `test` should find; 0: not known.
+    skip_broken, nested, colour: as `load_dataset` was told.
+    test_count: test images that `test` should find; 0: not known.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     skip_broken: bool = False
     nested: bool = False
+    colour: str | None = None
     test_count: int = 0
     histograms: Tensor | None = field(default=None, repr=False)
     digest: str | None = None
@@ -175,6 +177,8 @@ def resized(dataset: Dataset, size: int) -> Dataset:
         images=resize(dataset.images, size),
         validation=(resize(validation[0], size), validation[1]) if validation else None,
         read_test=partial(_resized_test, dataset.read_test, size),
+        histograms=None,
+        digest=None,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from archsearch._utils.specs import parse_spec
 from archsearch.data.cifar import load_cifar
+from archsearch.data.colours import check_colour, coloured
 from archsearch.data.csv import list_csv
 from archsearch.data.dataset import Dataset, resized
 from archsearch.data.folder import list_folder
@@ -38,6 +39,7 @@ def load_dataset(
     share: float | None = None,
     skip_broken: bool = False,
     nested: bool = False,
+    colour: str | None = None,
     watch: Watch = SILENT,
 ) -> Dataset:
     """The dataset that `spec` names, without its test split.
@@ -47,19 +49,23 @@ def load_dataset(
     pictures are kept, in its folder cache. image_size: pixels a side, 1 to 1024, to which all images are resized;
     by default they stay as they are, and picture files become 64x64.
     share: the dataset's `share`. skip_broken: see `load_pictures`; nested: see `find_layout`.
+    colour: grey or rgb, to which all images are turned; by default they stay as they are.
     watch: is told how far the decoding of pictures is.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
     """
     if image_size is not None and not 1 <= image_size <= _MAX_SIZE:
         raise DataError(f"image size {image_size}: must be a whole number of pixels from 1 to {_MAX_SIZE}")
+    check_colour(colour)
     listing = list_pictures(spec, nested)
     if listing is not None:
         cache = Path(data_dir).expanduser() / "cache"
-        dataset = load_pictures(listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache, watch=watch)
+        dataset = load_pictures(
+            listing, image_size or DEFAULT_SIZE, skip_broken=skip_broken, cache=cache, watch=watch, colour=colour
+        )
     else:
-        dataset = _load_whole(spec, Path(data_dir).expanduser())
+        dataset = coloured(_load_whole(spec, Path(data_dir).expanduser()), colour)
         dataset = dataset if image_size is None else resized(dataset, image_size)
-    return replace(dataset, share=share, skip_broken=skip_broken, nested=nested)
+    return replace(dataset, share=share, skip_broken=skip_broken, nested=nested, colour=colour)
 
 
 def list_pictures(spec: str, nested: bool = False) -> Listing | None:

@@ -160,14 +160,21 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def clear(cache: Path, root: Path | None = None, size: int | None = None, but: str | None = None) -> int:
-    """Remove the stores of a cache, those of a root and size where they are given; bytes of the files that are gone.
+def clear(
+    cache: Path,
+    root: Path | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    but: str | None = None,
+) -> int:
+    """Remove the stores of a cache, those of a root, size and channels where they are given; bytes that are gone.
 
     but: the beginning of the names that stay. What another process is writing stays, too.
     """
     gone = 0
     for folder, index in stores(cache):
-        named = index is not None and (index.root, index.size) == (str(root), size or index.size)
+        wanted = index and (str(root), size or index.size, channels or index.channels)
+        named = index is not None and (index.root, index.size, index.channels) == wanted
         if (but and folder.name.startswith(but)) or (root is not None and not named):
             continue
         if folder.suffix != _PART or _left(folder):

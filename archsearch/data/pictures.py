@@ -30,9 +30,15 @@ _NEARLY_BLACK = 16
 
 
 def load_pictures(
-    listing: Listing, size: int, *, skip_broken: bool = False, cache: Path | None = None, watch: Watch = SILENT
+    listing: Listing,
+    size: int,
+    *,
+    skip_broken: bool = False,
+    cache: Path | None = None,
+    watch: Watch = SILENT,
+    colour: str | None = None,
 ) -> Dataset:
-    """The pictures of a listing, in RGB, or grey if every train picture is, at size x size pixels.
+    """The pictures of a listing at size x size pixels: in `colour`, else in RGB, or grey if every train picture is.
 
     The short side is scaled to `size`, then the centre is cut out. 16-bit grey pictures are scaled by the range of
     the train pictures. Of test pictures only the headers are read here.
@@ -41,10 +47,10 @@ def load_pictures(
     DataError for unreadable pictures, naming all, and for pixels that do not fit together.
     """
     identities = _identities(listing) if cache else {}
-    place = Place(cache, _key(listing, size, identities)) if cache else None
-    reader = Reader(listing.name, listing.root, size, skip_broken, place, watch)
+    place = Place(cache, _key(listing, size, colour, identities)) if cache else None
+    reader = Reader(listing.name, listing.root, size, skip_broken, place, watch, colour)
     images, facts = _stored(listing, reader)
-    reader = replace(reader, grey=facts.grey, levels=facts.levels)
+    reader = replace(reader, grey=facts.read_grey(colour), levels=facts.levels)
     parts = listing.parts
     broken = [one for part in ("train", "val", "test") for one in facts.broken.get(part, ())]
     reader.judge(broken)
@@ -83,7 +89,8 @@ def _stored(listing: Listing, reader: Reader) -> tuple[Mapping[str, Pixels], Fac
         if stored is None:
             stored = make(place, partial(_write, listing, reader, place.key), reader.watch)
             with suppress(OSError):  # older stores of the same pictures, which others may own
-                clear(place.cache, listing.root.absolute(), reader.size, but=place.key)
+                channels = stored.images["train"].shape[1]
+                clear(place.cache, listing.root.absolute(), reader.size, channels, but=place.key)
         return stored.images, Facts.from_json(stored.facts)
     except Unwritable as error:
         need_memory(error, reader, sum(map(len, listing.parts.values())))
@@ -104,7 +111,7 @@ def _write(listing: Listing, reader: Reader, key: str, shards: Shards) -> None:
               for part, pixels in images.items()]  # fmt: skip
     if "train" in images:
         facts = replace(facts, histograms=histograms(images["train"]), digest=fingerprint(listing.classes, splits))
-    if _key(listing, reader.size, _identities(listing)) != key:
+    if _key(listing, reader.size, reader.colour, _identities(listing)) != key:
         raise DataError(f"{listing.name}: pictures changed while they were read: run again when they stay")
     shards.finish(listing.root.absolute(), facts.to_json())
 
@@ -113,9 +120,15 @@ def _identities(listing: Listing) -> dict[str, str]:
     return {part: identity(pictures) for part, pictures in listing.parts.items()}
 
 
-def _key(listing: Listing, size: int, identities: Mapping[str, str]) -> str:
+def _key(listing: Listing, size: int, colour: str | None, identities: Mapping[str, str]) -> str:
     """16 hex digits: of the files, of the labels, and of what else decides on the pixels."""
-    said = [str(FORMAT), str(size), _decoders(), str(listing.root.absolute()), *listing.classes]
+    said = [
+        str(FORMAT),
+        f"{size} {colour}" if colour else str(size),
+        _decoders(),
+        str(listing.root.absolute()),
+        *listing.classes,
+    ]
     said += [f"{part} {found}" for part, found in identities.items()]
     return hashlib.sha256(os.fsencode("\0".join(said))).hexdigest()[:16]
 

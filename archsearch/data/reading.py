@@ -41,6 +41,7 @@ class Reader:
     """How all pictures of a listing are read. Picklable.
 
     place: of the store of the train pictures; None: decoded pictures are kept in memory alone.
+    colour: grey or rgb, where that is asked for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Reader:
     skip_broken: bool
     place: Place | None
     watch: Watch
+    colour: str | None = None
     grey: bool = False
     levels: Levels | None = None
 
@@ -109,6 +111,10 @@ class Facts:
         """As plain values."""
         return {**vars(self), "histograms": self.histograms.tolist() if self.histograms is not None else None}
 
+    def read_grey(self, colour: str | None) -> bool:
+        """Whether pictures are read in grey where `colour` is asked for."""
+        return self.grey if colour is None else colour == "grey"
+
     def read(self, part: str, pictures: Pictures) -> Mask:
         """bool (N,): which of a part's pictures can be read, of the test's as far as their headers tell."""
         return without(len(pictures), [number for number, _, _ in self.broken[part]])
@@ -121,7 +127,8 @@ def decoded(listing: Listing, reader: Reader, sink: Sink) -> Facts:
     _check_depth(parts, heads, listing.name)
     train = heads["train"]
     grey = bool(train.grey[train.read].all())
-    reader = replace(reader, grey=grey, levels=_levels(parts["train"], train))
+    levels = _levels(parts["train"], train)
+    reader = replace(reader, grey=reader.colour == "grey" if reader.colour else grey, levels=levels)
     now = {part: parts[part] for part in ("train", "val") if part in parts}
     broken = reader.fill(sink, now, {part: np.ones(len(some), np.bool_) for part, some in now.items()})
     broken["test"] = [(number, one.reason, one.where) for number, one in heads["test"].broken.items()]

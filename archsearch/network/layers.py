@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from archsearch.network.layer_cost import LeafCost
 
 Shape = tuple[int, ...]
+COLOURS = {"grey": 1, "rgb": 3}
+"""Names of images by their channels."""
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid", "relu6")
 POOLS = ("max", "avg")
 

@@ -17,6 +17,7 @@ from archsearch.network.blocks.registry import a_type, is_a
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import FIELDS, Recipe, check_values
 from archsearch.network.stage import DOWNS, STAGE_KEYS
+from archsearch.space import inputs
 from archsearch.space.dims import DIM_KINDS, Choice, Dim, Float, Int, parse_dim
 from archsearch.space.space import SearchSpace, Slot, ends
 
@@ -24,7 +25,7 @@ SMALL_SPACE, PHOTO_SPACE = "resnin", "photos"
 SMALL = 32
 """Pixels a side up to which `SMALL_SPACE` is the default; it begins at the images' resolution."""
 _STAGE_TYPES = {key: kind for key, kind in STAGE_KEYS.items() if key != "block"}
-_TOP_KEYS = ("import", "summary", "stem", "stage", "head", "train")
+_TOP_KEYS = ("import", "summary", "input", "stem", "stage", "head", "train")
 
 
 def shipped() -> dict[str, Path]:
@@ -77,7 +78,7 @@ def parse_space(text: str, name: str, where: str = "") -> SearchSpace:
     """Read a space file's text; what it imports must have been. Raises SpecError with every fault at once."""
     data = parse_toml(text, where)
     pinned: dict[str, Value] = {}
-    if "input" in data:
+    if not isinstance(data.get("input", {}), Mapping):  # a shape: an architecture file
         arch = Arch.from_dict({key: value for key, value in data.items() if key != "import"}, where)
         pinned = dict(arch.recipe)
         if problems := [problem for name, value in pinned.items() for problem in _recipe(name, value)]:
@@ -106,7 +107,14 @@ class _SpaceReader:
         ends["head"] = self.slot("head", "head", data.get("head", {"type": "linear"}))
         stages = self.stages(data.get("stage", []))
         train = self.train(data.get("train", {}))
-        return SearchSpace(name, str(summary), ends["stem"], stages, ends["head"], train, pinned, where)
+        shown = self.input(data.get("input", {}))
+        return SearchSpace(name, str(summary), ends["stem"], stages, ends["head"], train, pinned, where, shown)
+
+    def input(self, table: Mapping[str, object]) -> dict[str, Dim | Value]:
+        self.problems += [f"input: no key {unknown(key, inputs.NAMES)}" for key in table if key not in inputs.NAMES]
+        found = self.table("input", {name: table[name] for name in inputs.NAMES if name in table})
+        self.problems += inputs.problems(found)
+        return found
 
     def stages(self, value: object) -> tuple[Slot, ...]:
         if not isinstance(value, list) or not all(isinstance(stage, Mapping) for stage in value):

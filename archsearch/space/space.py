@@ -11,25 +11,28 @@
     points = { int = [1, 2] }
     [head]
     type = "linear"
+    [input]                                 # side and colour of the images, see `space.inputs`
+    size = { choice = [64, 96] }
     [train]                                 # recipe values; dims among them are searched
 
-Every dim has one dotted name for the whole study: `stage1.width`, `stage1.nin.points`, `train.lr`.
+Every dim has one dotted name for the whole study: `stage1.width`, `stage1.nin.points`, `input.size`, `train.lr`.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from archsearch.errors import SpecError
+from archsearch.errors import InputError, SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.blocks import Value
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import STAGE_KEYS, Part, Stage
+from archsearch.space import inputs
 from archsearch.space.dims import Choice, Dim, Float
 
 
@@ -86,7 +89,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A set of networks and recipes. `pinned` recipe values belong to the candidates' identity."""
+    """A set of networks and recipes. `pinned` recipe values belong to the candidates' identity.
+
+    `input`: size and colour of the images where the space says them, see `space.inputs`.
+    """
 
     name: str
     summary: str
@@ -96,25 +102,48 @@ class SearchSpace:
     train: Mapping[str, Dim | Value] = field(default_factory=dict)
     pinned: Mapping[str, Value] = field(default_factory=dict)
     source: str = ""
+    input: Mapping[str, Dim | Value] = field(default_factory=dict)
 
     @property
     def dims(self) -> dict[str, Dim]:
         """Every dim by dotted name, in the order in which they are asked."""
         slots = (self.stem, *self.stages, self.head)
-        found = dict(pair for slot in slots for pair in slot.dims())
+        found = {f"input.{name}": dim for name, dim in self.input.items() if isinstance(dim, Dim)}
+        found |= dict(pair for slot in slots for pair in slot.dims())
         return found | {f"train.{name}": dim for name, dim in self.train.items() if isinstance(dim, Dim)}
+
+    def with_sizes(self, sizes: Sequence[int]) -> SearchSpace:
+        """The same space for images of these sides, whatever it says itself."""
+        return replace(self, input=inputs.merged(self.input, {"size": inputs.one_of(sizes)})) if sizes else self
+
+    def taking(self, wanted: Shape | Sequence[Shape] | None) -> tuple[SearchSpace, Shape]:
+        """The space for images of one shape, of several, or of those that it says itself; and the largest of them.
+
+        Raises:
+            InputError: nothing says the shape, or several are no sizes and colours.
+        """
+        if wanted is None:
+            if left := [name for name in inputs.NAMES if name not in self.input]:
+                raise InputError(f"space {self.name!r} says no input {' and '.join(left)}: give input_shape")
+            return self, inputs.shapes(self.input, (1, 1, 1))[-1]
+        if wanted and isinstance(wanted[0], Sequence):
+            every = [tuple(shape) for shape in wanted]  # type: ignore[arg-type]
+            return replace(self, input=inputs.dims_of(every)), max(every)
+        return self, inputs.shapes(self.input, tuple(wanted))[-1]  # type: ignore[arg-type]
 
     def draw(self, ask: Ask, input_shape: Shape, classes: int) -> Arch:
         """One candidate. `ask` is called only for dims that are active, each once.
 
-        The result may make no network (a kernel larger than its map): its cost raises SpecError then.
+        `input_shape`: of the images, where the space does not say it. The result may make no network (a kernel
+        larger than its map): its cost raises SpecError then.
         """
+        answers = {name: ask(f"input.{name}", d) if isinstance(d, Dim) else d for name, d in self.input.items()}
         stem = _part(self.stem.draw(ask))
         drawn = [slot.draw(ask) for slot in self.stages]
         stages = tuple(_stage(*found) for found in drawn if found)
         head = _part(self.head.draw(ask))
         searched = {name: ask(f"train.{name}", dim) for name, dim in self.train.items() if isinstance(dim, Dim)}
-        return Arch(tuple(input_shape), classes, stem, stages, head, {**self.pinned, **searched})
+        return Arch(inputs.shape_of(answers, input_shape), classes, stem, stages, head, {**self.pinned, **searched})
 
     def recipe(self, base: Recipe) -> Recipe:
         """The recipe with this space's constants; searched and pinned values come from each candidate."""

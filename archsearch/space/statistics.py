@@ -26,7 +26,8 @@ def descriptions(space: SearchSpace) -> int | None:
 
 def architectures(space: SearchSpace) -> int | None:
     """The most networks that there can be, recipes apart: equal and impossible ones count too. None for infinite."""
-    return _product([_slot_count(slot) for slot in (space.stem, *space.stages, space.head)])
+    shown = [_size(dim) for dim in space.input.values()]
+    return _product([*shown, *(_slot_count(slot) for slot in (space.stem, *space.stages, space.head))])
 
 
 def recipes(space: SearchSpace) -> int | None:

@@ -16,8 +16,9 @@ from archsearch.space.domain import Domain
 from archsearch.space.reader import parse_space
 from archsearch.space.space import SearchSpace
 
-FORMAT, _UNTAUGHT = 4, 3
-"""Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with."""
+FORMAT, _PLAIN = 4, 3
+"""Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with, and
+one input shape for all candidates."""
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
@@ -30,8 +31,9 @@ _WHOLE_IMAGES = {"initial_scale": 1.0}
 class StudyData:
     """The images of a study.
 
-    `name`: as `--dataset` was told; `fingerprint`: of images and classes; `image_size`: pixels of a side, None for
-    the dataset's own; `validation`: share of the train images that judges, None where the dataset brings others and
+    `name`: as `--dataset` was told; `fingerprint`: of images and classes; `image_size`: pixels of a side, the largest
+    of several, None for the dataset's own; `sizes`: what the run says of the sides of candidates in place of its
+    space, () for nothing; `validation`: share of the train images that judges, None where the dataset brings others and
     in studies of format 2, which took a tenth; `skip_broken`, `nested`: how a folder is read.
     """
 
@@ -41,10 +43,17 @@ class StudyData:
     validation: float | None = None
     skip_broken: bool = False
     nested: bool = False
+    sizes: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; switches that are off are left out, so that an older archsearch reads them."""
-        return {key: value for key, value in asdict(self).items() if value is not False}
+        """Plain values; what is off or empty is left out."""
+        plain = {**asdict(self), "sizes": list(self.sizes)}
+        return {key: value for key, value in plain.items() if value is not False and value != []}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StudyData:
+        """What `to_json` wrote. Raises TypeError."""
+        return cls(**{**values, "sizes": tuple(values.get("sizes", ()))})
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,8 @@ class Known:
 class StudyConfig:
     """What all workers of a study have in common and a resumed run may not change.
 
-    `input_shape`: (channels, height, width); `seed`: of proposals, validation split and trainings.
+    `input_shape`: (channels, height, width), the largest where they are searched; `seed`: of proposals, validation
+    split and trainings.
     """
 
     space_name: str
@@ -106,7 +116,7 @@ class StudyConfig:
     @cached_property
     def space(self) -> SearchSpace:
         """The search space, read once. Raises SpecError, for example where a user's own block is not installed."""
-        return parse_space(self.space_toml, self.space_name, "the study's space")
+        return parse_space(self.space_toml, self.space_name, "the study's space").with_sizes(self.data.sizes)
 
     @property
     def domain(self) -> Domain:
@@ -116,7 +126,7 @@ class StudyConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values in the oldest format that has them, which `from_json` reads."""
         return {
-            _FORMAT: FORMAT if self.known != Known() else _UNTAUGHT,
+            _FORMAT: _PLAIN if self.known == Known() and not self.space.input else FORMAT,
             "space": {"name": self.space_name, "toml": self.space_toml},
             "budget": self.budget.to_dict(),
             "dataset": self.data.to_json(),
@@ -143,7 +153,7 @@ class StudyConfig:
                 space_name=values["space"]["name"],
                 space_toml=values["space"]["toml"],
                 budget=Budget(**values["budget"]),
-                data=StudyData(**values["dataset"]),
+                data=StudyData.from_json(values["dataset"]),
                 input_shape=tuple(values["input"]),
                 classes=values["classes"],
                 recipe=Recipe(**{**_WHOLE_IMAGES, **values["recipe"]}),

@@ -38,6 +38,7 @@ def training_seconds(arch: Arch, setup: TrainingSetup) -> float:
         InputError: the network's recipe is none, or a crop or cutout larger than the images.
         RuntimeError: torch cannot train it here.
     """
+    setup = setup.of(arch)
     setup = replace(setup, recipe=setup.recipe_of(arch), overrides={})
     data, recipe = setup.data, setup.recipe
     torch.set_num_threads(threads_of(arch, setup))

@@ -61,6 +61,7 @@ def fit(
             cutout larger than the images.
         TrainingFailed: the loss is not finite or has exploded, or the device's memory does not suffice.
     """
+    setup = setup.of(arch)
     setup, device = replace(setup, recipe=setup.recipe_of(arch), overrides={}), setup.data.device
     if setup.recipe.patience and not len(setup.data.validation):
         raise InputError(f"patience = {setup.recipe.patience}: early stopping needs validation images, here are none")

@@ -7,12 +7,14 @@ read by the next, so that is 4 bytes for each value held until the backward pass
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 
 from archsearch.network import cost
 from archsearch.network.arch import Arch
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
 
@@ -30,9 +32,16 @@ def training_bytes(arch: Arch, batch: int, data_bytes: float = 0.0) -> float:
     return PROCESS_BYTES + data_bytes + STATE_BYTES * arch.cost.params + VALUE_BYTES * batch * values
 
 
-def predictor(data: TrainingData, recipe: Recipe, device: torch.device | None = None) -> Callable[[Arch], float]:
-    """Predicted bytes of a training by this recipe on these data, on their device or on another one."""
-    size = data.bytes_on(device or data.device)
+def predictor(
+    data: TrainingData, recipe: Recipe, device: torch.device | None = None, shapes: Sequence[Shape] = ()
+) -> Callable[[Arch], float]:
+    """Predicted bytes of a training by this recipe on these data, on their device or on another one.
+
+    shapes: at all of which the data are kept, where there are several.
+    """
+    own = data.dataset.input_shape
+    copies = sum(math.prod(shape) for shape in shapes or [own]) / math.prod(own)
+    size = copies * data.bytes_on(device or data.device)
 
     def predict(arch: Arch) -> float:
         return training_bytes(arch, data.settle(recipe.with_values(arch.recipe)).batch_size, size)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.registry import Value
+from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
 
@@ -33,6 +34,7 @@ class TrainingSetup:
             that it filled, where it knows.
         teach: gives probabilities (N, classes) for normalised images (N, C, H, W) of full size, on the data's device;
             they take the labels' place, unsmoothed.
+        shapes: gives the data for networks with another input shape than those of `data`; None: there are none.
     """
 
     data: TrainingData
@@ -44,6 +46,13 @@ class TrainingSetup:
     compiled: bool = False
     start: Start | None = None
     teach: Teach | None = None
+    shapes: Callable[[Shape], TrainingData] | None = None
+
+    def of(self, arch: Arch) -> TrainingSetup:
+        """The setup with the data at the network's own input shape. Raises DataError."""
+        if self.shapes is None or arch.input_shape == self.data.dataset.input_shape:
+            return self
+        return replace(self, data=self.shapes(arch.input_shape))
 
     @property
     def is_taught(self) -> bool:
@@ -52,4 +61,4 @@ class TrainingSetup:
 
     def recipe_of(self, arch: Arch) -> Recipe:
         """What a network is trained with, settled for the data. Raises SpecError."""
-        return self.data.settle(self.recipe.with_values({**arch.recipe, **self.overrides}))
+        return self.of(arch).data.settle(self.recipe.with_values({**arch.recipe, **self.overrides}))

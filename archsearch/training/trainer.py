@@ -45,7 +45,7 @@ class Trainer:
 
     def __call__(self, arch: Arch, report: Report) -> Evaluation:
         """Train `arch`; its score is the validation accuracy after the last epoch. Raises TrainingFailed."""
-        device = self.setup.data.device
+        device = self.setup.of(arch).data.device  # loaded first: the time is none of the training's parts
         watch = Stopwatch(device)
         reset_peak(device)
         self.module, self.evaluation, self._taken = None, Evaluation(math.nan), None
@@ -105,7 +105,7 @@ class Trainer:
 
     def save(self, path: Path, arch: Arch, **info: Any) -> None:
         """Write the last trained module as a weights file. Raises OSError."""
-        dataset = self.setup.data.dataset
+        dataset = self.setup.of(arch).data.dataset
         mean, std = dataset.normalisation
         weights.save(
             path,
@@ -119,6 +119,7 @@ class Trainer:
                 "normalisation": {"mean": list(mean), "std": list(std)},
                 "classes": list(dataset.classes),
                 **({"range": list(dataset.range)} if dataset.range else {}),
+                **({"colour": dataset.colour} if dataset.colour else {}),
                 **info,
             },
         )

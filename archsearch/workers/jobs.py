@@ -80,7 +80,7 @@ def workers_of(asked: int, config: StudyConfig, data: TrainingData, device: torc
         return asked
     if device.type != "cuda":
         return max(1, cores() // 2)
-    predict = predictor(data, config.recipe, device)
+    predict = predictor(data, config.recipe, device, config.domain.shapes)
     found = [predict(arch) for arch in islice(_candidates(config), _LOOKS)]
     most = min(_ON_A_GPU, cores())
     return workers_that_fit(found, torch.cuda.mem_get_info(device)[0], most) if found else 1

@@ -107,7 +107,7 @@ def search(
     space: SearchSpace,
     *,
     evaluate: Evaluate,
-    input_shape: Shape,
+    input_shape: Shape | Sequence[Shape] | None = None,
     classes: int,
     budget: Budget | None = None,
     trials: int | Callable[[], int] = 24,
@@ -120,7 +120,8 @@ def search(
             measured. It calls `report(epoch, score)` after every epoch, counted from 1, which may raise StopTraining,
             with a third argument for metrics by name. It raises TrainingFailed for a candidate that cannot be trained;
             one whose score is no finite number has failed, too. Any other error of its ends the search.
-        input_shape: (channels, height, width) of the images.
+        input_shape: (channels, height, width) of the images, or several such shapes, of which every candidate takes
+            one, `arch.input_shape`; may be left out where the space says size and colour.
         trials: how many candidates are to be trained in all, those of the study's history included; a function is
             asked before each.
         options: seed, sampler, rungs and others, see `SearchOptions`.
@@ -131,7 +132,8 @@ def search(
     Raises:
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
-        InputError: `evaluate` reports epochs that are not counted from 1, or a timeout that is no number.
+        InputError: `evaluate` reports epochs that are not counted from 1, a timeout that is no number, no input shape,
+            or several that are not sizes and colours.
         StudyError: the study has other directions.
         TypeError: an unknown option.
     """
@@ -144,7 +146,7 @@ def search(
     if progress or (progress is None and options.get("seat") is None and is_watched()):
         observers.append(ProgressBar(trials() if callable(trials) else trials))
     loop = Loop(
-        Domain(space, tuple(input_shape), classes),
+        Domain(*space.taking(input_shape), classes),
         budget or Budget(),
         options.get("seed", 0),
         _study(options.get("study"), options.get("storage")),

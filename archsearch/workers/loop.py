@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import optuna
@@ -182,7 +182,7 @@ class Loop:
 
     def _try_claim(self, candidate: Candidate) -> Claim:
         """A claim, as soon as the device has room for it."""
-        row = proposal(candidate.arch, self.budget, self.seed)
+        row = self._told(candidate.arch, proposal(candidate.arch, self.budget, self.seed))
         bytes_needed = self.memory(candidate.arch)
         while not self.board.has_room(self.seat, bytes_needed):
             time.sleep(_WAIT)
@@ -207,6 +207,7 @@ class Loop:
         try:
             with beating(self.study, claim):
                 record = measure(candidate.arch, evaluate, follow, self.budget, self.seed)
+                record = self._told(candidate.arch, record)
                 self._tell(lambda observer: observer.measured(candidate, record, [*self.history, record]))
             done = finish(self.study, claim, record)
         except Exception:
@@ -217,6 +218,10 @@ class Loop:
             interrupt(self.study, claim.trial_id)
             raise
         self._commit(candidate, done)
+
+    def _told(self, arch: Arch, record: Record) -> Record:
+        """With the searched part of its input in the summary."""
+        return replace(record, summary=self.domain.summary(arch))
 
     def _follow(self, candidate: Candidate, claim: Claim, curve: Curve, metrics: Mapping[str, float]) -> None:
         """Tell of an epoch. Raises StopTraining at a rung."""

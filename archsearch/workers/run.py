@@ -26,7 +26,11 @@ from archsearch.report.html import StudyPage
 from archsearch.sampler.asha import Rungs
 from archsearch.space.balance import idle_limit
 from archsearch.space.feasibility import check_feasible
+from archsearch.space.inputs import shapes as shapes_of
+from archsearch.space.inputs import size_of
+from archsearch.space.inputs import words as shape_words
 from archsearch.space.reader import default_space, load_space, space_text
+from archsearch.space.space import SearchSpace
 from archsearch.study.config import StudyConfig, StudyData, default_recipe
 from archsearch.study.differences import differences
 from archsearch.study.observers import Counts, Observer
@@ -51,7 +55,6 @@ from archsearch.workers.local import Result
 from archsearch.workers.supervisor import Supervisor
 from archsearch.workers.worker import study_dataset
 
-_SHOWN = 4
 _ASIDE = ("format", "teacher_places", "init_from_place")
 """Of a study's settings, what says nothing of its own where they differ."""
 
@@ -107,9 +110,9 @@ def configure(
     budget: Budget,
     dataset: Dataset,
     *,
-    space: str | None = None,
+    space: str | tuple[SearchSpace, str] | None = None,
     recipe: Recipe | None = None,
-    image_size: int | None = None,
+    image_size: int | Sequence[int] | None = None,
     seed: int = 0,
     deterministic: bool = False,
 ) -> StudyConfig:
@@ -117,23 +120,36 @@ def configure(
 
     Args:
         dataset: the images as `data.load_dataset` gives them; its `share` of validation images is the study's.
-        space: a shipped space, or a .toml file; None: the one for images of this size.
+        space: a shipped space, or a .toml file, or one that was read and its text; None: the one for images of this
+            size.
         recipe: of every candidate; None: the space's, with what is suggested for few photos, 20 epochs else, on the
             digits 5.
-        image_size: to which images were resized.
+        image_size: to which images were resized; several are searched, and `dataset` has the largest.
 
     Raises:
         SpecError: no such space, or one with faults.
-        InputError: the dataset brings validation images and has a share too, or a share outside of (0, 1).
+        InputError: the images are not of the largest size and colour; the dataset brings validation images and has a
+            share too, or a share outside of (0, 1).
     """
     space = space or default_space(dataset.input_shape)
-    loaded = load_space(space)
+    loaded, toml = (load_space(space), space_text(space)) if isinstance(space, str) else space
+    sizes = (image_size,) if isinstance(image_size, int) else tuple(image_size or ())
+    loaded, own = loaded.with_sizes(sizes), "size" in loaded.input
+    if dataset.input_shape != (wanted := shapes_of(loaded.input, dataset.input_shape)[-1]):
+        own_shape, other = shape_words([dataset.input_shape]), shape_words([wanted])
+        raise InputError(f"{dataset.name} has images of {own_shape}, the study wants {other}: load them so")
     return StudyConfig(
         space_name=loaded.name,
-        space_toml=space_text(space),
+        space_toml=toml,
         budget=budget,
         data=StudyData(
-            dataset.name, dataset.fingerprint, image_size, share_of(dataset), dataset.skip_broken, dataset.nested
+            dataset.name,
+            dataset.fingerprint,
+            size_of(loaded.input),
+            share_of(dataset),
+            dataset.skip_broken,
+            dataset.nested,
+            sizes if own or len(sizes) > 1 else (),
         ),
         input_shape=dataset.input_shape,
         classes=len(dataset.classes),
@@ -216,10 +232,11 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
     data = TrainingData.of(dataset, config.seed, torch.device("cpu"), options.data_memory)
     workers = workers_of(options.workers, config, data, device)
     crew = f"; {workers} workers" if workers > 1 else ""
-    idle = idle_limit(config.domain, config.budget)
+    idle, shapes = idle_limit(config.domain, config.budget), config.domain.shapes
     about = {
         "command": options.command,
         **config.to_json(),
+        **({"inputs": [list(shape) for shape in shapes]} if len(shapes) > 1 else {}),
         "device": str(device),
         "workers": workers,
         "rungs": options.rungs.at if options.rungs else [],
@@ -236,10 +253,9 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
 
 
 def _images(config: StudyConfig, data: TrainingData) -> str:
-    channels, height, width = config.input_shape
     return (
         f"{config.data.name}, {len(data.train):,} train and {len(data.validation):,} validation images"
-        f" of {channels}x{height}x{width}, {counted(config.classes, 'class')}"
+        f" of {shape_words(config.domain.shapes)}, {counted(config.classes, 'class')}"
     )
 
 

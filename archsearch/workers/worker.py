@@ -28,6 +28,7 @@ from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.imports import load
+from archsearch.network.layers import COLOURS, Shape
 from archsearch.nn.devices import free_memory, resolve_device
 from archsearch.report.files import CandidateFiles
 from archsearch.retrain.given import given_again
@@ -41,6 +42,7 @@ from archsearch.training.data import TrainingData
 from archsearch.training.estimate import training_seconds
 from archsearch.training.memory import SHARE, predictor
 from archsearch.training.setup import TrainingSetup
+from archsearch.training.shapes import Shapes
 from archsearch.training.trainer import Trainer
 from archsearch.workers.jobs import Job, median_candidate
 from archsearch.workers.local import search
@@ -159,8 +161,19 @@ def _search(messages: Messages, job: Job) -> str:
     data = TrainingData.of(dataset, config.seed, resolve_device(job.device), job.memory)
     key = json.dumps([config.to_json(), data.device.type])
     known = given_again(job.known, config.known, dataset)
+
+    def load(shape: Shape) -> Dataset:
+        return study_dataset(job.dataset, job.data_dir, config, shape)
+
     setup = known.given_to(
-        TrainingSetup(data, config.recipe, config.seed, threads=job.threads, deterministic=config.deterministic)
+        TrainingSetup(
+            data,
+            config.recipe,
+            config.seed,
+            threads=job.threads,
+            deterministic=config.deterministic,
+            shapes=Shapes(data, load, config.seed, job.memory),
+        )
     )
     begun = {"start": known.words} if known.words else {}
     trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
@@ -194,7 +207,7 @@ def _search(messages: Messages, job: Job) -> str:
         rejected=job.rejected,
         observers=[files, messages],
         seat=seat(job, data.device),
-        memory=predictor(data, config.recipe),
+        memory=predictor(data, config.recipe, shapes=config.domain.shapes),
     )
     return result.reason
 
@@ -213,13 +226,21 @@ def estimate(config: StudyConfig, setup: TrainingSetup, messages: Messages) -> N
     messages.send("estimate", arch, seconds)
 
 
-def study_dataset(spec: str, data_dir: Path, config: StudyConfig, watch: Watch = SILENT) -> Dataset:
-    """The images as the study wants them; `watch` is told how far it is. Raises DataError."""
-    wanted = config.data
+def study_dataset(
+    spec: str, data_dir: Path, config: StudyConfig, shape: Shape | None = None, watch: Watch = SILENT
+) -> Dataset:
+    """The images as the study wants them, for candidates of an input shape; None: of the largest.
+
+    watch: is told how far it is. Raises DataError.
+    """
+    wanted, searched = config.data, config.space.input
+    channels, side, _ = shape or config.input_shape
+    colour = next((name for name, count in COLOURS.items() if count == channels), None)
     return load_dataset(
         spec,
         data_dir=data_dir,
-        image_size=wanted.image_size,
+        image_size=side if "size" in searched else wanted.image_size,
+        colour=colour if "colour" in searched else None,
         share=wanted.validation,
         skip_broken=wanted.skip_broken,
         nested=wanted.nested,

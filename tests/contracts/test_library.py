@@ -37,7 +37,7 @@ SIGNATURES = [
     (build, "arch"),
     (count, "network, input_shape=None"),
     (load, "path"),
-    (search, "space, *, evaluate, input_shape, classes, budget=None, trials=24, **options"),
+    (search, "space, *, evaluate, input_shape=None, classes, budget=None, trials=24, **options"),
     (ParetoSampler, "distributions, cost, max_cost=inf, seed=0, key=None, **options"),
     (check_block, f"name, *, shapes={TRIED}, (64,), (7,)), widths=(8, 12), strides=(1, 2), **dims"),
     (check_stem, f"name, *, shapes={TRIED}), **dims"),

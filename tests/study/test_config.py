@@ -32,6 +32,14 @@ def test_every_format_is_read(carried: dict[str, Any]) -> None:
     assert StudyConfig.from_json(found.to_json()) == found
 
 
+def test_sizes_of_the_run_go_before_those_of_the_space() -> None:
+    found = StudyConfig.from_json(CARRIED[-1]["archsearch"])
+    assert found.data.sizes == (32, 64)
+    assert found.domain.shapes == ((1, 32, 32), (1, 64, 64), (3, 32, 32), (3, 64, 64))
+    assert found.to_json()["dataset"]["sizes"] == [32, 64]
+    assert "sizes" not in config().to_json()["dataset"]
+
+
 def test_the_formats_are_all_there() -> None:
     assert {one["archsearch"].get("format", 1) for one in CARRIED} == set(range(1, FORMAT + 1))
 

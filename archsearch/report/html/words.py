@@ -11,6 +11,7 @@ from archsearch.network.limits import LIMITS
 from archsearch.report.html.charts import percent
 from archsearch.report.html.contents import PageContents
 from archsearch.report.tables import Tested
+from archsearch.space import inputs
 from archsearch.study.records import Record
 
 _PHASES = {
@@ -173,7 +174,7 @@ def _shares(rows: Sequence[tuple[str, float, str]]) -> list[Amount]:
 def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What it takes to repeat the search, but for the command."""
     data, space = about.get("dataset", {}), about.get("space", {})
-    shape = "x".join(map(str, about.get("input", [])))
+    shape = inputs.words(about.get("inputs") or [about.get("input", [])])
     rows = [
         ("dataset", f"{data.get('name', '')}, {counted(about.get('classes', 0), 'class')} of {shape}"),
         ("fingerprint", data.get("fingerprint")),
