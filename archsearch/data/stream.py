@@ -80,7 +80,7 @@ class _CudaSlot(_Slot):
         super().__init__(images, most, pinned=True)
         self._device, self._copies = torch.empty_like(self.host, device=device), copies
         self._copied, self._used = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._used.record()  # the allocator may have had it of work that is still queued
+        self.release()  # the allocator may have had it of work that is still queued
 
     def settle(self) -> None:
         self._copied.synchronize()
@@ -89,12 +89,12 @@ class _CudaSlot(_Slot):
         with torch.cuda.stream(self._copies):
             self._copies.wait_event(self._used)
             self._device[:count].copy_(self.host[:count], non_blocking=True)
-            self._copied.record()
-        torch.cuda.current_stream().wait_event(self._copied)
+            self._copied.record(self._copies)
+        torch.cuda.current_stream(self._device.device).wait_event(self._copied)
         return self._device[:count].permute(0, 3, 1, 2)
 
     def release(self) -> None:
-        self._used.record()
+        self._used.record(torch.cuda.current_stream(self._device.device))
 
 
 class _OtherSlot(_Slot):

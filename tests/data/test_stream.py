@@ -184,7 +184,7 @@ class Event:
     def __init__(self, log: list[str]) -> None:
         self.log, self.recorded = log, 0
 
-    def record(self) -> None:
+    def record(self, stream: object) -> None:
         self.recorded += 1
 
     def synchronize(self) -> None:
@@ -203,7 +203,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield
 
     fakes: dict[str, Callable[..., object]] = {
-        "Event": lambda: Event(log), "stream": on, "current_stream": lambda: stream,
+        "Event": lambda: Event(log), "stream": on, "current_stream": lambda device: stream,
     }  # fmt: skip
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
