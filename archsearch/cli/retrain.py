@@ -138,11 +138,9 @@ def _datasets(found: Target, spec: str, options: Mapping[str, Any]) -> list[Data
     how = reading(options, config.data if config else None)
     with Decoding() as watch:
         if config is None or len(config.domain.shapes) == 1:
-            size, share = asked or found.image_size, found.share
-            one = load_dataset(
-                spec, data_dir=place, image_size=size, colour=found.colour, share=share, watch=watch, **how
-            )
-            return [one]
+            size = asked or found.image_size
+            one = load_dataset(spec, data_dir=place, image_size=size, colour=found.colour, watch=watch, **how)
+            return [replace(one, share=found.share)]
         for arch in found.archs:
             if asked not in (None, arch.input_shape[1]):
                 raise InputError(

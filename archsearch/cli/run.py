@@ -174,10 +174,10 @@ def run(**options: Any) -> int:
             data_dir=options["data_dir"],
             image_size=size_of(shown),
             colour=colour_of(shown),
-            share=options["validation"],
             watch=watch,
             **reading(options),
         )
+    dataset = replace(dataset, share=options["validation"])
     choice = choose_space(options, dataset.input_shape, budget)
     before = kept_config(options["out"] / choice.study, options["storage"]) if options["resume"] else None
     config = configure(

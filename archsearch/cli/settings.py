@@ -159,7 +159,7 @@ class ChosenSpace:
 
 
 def said_input(options: Mapping[str, Any], budget: Budget) -> InputDims:
-    """Size and colour of the images as `--image-size` has them, else the space that will be taken. Raises StudyError."""
+    """Size and colour of the images, by `--image-size` or the space that will be taken. Raises StudyError."""
     if options["space"] is not None:
         space = load_space(options["space"])
     else:

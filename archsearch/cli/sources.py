@@ -41,15 +41,15 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
         raise InputError(f"{path}: says nothing of its dataset: give --dataset")
     size = given["image_size"] or own_size(arch, info, spec)
     with Decoding() as watch:
-        return load_dataset(
+        dataset = load_dataset(
             spec,
             data_dir=given["data_dir"],
             image_size=size,
             colour=own_colour(info),
-            share=split_share(info),
             watch=watch,
             **reading(given),
         )
+    return replace(dataset, share=split_share(info))
 
 
 def check_images(dataset: Dataset, spec: str, data_dir: Path, config: StudyConfig) -> bool:

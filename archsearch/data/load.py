@@ -36,7 +36,6 @@ def load_dataset(
     *,
     data_dir: Path | str = "data",
     image_size: int | None = None,
-    share: float | None = None,
     skip_broken: bool = False,
     nested: bool = False,
     colour: str | None = None,
@@ -48,7 +47,7 @@ def load_dataset(
     wds:PATTERN or cifar:DIR. data_dir: where torchvision's four are, or are downloaded to, and where decoded
     pictures are kept, in its folder cache. image_size: pixels a side, 1 to 1024, to which all images are resized;
     by default they stay as they are, and picture files become 64x64.
-    share: the dataset's `share`. skip_broken: see `load_pictures`; nested: see `find_layout`.
+    skip_broken: see `load_pictures`; nested: see `find_layout`.
     colour: grey or rgb, to which all images are turned; by default they stay as they are.
     watch: is told how far the decoding of pictures is.
     DataError, one line, for an unknown spec and for data that are missing, broken or refused.
@@ -65,7 +64,7 @@ def load_dataset(
     else:
         dataset = coloured(_load_whole(spec, Path(data_dir).expanduser()), colour)
         dataset = dataset if image_size is None else resized(dataset, image_size)
-    return replace(dataset, share=share, skip_broken=skip_broken, nested=nested, colour=colour)
+    return replace(dataset, skip_broken=skip_broken, nested=nested, colour=colour)
 
 
 def list_pictures(spec: str, nested: bool = False) -> Listing | None:

@@ -236,16 +236,16 @@ def study_dataset(
     wanted, searched = config.data, config.space.input
     channels, side, _ = shape or config.input_shape
     colour = next((name for name, count in COLOURS.items() if count == channels), None)
-    return load_dataset(
+    dataset = load_dataset(
         spec,
         data_dir=data_dir,
         image_size=side if "size" in searched else wanted.image_size,
         colour=colour if "colour" in searched else None,
-        share=wanted.validation,
         skip_broken=wanted.skip_broken,
         nested=wanted.nested,
         watch=watch,
     )
+    return replace(dataset, share=wanted.validation)
 
 
 def check_dataset(dataset: Dataset, spec: str, study: str, config: StudyConfig) -> None:

@@ -167,7 +167,7 @@ def test_a_fifth_judges_up_to_what_is_enough() -> None:
 
 
 def test_the_parts_of_a_dataset() -> None:
-    digits = load_dataset("digits", share=0.5)
+    digits = replace(load_dataset("digits"), share=0.5)
     (images, labels), (held, _) = digits.parts(1)
     train, validation = split(digits.labels, 1, 0.5)
     assert torch.equal(images[:], digits.images[train])
