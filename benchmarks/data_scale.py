@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import product, repeat
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -53,6 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=60, help="of a turn: more than a window")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", default=",".join(KINDS), help="that are trained in turns; memory comes first")
     parser.add_argument("--parts", default="workers,memory,speed,accuracy")
     return parser.parse_args(arguments)
 
@@ -193,14 +194,14 @@ class Training:
         self.step = Step(module, torch.optim.SGD(module.parameters(), 0.05, momentum=0.9), 0.0, CPU)
         self.batches = batches
 
-    def __call__(self, steps: int) -> float:
-        """Images a second of so many steps."""
-        clock, count = time.perf_counter(), 0
+    def __call__(self, steps: int) -> tuple[float, float]:
+        """Images a second of so many steps, and a second of CPU time, which a busy machine leaves alone."""
+        clock, cpu, count = time.perf_counter(), time.process_time(), 0
         for _ in range(steps):
             images, labels = next(self.batches)
             self.step(images, labels)
             count += len(labels)
-        return count / (time.perf_counter() - clock)
+        return count / (time.perf_counter() - clock), count / (time.process_time() - cpu)
 
 
 def memory() -> dict[str, float]:
@@ -258,16 +259,19 @@ def speed(options: argparse.Namespace) -> None:
     """In turns, so that what else the machine does falls on all of them."""
     arch = network()
     say(macs=arch.cost.macs, params=arch.cost.params, pictures=options.pictures, torch=torch.__version__)
-    trainings = {kind: Training(sources(kind, options)) for kind in KINDS}
+    trainings = {kind: Training(sources(kind, options)) for kind in options.kinds.split(",")}
     for training in trainings.values():
         training(options.steps // 2)
     rounds = []
     for number in range(options.rounds):
         rounds.append({kind: training(options.steps) for kind, training in trainings.items()})
-        say(round=number, **{kind: round(rate) for kind, rate in rounds[-1].items()}, **memory())
-    for kind in KINDS[1:]:
-        ratios = [row[kind] / row["memory"] for row in rounds]
-        say(kind=kind, of_memory=round(statistics.median(ratios), 3), rounds=[round(ratio, 3) for ratio in ratios])
+        shown = {kind: [round(rate) for rate in rates] for kind, rates in rounds[-1].items()}
+        say(round=number, wall_and_cpu=shown, **memory())
+    for kind, (at, clock) in product(list(trainings)[1:], enumerate(("wall", "cpu"))):
+        if (kind, clock) != ("imagefolder", "cpu"):  # its workers are other processes
+            ratios = [row[kind][at] / row["memory"][at] for row in rounds]
+            shares = [round(ratio, 3) for ratio in ratios]
+            say(kind=kind, clock=clock, of_memory=round(statistics.median(ratios), 3), rounds=shares)
 
 
 def accuracy(options: argparse.Namespace) -> None:

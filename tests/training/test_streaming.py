@@ -99,7 +99,7 @@ def test_predicted_memory_has_what_lies_on_the_device(digits: Dataset) -> None:
         return predictor(TrainingData.of(digits, 0, CPU, memory), Recipe())(SMALL)
 
     train, held_out = (64 * len(part[1]) for part in digits.parts(0))
-    assert bytes_of(1e9) - bytes_of(ROOM) == pytest.approx(train + 5 * held_out - 2 * ROOM, abs=8)
+    assert bytes_of(1e9) - bytes_of(ROOM) == pytest.approx(train + 5 * held_out - ROOM, abs=8)
 
 
 def test_validation_images_stay_where_they_fit(digits: Dataset) -> None:
