@@ -88,9 +88,10 @@ def _stored(listing: Listing, reader: Reader) -> tuple[Mapping[str, Pixels], Fac
     try:
         if stored is None:
             stored = make(place, partial(_write, listing, reader, place.key), reader.watch)
+            channels = {images.shape[1] for images in stored.images.values()}  # none where nothing could be read
             with suppress(OSError):  # older stores of the same pictures, which others may own
-                channels = stored.images["train"].shape[1]
-                clear(place.cache, listing.root.absolute(), reader.size, channels, but=place.key)
+                for count in channels:
+                    clear(place.cache, listing.root.absolute(), reader.size, count, but=place.key)
         return stored.images, Facts.from_json(stored.facts)
     except Unwritable as error:
         need_memory(error, reader, sum(map(len, listing.parts.values())))

@@ -112,6 +112,15 @@ def test_broken_pictures_are_told_again_without_decoding(tmp_path: Path) -> None
     assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_no_train_picture_that_can_be_read_is_one_line(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos")
+    for path in (root / "train").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        with pytest.raises(DataError, match="none of the 8 pictures of a split can be read"):
+            load(root, cache, skip_broken=True)
+
+
 def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
     for part, label, n in [(part, label, n) for part in ("train", "test") for label in "ab" for n in range(3)]:
         (tmp_path / "p" / part / label).mkdir(parents=True, exist_ok=True)
