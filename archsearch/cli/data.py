@@ -17,7 +17,7 @@ from archsearch.errors import InputError
 
 if TYPE_CHECKING:
     from archsearch.data.listing import Listing
-    from archsearch.data.survey import Copies, Survey
+    from archsearch.data.store.survey import Copies, Survey
 
 _FEW = 20
 _UNEVEN = 10
@@ -50,7 +50,7 @@ def data(dataset: str | None, clear: bool, as_json: bool, **options: Any) -> Non
 
 
 def _clear(cache: Path, spec: str | None, as_json: bool, options: Mapping[str, Any]) -> None:
-    from archsearch.data.making import clear
+    from archsearch.data.store.making import clear
 
     root = None if spec is None else _listing(spec, options).root.absolute()
     gone = clear(cache, root, options["image_size"])
@@ -87,7 +87,7 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _kept(cache: Path, root: str | None = None, size: int | None = None) -> list[dict[str, Any]]:
     """Stores in a cache, those of a root and size where they are given."""
-    from archsearch.data.store import stores
+    from archsearch.data.store.files import stores
 
     return [
         {
@@ -106,7 +106,7 @@ def _describe(spec: str, cache: Path, as_json: bool, options: Mapping[str, Any])
     from archsearch.cli.decoding import Decoding
     from archsearch.data import load_dataset
     from archsearch.data.load import list_pictures
-    from archsearch.data.survey import survey
+    from archsearch.data.store.survey import survey
 
     with Decoding() as watch:
         size = options["image_size"]

@@ -10,7 +10,7 @@ import click
 
 from archsearch._utils.units import format_seconds
 from archsearch.cli.screen import shortened
-from archsearch.data.progress import Watch
+from archsearch.data.store.progress import Watch
 
 _PATIENCE = 1.0
 """Seconds of work before a word of it."""

@@ -9,12 +9,12 @@
 Test images are touched by `Dataset.test` only.
 """
 
-from archsearch.data.augment import Augmentation, augmentation_of
-from archsearch.data.batches import DeviceData, epoch
 from archsearch.data.dataset import Dataset
 from archsearch.data.describe import describe, unread_test
 from archsearch.data.load import load_dataset
+from archsearch.data.loader.batches import DeviceData, epoch
 from archsearch.data.splits import split
+from archsearch.data.transforms.augment import Augmentation, augmentation_of
 
 __all__ = [
     "Augmentation",

@@ -9,18 +9,18 @@ from itertools import islice
 from pathlib import Path
 
 from archsearch._utils.specs import parse_spec
-from archsearch.data.cifar import load_cifar
-from archsearch.data.colours import check_colour, coloured
-from archsearch.data.csv import list_csv
 from archsearch.data.dataset import Dataset, resized
-from archsearch.data.folder import list_folder
 from archsearch.data.listing import Listing
-from archsearch.data.npz import load_npz
-from archsearch.data.parquet import list_parquet
-from archsearch.data.pictures import load_pictures
-from archsearch.data.progress import SILENT, Watch
-from archsearch.data.vision import SOURCES, load_digits, load_vision
-from archsearch.data.wds import list_wds
+from archsearch.data.readers.cifar import load_cifar
+from archsearch.data.readers.csv import list_csv
+from archsearch.data.readers.folder import list_folder
+from archsearch.data.readers.npz import load_npz
+from archsearch.data.readers.parquet import list_parquet
+from archsearch.data.readers.vision import SOURCES, load_digits, load_vision
+from archsearch.data.readers.wds import list_wds
+from archsearch.data.store.pictures import load_pictures
+from archsearch.data.store.progress import SILENT, Watch
+from archsearch.data.transforms.colours import check_colour, coloured
 from archsearch.errors import DataError
 
 NAMES = ("digits", *SOURCES)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.data import Dataset, DeviceData
-from archsearch.data.room import room_for
+from archsearch.data.loader.room import room_for
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.evaluation import Report
 from archsearch.inference.evaluate import accuracy

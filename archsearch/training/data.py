@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from archsearch.data import Dataset, DeviceData
-from archsearch.data.batches import KEPT
 from archsearch.data.dataset import Split
-from archsearch.data.room import held_bytes, room_for, rooms
+from archsearch.data.loader.batches import KEPT
+from archsearch.data.loader.room import held_bytes, room_for, rooms
 from archsearch.network.recipe import AUTO, Recipe
 
 _RESIZED = 28

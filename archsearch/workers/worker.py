@@ -22,7 +22,7 @@ import torch
 
 from archsearch._utils.passwords import without_secrets
 from archsearch.data import Dataset, load_dataset
-from archsearch.data.progress import SILENT, Watch
+from archsearch.data.store.progress import SILENT, Watch
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network import zoo

@@ -9,7 +9,7 @@ from torch.nn import functional
 from whole import levels
 
 from archsearch.data import Augmentation, DeviceData, epoch, load_dataset
-from archsearch.data.progress import Watch
+from archsearch.data.store.progress import Watch
 from archsearch.errors import DataError
 
 

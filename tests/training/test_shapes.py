@@ -10,8 +10,8 @@ import torch
 from toys import CPU, SMALL, toy, untouchable
 
 from archsearch.data import Dataset, load_dataset
-from archsearch.data.colours import coloured
 from archsearch.data.dataset import resize, resized
+from archsearch.data.transforms.colours import coloured
 from archsearch.errors import DataError
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe

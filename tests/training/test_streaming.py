@@ -29,7 +29,7 @@ ROOM = 6_000.0
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch at a time, so that the digits come in several windows."""
-    monkeypatch.setattr("archsearch.data.batches._GROUP", {"cpu": 32 * 64})
+    monkeypatch.setattr("archsearch.data.loader.batches._GROUP", {"cpu": 32 * 64})
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Batches on the device, from memory, from mapped files, or streamed from them."""

@@ -1,0 +1,1 @@
+"""Pictures decoded once, kept in files, and mapped from there by every command."""

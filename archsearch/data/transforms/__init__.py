@@ -1,0 +1,1 @@
+"""Changes of whole batches and of whole datasets: augmentation, mixing, colours."""

@@ -1,0 +1,50 @@
+"""The order of images that are read in blocks."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archsearch.data.loader.order import shuffled
+
+
+def order(count: int, block: int, window: int, seed: int = 0) -> torch.Tensor:
+    return shuffled(count, block, window, torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(0, 300), st.integers(1, 50), st.integers(1, 100), st.integers(0, 5))
+def test_every_image_comes_once_and_the_seed_says_when(count: int, block: int, window: int, seed: int) -> None:
+    found = order(count, block, window, seed)
+    assert found.sort().values.tolist() == list(range(count))
+    assert torch.equal(found, order(count, block, window, seed))
+
+
+@given(st.integers(1, 20), st.integers(1, 8))
+def test_a_window_reads_few_pieces(block: int, blocks: int) -> None:
+    window = block * blocks
+    for part in torch.split(order(window * 5, block, window), window):
+        jumps = part.sort().values.diff() > 1
+        assert int(jumps.sum()) <= blocks + 1  # a block may be cut by the window's begin and by its end
+
+
+def test_neighbours_part_from_epoch_to_epoch() -> None:
+    draws = torch.Generator().manual_seed(0)
+    cuts = {frozenset((shuffled(40, 10, 10, draws)[:10] % 10).tolist()) for _ in range(20)}
+    starts = {int(shuffled(40, 10, 10, draws)[:10].min()) % 10 for _ in range(20)}
+    assert len(starts) > 3
+    assert cuts
+
+
+def test_classes_of_a_sorted_set_are_spread_over_an_epoch() -> None:
+    """100 classes one behind the other, 100 images each: how far a window's shares are from even ones."""
+    labels = torch.arange(10_000) // 100
+    windows = torch.split(labels[order(10_000, 4, 1000)], 1000)
+    counts = torch.stack([torch.bincount(window, minlength=100) for window in windows]).float()
+    assert (counts > 0).float().mean() > 0.85  # of 10 expected in blocks of 4, none is there with exp(-2.5)
+    assert counts.std() < 2.5 * 10**0.5  # blocks of 4 double the deviation of single images
+
+
+def test_the_last_images_of_an_epoch_are_others_each_time() -> None:
+    ends = {tuple(order(50, 4, 20, seed)[-5:].tolist()) for seed in range(10)}
+    assert len(ends) == 10
