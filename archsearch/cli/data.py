@@ -34,7 +34,7 @@ _SHOWN = 10
 )
 @json_option
 def data(dataset: str | None, clear: bool, as_json: bool, **options: Any) -> None:
-    """Describe a dataset, and keep its decoded pictures for `run` and all other commands.
+    """Describe a FOLDER of pictures or another DATASET, and keep what was decoded for all other commands.
 
     Tells images per class, sizes and kinds of files, copies between train and test, and labels to look at. Without
     DATASET: what is kept in --data-dir.

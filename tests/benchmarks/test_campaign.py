@@ -20,7 +20,7 @@ from paths import ROOT
 from archsearch import count
 from archsearch.cli.options import budget_of
 from archsearch.cli.run import run
-from archsearch.space.reader import load_space
+from archsearch.space.reader import default_space, load_space
 
 
 def campaign(folder: Path, *words: str) -> list[str]:
@@ -112,8 +112,9 @@ def test_the_space_of_every_campaign_has_networks_within_its_limits(tmp_path: Pa
         parts.call = lambda *words, called=called: called.append([str(word) for word in words])
         parts.search("search", 480.0, parts.folder)
         options = run.make_context("run", called[0][2:]).params
-        space, limits, rng = load_space(options["space"]), budget_of(options), random.Random(0)
+        limits, rng = budget_of(options), random.Random(0)
         shape = {"digits": (1, 8, 8), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32)}.get(about.dataset, (1, 28, 28))
+        space = load_space(options["space"] or default_space(shape))
         drawn = (count(space.random(rng, shape, 10)) for _ in range(300))
         assert any(limits.check(cost).ok for cost in drawn), name
 

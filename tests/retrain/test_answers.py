@@ -15,6 +15,7 @@ from toys import CPU, SMALL, toy
 from whole import levels as bytes_of
 
 from archsearch.data import Dataset, augmentation_of, epoch, load_dataset
+from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError
 from archsearch.network.recipe import Recipe
 from archsearch.retrain.answers import answers, trained_on
@@ -27,7 +28,7 @@ from archsearch.training.setup import TrainingSetup
 def numbered(count: int = 40) -> Dataset:
     """Each image is all of one level, its number, so that a batch tells which images it has."""
     images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
-    return replace(toy(count), images=images)
+    return replace(toy(count), images=Pixels.of(images))
 
 
 def telling(count: int = 40) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_pictures_that_were_left_out_have_no_rows(tmp_path: Path) -> None:
 
 def test_everything_is_trained_on_where_validation_images_have_answers(tmp_path: Path) -> None:
     dataset = numbered()
-    dataset = replace(dataset, validation=(dataset.images[:10] + 100, dataset.labels[:10]))
+    dataset = replace(dataset, validation=(Pixels.of(dataset.images[:10] + 100), dataset.labels[:10]))
     train = written(tmp_path / "t.npz", train_probs=telling())
     both = written(tmp_path / "b.npz", train_probs=telling(), val_logits=np.zeros((10, 2), np.float32))
     whole = TrainingSetup(TrainingData.whole(dataset, CPU), Recipe())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shards import mapped
 
 from archsearch.data import Augmentation, DeviceData, epoch
-from archsearch.data import stream as streams
+from archsearch.data.loader import stream as streams
 from archsearch.data.loader.rows import copy_rows
 from archsearch.data.loader.stream import ahead
 from archsearch.data.pixels import Pixels

@@ -18,10 +18,11 @@ from data_samples import Lines, noise
 from numpy.typing import NDArray
 from PIL import Image
 
-from archsearch.data import Dataset, load_dataset, pictures, reading
+from archsearch.data import Dataset, load_dataset
 from archsearch.data.dataset import fingerprint, histograms
 from archsearch.data.listing import Listing
 from archsearch.data.readers.folder import list_folder
+from archsearch.data.store import pictures, reading
 from archsearch.data.store.decoding import each
 from archsearch.data.store.files import stores
 from archsearch.data.store.pictures import load_pictures

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as reference
 from whole import levels
 
 from archsearch.data import Augmentation, DeviceData, augmentation_of, epoch, load_dataset
-from archsearch.data import augment as module
+from archsearch.data.transforms import augment as module
 from archsearch.data.transforms.augment import resized_crop, rotation, warp
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.network.arch import Arch

@@ -14,7 +14,8 @@ from strategies import few
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
-from archsearch.data import Augmentation, DeviceData, epoch, policy
+from archsearch.data import Augmentation, DeviceData, epoch
+from archsearch.data.transforms import policy
 from archsearch.data.transforms.policy import OPERATIONS
 
 GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
