@@ -255,7 +255,7 @@ def test_what_a_listener_raises_is_its_own(digits: TrainingData, error: Exceptio
 def test_outputs_for_validation_images_that_are_no_numbers_fail(
     digits: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validation, "recalibrate", lambda module, sample: module[-1][-1].weight.data.fill_(math.nan))
+    monkeypatch.setattr(validation, "recalibrate", lambda module, *_: module[-1][-1].weight.data.fill_(math.nan))
     with pytest.raises(TrainingFailed, match="outputs for validation images are not finite in epoch 1"):
         trained(digits)
 

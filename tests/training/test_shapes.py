@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from toys import CPU, SMALL, toy, untouchable
+from whole import levels
 
 from archsearch.data import Dataset, load_dataset
 from archsearch.data.dataset import resize, resized
+from archsearch.data.pixels import Pixels
 from archsearch.data.transforms.colours import coloured
 from archsearch.errors import DataError
 from archsearch.network.layers import Shape
@@ -70,14 +72,14 @@ def test_parts_are_the_same_images_at_every_shape(digits: Dataset) -> None:
     whole = load_dataset("digits")
     for large, small in ((base.train, other.train), (base.validation, other.validation)):
         assert torch.equal(large.labels, small.labels)
-        assert torch.equal(large.pixels[:, :1], resize(small.pixels, 12))
+        assert torch.equal(levels(large)[:, :1], resize(Pixels.of(levels(small)), 12)[:])
     assert len(other.train) + len(other.validation) == len(whole.labels)
 
 
 def test_other_images_are_refused() -> None:
     base = toy(side=8)
     data = TrainingData.of(base, 0, CPU)
-    fewer = replace(base, images=base.images[1:], labels=base.labels[1:])
+    fewer = replace(base, images=base.images.subset(torch.arange(1, len(base.images))), labels=base.labels[1:])
     renamed = replace(base, classes=("a", "c"))
     for wrong in (fewer, renamed):
         with pytest.raises(DataError, match="toy: the images have changed since this search began"):
@@ -97,8 +99,8 @@ def test_recipe_and_estimate_are_of_the_networks_own_shape(digits: Dataset) -> N
 def test_memory_is_predicted_with_every_copy_of_the_images() -> None:
     base = coloured(toy(side=8), "rgb")
     data, arch = TrainingData.of(base, 0, CPU), SMALL.adapted((3, 8, 8), 2)
-    one, same = predictor(data, Recipe()), predictor(data, Recipe(), [(3, 8, 8)])
-    two = predictor(data, Recipe(), [(1, 4, 4), (3, 8, 8)])
+    one, same = predictor(data, Recipe()), predictor(data, Recipe(), shapes=[(3, 8, 8)])
+    two = predictor(data, Recipe(), shapes=[(1, 4, 4), (3, 8, 8)])
     assert one(arch) == same(arch)
     extra = (len(data.train) + 5 * len(data.validation)) * 16
     assert two(arch) - one(arch) == pytest.approx(extra, abs=1)
