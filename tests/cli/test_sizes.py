@@ -73,8 +73,8 @@ def test_from_a_run_to_the_shipped_file(command: Command, pets: Path) -> None:
         dataset_of(path, read.arch, read.info, GIVEN),
         study_dataset("folder:pets", Path(), config, small.input_shape),
     )
-    assert torch.equal(found.images, seen.images)
-    assert torch.equal(found.test()[0], seen.test()[0])
+    assert torch.equal(found.images[:], seen.images[:])
+    assert torch.equal(found.test()[0][:], seen.test()[0][:])
     assert found.parts(0)[1][1].equal(study_dataset("folder:pets", Path(), config).parts(0)[1][1])
 
     evaluated = command("evaluate", path, "--json")
@@ -84,7 +84,7 @@ def test_from_a_run_to_the_shipped_file(command: Command, pets: Path) -> None:
     network = archsearch.load(json.loads(exported.out)["path"])
     assert network.input_shape == small.input_shape
     pixels = network.preprocess(pets / "pets" / "cat" / "0.png")
-    whole = torch.cat([found.images, found.test()[0]])
+    whole = torch.cat([found.images[:], found.test()[0][:]])
     assert ((pixels * 255).round().to(torch.uint8) == whole).flatten(1).all(1).any()
 
     resumed = command(*RUN, "--trials", "7", "--no-rungs", "--resume")
