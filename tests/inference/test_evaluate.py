@@ -70,16 +70,16 @@ def dataset(tmp_path: Path) -> Dataset:
 def test_a_split_is_the_one_that_a_run_made(dataset: Dataset) -> None:
     parts = {name: part_of(dataset, name, 3) for name in ("test", "train", "validation")}
     assert [len(labels) for _, labels in parts.values()] == [10, 48, 12]
-    joined = torch.cat([parts["train"][0], parts["validation"][0]]).flatten(1)
+    joined = torch.cat([parts["train"][0][:], parts["validation"][0][:]]).flatten(1)
     assert sorted(joined.tolist()) == sorted(dataset.images[:].flatten(1).tolist())
-    assert not torch.equal(part_of(dataset, "validation", 4)[0], parts["validation"][0])
+    assert not torch.equal(part_of(dataset, "validation", 4)[0][:], parts["validation"][0][:])
 
 
 def test_a_validation_split_of_the_datasets_own_comes_first(tmp_path: Path) -> None:
     own = np.zeros((2, 8, 8), np.uint8)
     path = small_npz(tmp_path / "own.npz", val_images=own, val_labels=np.array([0, 1]))
     dataset = load_dataset(f"npz:{path}")
-    assert part_of(dataset, "validation", 0)[0].sum() == 0
+    assert part_of(dataset, "validation", 0)[0][:].sum() == 0
     assert len(part_of(dataset, "train", 0)[1]) == 60
 
 
