@@ -97,4 +97,9 @@ class StopTraining(ArchsearchError):
 def one_line(error: BaseException) -> str:
     """An exception of foreign code in one line: its type and the first line of what it says."""
     said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
+    return f"{type(error).__name__}: {printable(said[0][:200])}" if said else type(error).__name__
+
+
+def printable(words: str) -> str:
+    """Words that may quote the bytes of a file, with ? for what no terminal should be sent."""
+    return "".join(letter if letter.isprintable() else "?" for letter in words)

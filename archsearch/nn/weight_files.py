@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch._utils.units import format_bytes
-from archsearch.errors import InputError, one_line
+from archsearch.errors import InputError, one_line, printable
 from archsearch.network.arch import Arch
 from archsearch.network.cost import Layer, of_tensors
 from archsearch.network.file_size import SCALE_SUFFIX
@@ -145,7 +145,7 @@ def _safetensors(path: Path) -> _File:
         tensors = {name: _entry(name, entry, _size(path) - 8 - length) for name, entry in header.items()}
         return _File(tensors, {str(key): str(value) for key, value in metadata.items()})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: no readable safetensors file: {error}") from None
+        raise InputError(f"{path}: no readable safetensors file: {printable(str(error))}") from None
 
 
 def _entry(name: str, entry: Any, size: int) -> Stored:

@@ -21,7 +21,7 @@ from torch import nn
 
 from archsearch._utils.files import write_text, write_with
 from archsearch._utils.sharing import names_beside, shipped
-from archsearch.errors import InputError, SpecError
+from archsearch.errors import InputError, SpecError, printable
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import METADATA_BYTES
 from archsearch.nn.build import aux_prefixes, build
@@ -153,7 +153,7 @@ def read(path: str | Path) -> Weights:
             metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{path}: no readable safetensors file: {reason}") from None
+        raise InputError(f"{path}: no readable safetensors file: {printable(reason)}") from None
     return described(metadata, path)
 
 

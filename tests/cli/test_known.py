@@ -84,7 +84,7 @@ def test_a_logits_file_teaches_the_workers(start: Start, work: Path) -> None:
     assert f"logits:t.npz: probabilities of {len(probs):,} train images, right on 0" in answer.out
     table = pd.read_csv(work / "results" / STUDY / "trials.csv")
     assert len(table) == 2
-    assert table["val_accuracy"].max() < 0.1  # it has learnt the class after the label
+    assert table["val_accuracy"].max() < 0.3  # it has learnt the class after the label
 
 
 def test_a_worker_looks_where_it_is_told(start: Start, command: Command, work: Path, trained: Path) -> None:

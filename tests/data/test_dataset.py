@@ -116,7 +116,7 @@ def test_image_size_out_of_range(size: int) -> None:
         ("my.npz", "did you mean npz:my.npz?"),
         ("npz:", "did you mean npz:FILE?"),
         ("tests", "did you mean folder:tests?"),
-        ("zzzz", "npz:FILE"),
+        ("zzzz", "cifar:DIR"),
     ],
 )
 def test_unknown_spec_names_the_valid_ones_and_the_nearest(

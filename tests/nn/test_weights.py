@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -251,6 +251,7 @@ def test_what_is_no_weights_file_is_refused(path: Path, make: Callable[[Path], o
 
 @few(60)
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=4))
+@example(576, b"\x7f")  # the name of a dtype, quoted
 def test_a_damaged_header_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
     data = _whole(tmp_path_factory)
