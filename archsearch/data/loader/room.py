@@ -43,6 +43,15 @@ def system_memory() -> float:
     return min(found)
 
 
+def available_memory() -> float:
+    """Bytes that can be taken without swapping; infinity where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        (found,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return int(found) * 1024
+    return math.inf
+
+
 def rooms(train: int, validation: int, room: float) -> tuple[float, float]:
     """What of the room is each part's, of so many bytes: validation images stay if half of it holds them."""
     if train + validation <= room:

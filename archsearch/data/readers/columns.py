@@ -59,8 +59,8 @@ def label_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
     """The names of the labels 0, 1, ... of a column, where the table has them."""
     one = features(schema).get(column)
     names = one.get("names") if isinstance(one, dict) and _kind(one) == "ClassLabel" else None
-    good = isinstance(names, list) and names and all(isinstance(word, str) for word in names)
-    return tuple(names) if good else None  # type: ignore[arg-type]
+    words = [word for word in names if isinstance(word, str)] if isinstance(names, list) else []
+    return tuple(words) if words and words == names else None
 
 
 def _kind(feature: object) -> object:

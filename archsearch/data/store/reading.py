@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from archsearch._utils.units import format_bytes
 from archsearch.data.dataset import Split
 from archsearch.data.listing import Encoded, Listing, Pictures
+from archsearch.data.loader.room import available_memory
 from archsearch.data.picture import Broken, Levels, decode, extremes
 from archsearch.data.pixels import Pixels
 from archsearch.data.store.decoding import Heads, Mask, Memory, Sink, each, look, without
@@ -275,12 +274,3 @@ def _refusal(name: str, root: Path, broken: Sequence[Numbered]) -> DataError:
         f"{name}: {len(broken):,} files in {root} are no readable pictures: {listed(root, broken)} "
         f"(the first: {reason}): {way.format('them', 'them')}"
     )
-
-
-def available_memory() -> float:
-    """Bytes that can be taken without swapping; infinity where the system does not say."""
-    with suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        (found,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-        return int(found) * 1024
-    return math.inf
