@@ -1,0 +1,12 @@
+"""Scores of a classifier: what a search, a full training and an evaluation go by, by the names of `--metric`.
+
+    metric = metric_of("balanced-accuracy", dataset.classes, labels=dataset.labels)
+    require_defined(metric, validation_labels, "the validation images")
+    metric(logits, labels)
+
+scikit-learn computes them, on the CPU. Labels are int64 (N,), or bool (N, classes) where an image may have several.
+"""
+
+from archsearch.metrics.metric import ACCURACY, NAMES, Metric, every_metric, is_multilabel, metric_of, require_defined
+
+__all__ = ["ACCURACY", "NAMES", "Metric", "every_metric", "is_multilabel", "metric_of", "require_defined"]
