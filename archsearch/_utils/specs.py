@@ -14,7 +14,7 @@ from archsearch.errors import DataError
 PICTURES = ("folder", "parquet", "csv", "wds")
 """Kinds whose pictures have no size of their own."""
 ON_DISK = (*PICTURES, "npz", "cifar")
-_WITH_OPTIONS = ("parquet", "csv", "wds", "cifar")
+_WITH_OPTIONS = ("parquet", "csv", "wds", "cifar", "npz")
 _OPTIONS = re.compile(r"\?(\w+=[^&]*(?:&\w+=[^&]*)*)$")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]+://|pipe:")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -24,7 +24,7 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Spec:
-    """A dataset as it was named: `kind:place?name=value&name=value`; options of parquet, csv, wds and cifar alone."""
+    """A dataset as it was named: `kind:place?name=value&name=value`; none of folders."""
 
     kind: str
     place: str = ""

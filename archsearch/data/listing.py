@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from archsearch.data.splits import Labels
 
 Encoded = Path | bytes
 """A picture file, or what would be in one."""
@@ -19,8 +18,8 @@ class Pictures(Protocol):
     """The pictures of one part of a dataset, in a fixed order. Picklable; holds no pixels."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """int64 (N,), indices into the listing's classes."""
+    def labels(self) -> Labels:
+        """int64 (N,), indices into the listing's classes; or bool (N, classes), several per picture."""
         ...
 
     def __len__(self) -> int:

@@ -78,8 +78,8 @@ def list_pictures(spec: str, nested: bool = False) -> Listing | None:
 def _load_whole(spec: str, data_dir: Path) -> Dataset:
     """A dataset whose images come with a size of their own."""
     kind, _, place = spec.partition(":")
-    if kind == "npz" and place:
-        return load_npz(Path(place).expanduser(), spec)
+    if kind == "npz" and parse_spec(spec).place:
+        return load_npz(Path(parse_spec(spec).place).expanduser(), spec)
     if kind == "cifar" and parse_spec(spec).place:
         return load_cifar(spec)
     if spec == "digits":

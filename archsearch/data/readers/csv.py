@@ -17,12 +17,13 @@ from archsearch._utils.units import counted
 from archsearch.data.listing import Listing
 from archsearch.data.readers.find import Named, find_pictures
 from archsearch.data.readers.folder import Files
-from archsearch.data.readers.labels import classes_of, split_off, written
+from archsearch.data.readers.labels import Labelled, classes_of, split_off, written
 from archsearch.data.readers.layout import part_named
+from archsearch.data.readers.marks import asked_for
 from archsearch.data.readers.shards import PARTS
 from archsearch.errors import DataError
 
-_OPTIONS = ("image", "label", "split", "root", *PARTS)
+_OPTIONS = ("image", "label", "labels", "separator", "none", "split", "root", *PARTS)
 _DELIMITERS = ",;\t|"
 _NAMES = {
     "image": (
@@ -56,6 +57,8 @@ class _Table:
 def list_csv(name: str) -> Listing:
     """The pictures of a dataset `csv:FILE?image=COLUMN&label=COLUMN&split=COLUMN&root=FOLDER`; options may be left out.
 
+    labels: in place of `label`, several per picture, see `readers.marks`.
+
     Paths are those below `root`, by default the file's folder; names without a suffix, or without their folder, are
     looked for there. Where no column says the split, a fifth of each class becomes the test.
     Raises DataError, one line, for a table that is broken or not plain, and for pictures that are not there.
@@ -64,19 +67,26 @@ def list_csv(name: str) -> Listing:
     path = _place(name)
     root = Path(options["root"]).expanduser() if "root" in options else path.parent
     table = _read(path, name)
-    image, label, split = _columns(table, options, name)
-    kept, twice = _single(table, image, label, split, name)
+    image, split = _places(table, options, name)
+    marks = asked_for(name, options)
+    labels = marks.columns(table, (image, split)) if marks else [_label(table, image, split, options, name)]
+    kept, twice = _single(table, image, labels, split, name)
     paths, moved = find_pictures(root, Named(name, path, kept.column(image), kept.lines))
     parts = _members(kept, split, options, name)
-    labels = kept.column(label)
-    found = classes_of(
-        {part: written(labels[row] for row in rows) for part, rows in parts.items()},
-        name,
-        lambda part, n: f"{path}: line {kept.lines[parts[part][n]]}",
-    )
+    found = marks.read(kept, labels, parts) if marks else _classes(kept, labels[0], parts, name)
     files = {part: Files([str(paths[row]) for row in rows], found.parts[part]) for part, rows in parts.items()}
     files = files if "test" in files else _split_off(files["train"])
     return Listing(name, parse_spec(name).root, found.classes, files, (*twice, *moved, *found.notes))
+
+
+def _classes(table: _Table, label: int, parts: Mapping[str, Sequence[int]], name: str) -> Labelled:
+    """One label per picture, from one column."""
+    labels = table.column(label)
+    return classes_of(
+        {part: written(labels[row] for row in rows) for part, rows in parts.items()},
+        name,
+        lambda part, n: f"{table.path}: line {table.lines[parts[part][n]]}",
+    )
 
 
 def _split_off(files: Files) -> dict[str, Files]:
@@ -136,14 +146,22 @@ def _text(path: Path, name: str) -> str:
         raise DataError(f"{name}: {path} is no UTF-8 text (byte {error.start:,}): save it as CSV in UTF-8") from None
 
 
-def _columns(table: _Table, options: Mapping[str, str], name: str) -> tuple[int, int, int | None]:
-    """Numbers of the columns with pictures, labels and splits."""
-    image, split, label = (_column(table, what, options, name) for what in ("image", "split", "label"))
+def _places(table: _Table, options: Mapping[str, str], name: str) -> tuple[int, int | None]:
+    """Numbers of the columns with pictures and splits."""
+    image, split = (_column(table, what, options, name) for what in ("image", "split"))
     if image is None:
         raise DataError(
             f"{name}: {table.path} has no column of pictures: name it by ?image=COLUMN; "
             f"the first line is {_shown(table.header)}"
         )
+    if not table.rows:
+        raise DataError(f"{name}: {table.path} has column names and no rows: check the file")
+    return image, split
+
+
+def _label(table: _Table, image: int, split: int | None, options: Mapping[str, str], name: str) -> int:
+    """The number of the column with one label per picture."""
+    label = _column(table, "label", options, name)
     if label is None:
         others = [number for number in range(len(table.header)) if number not in (image, split)]
         if len(others) != 1:
@@ -152,9 +170,7 @@ def _columns(table: _Table, options: Mapping[str, str], name: str) -> tuple[int,
                 f"the columns are {_shown(table.header)}"
             )
         label = others[0]
-    if not table.rows:
-        raise DataError(f"{name}: {table.path} has column names and no rows: check the file")
-    return image, label, split
+    return label
 
 
 def _column(table: _Table, what: str, options: Mapping[str, str], name: str) -> int | None:
@@ -174,10 +190,13 @@ def _column(table: _Table, what: str, options: Mapping[str, str], name: str) -> 
     return None
 
 
-def _single(table: _Table, image: int, label: int, split: int | None, name: str) -> tuple[_Table, list[str]]:
+def _single(
+    table: _Table, image: int, labels: Sequence[int], split: int | None, name: str
+) -> tuple[_Table, list[str]]:
     """Each picture's first row. Raises DataError for a row without one, and one with two labels, or in two splits."""
     seen: dict[str, int] = {}
-    columns = [(table.column(label), "labels")] + ([(table.column(split), "splits")] if split is not None else [])
+    columns = [(table.column(n), "labels" if len(labels) == 1 else f"values of {table.header[n]}") for n in labels]
+    columns += [(table.column(split), "splits")] if split is not None else []
     for row, text in enumerate(table.column(image)):
         if not text:
             raise DataError(f"{name}: {table.path}: line {table.lines[row]} names no picture: remove the line")

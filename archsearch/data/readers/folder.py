@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from archsearch.data.listing import Listing, Pictures, stamp
 from archsearch.data.readers.layout import Tree, find_layout, labels_of, paths_of
+from archsearch.data.splits import Labels
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Pictures in files of their own. labels: int64 (N,)."""
+    """Pictures in files of their own. labels: int64 (N,), or bool (N, classes)."""
 
     paths: Sequence[str | Path]
-    labels: NDArray[np.int64]
+    labels: Labels
 
     def __len__(self) -> int:
         return len(self.paths)

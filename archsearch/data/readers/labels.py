@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsearch.data.readers.layout import held_out
+from archsearch.data.splits import Labels
 from archsearch.errors import DataError
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
@@ -28,10 +29,13 @@ class Written:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The classes of a dataset, int64 (N,) their numbers by part, and what the user should know."""
+    """The classes of a dataset, the labels by part, and what the user should know.
+
+    parts: int64 (N,), numbers of classes, or bool (N, classes) where a picture may have several.
+    """
 
     classes: tuple[str, ...]
-    parts: Mapping[str, NDArray[np.int64]]
+    parts: Mapping[str, Labels]
     notes: tuple[str, ...] = ()
 
 
@@ -71,7 +75,7 @@ def classes_of(
     )  # fmt: skip
 
 
-def split_off(labels: NDArray[np.int64], order: NDArray[np.int64] | None = None) -> Mapping[str, NDArray[np.int64]]:
+def split_off(labels: Labels, order: NDArray[np.int64] | None = None) -> Mapping[str, NDArray[np.int64]]:
     """Sorted indices of train and test: a fifth of each class for the test, fixed by the order alone.
 
     order: int64 (N,), the indices in an order that does not depend on the file's; None: as they are.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archsearch.data.readers.tree import Folder, scan, suffix_words
-from archsearch.data.splits import hold_out
+from archsearch.data.splits import Labels, hold_out
 from archsearch.errors import DataError
 
 _PART_OF = {
@@ -268,7 +268,7 @@ def _split_off(tree: Tree) -> dict[str, Tree]:
     }
 
 
-def held_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+def held_out(labels: Labels) -> NDArray[np.bool_]:
     """bool (N,): a fifth of each class, fixed by the order of the images alone, for a test split."""
     return hold_out(labels, _TEST_SHARE, np.random.default_rng(0).permutation(len(labels)))
 

@@ -1,11 +1,14 @@
-"""`npz:FILE`: arrays in the layout of MedMNIST, all headers checked, only the pixels asked for read."""
+"""`npz:FILE`: arrays in the layout of MedMNIST, all headers checked, only the pixels asked for read.
+
+Labels are numbers (N,) or (N, 1), one per image, or 0 and 1 (N, classes), several per image, as in ChestMNIST.
+"""
 
 from __future__ import annotations
 
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +20,19 @@ import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from archsearch._utils.specs import options_of
 from archsearch.data.dataset import Dataset, Split, images_from
+from archsearch.data.readers.several import (
+    ONE,
+    SEVERAL,
+    check_one_hot,
+    check_train,
+    flags_of,
+    notes_of,
+    single_of,
+    titles_of,
+)
+from archsearch.data.splits import Labels
 from archsearch.errors import DataError
 
 _REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
@@ -32,37 +47,87 @@ class _Header:
     whole: bool  # as many bytes are stored as shape and dtype ask for
 
 
+@dataclass(frozen=True)
+class _Form:
+    """How labels are written and meant: `columns` per image, 1 for numbers; `several`: labels an image, or one."""
+
+    columns: int
+    several: bool
+
+
 def load_npz(path: Path, name: str) -> Dataset:
     """The train split and, where there is one, the val split; of the test split headers and labels only.
 
-    Labels count classes from 0 without a gap, so there are max(train_labels) + 1 classes, named by their number.
+    One label per image counts classes from 0 without a gap, so there are max(train_labels) + 1 classes, named by their
+    number. Columns of 0 and 1 are a class each, named by the array `classes` where there is one.
     DataError, with all faults of the headers at once, for a file that breaks the layout.
     """
     with _archive(path, name) as archive:
         headers = _checked_headers(archive, name, test=False)
-        images, labels = _read_split(archive, "train", name, None)
-        if labels.min() == labels.max():
-            raise DataError(f"{name}: all train_labels are {labels[0]}: at least 2 classes are needed")
-        count = int(labels.max()) + 1
-        absent = np.setdiff1d(np.arange(count), labels.numpy())
-        if len(absent):
-            raise DataError(
-                f"{name}: no train image is of class {absent[0]}, though train_labels goes up to {count - 1}: "
-                "count classes from 0 without a gap"
-            )
+        form = _form(archive, headers, name)
+        known = form.columns if form.columns > 1 else None
+        images, labels = _read_split(archive, "train", name, form, known)
+        count = labels.shape[1] if form.several else _count(labels.numpy(), known, name)
         own = "val_images" in headers
-        validation = _read_split(archive, "val", name, count) if own else None
-        if "test_labels" in headers:
-            _read_labels(archive, "test", name, count)
-    classes = tuple(str(number) for number in range(count))
+        validation = _read_split(archive, "val", name, form, count) if own else None
+        test = _read_labels(archive, "test", name, form, count) if "test_labels" in headers else None
+        classes = _titles(archive, count, name) if form.columns > 1 else tuple(map(str, range(count)))
+    notes: tuple[str, ...] = ()
+    if form.several:
+        others = {"val": validation[1].numpy() if validation else None, "test": test}
+        parts = {"train": labels.numpy(), **{part: one for part, one in others.items() if one is not None}}
+        notes = tuple(notes_of({part: one.astype(np.bool_) for part, one in parts.items()}, classes))
     flip = images.shape[1] == 3
-    return Dataset(name, classes, images, labels, validation, flip, partial(_read_test, path, name, count))
+    read_test = partial(_read_test, path, name, form, count)
+    return Dataset(name, classes, images, labels, validation, flip, read_test, notes=notes)
 
 
-def _read_test(path: Path, name: str, classes: int) -> Split:
+def _form(archive: zipfile.ZipFile, headers: Mapping[str, _Header], name: str) -> _Form:
+    """How the labels are meant, by their shape, their rows and `?labels=`. Raises DataError where that is not plain."""
+    asked = options_of(name, ("labels",)).get("labels")
+    if asked not in (None, ONE, SEVERAL):
+        raise DataError(f"{name}: there is no labels={asked}: it must be {ONE} or {SEVERAL}")
+    columns = _columns(headers["train_labels"].shape)
+    if columns == 1:
+        if asked == SEVERAL:
+            shape = headers["train_labels"].shape
+            raise DataError(f"{name}: train_labels has shape {shape}: several labels per image are (N, classes)")
+        return _Form(1, False)
+    flags = flags_of(_read(archive, "train_labels"), "train_labels", name)
+    if asked is None:
+        check_one_hot(flags, "train_labels", name)
+    if asked != ONE:
+        check_train(flags, name)
+    return _Form(columns, asked != ONE)
+
+
+def _count(labels: NDArray[np.int64], known: int | None, name: str) -> int:
+    """How many classes the train labels count. Raises DataError for one class, and for a gap."""
+    if labels.min() == labels.max():
+        raise DataError(f"{name}: all train_labels are {labels[0]}: at least 2 classes are needed")
+    count = known or int(labels.max()) + 1
+    absent = np.setdiff1d(np.arange(count), labels)
+    if len(absent):
+        raise DataError(
+            f"{name}: no train image is of class {absent[0]}, though train_labels goes up to {count - 1}: "
+            "count classes from 0 without a gap"
+        )
+    return count
+
+
+def _titles(archive: zipfile.ZipFile, count: int, name: str) -> tuple[str, ...]:
+    """The names of columns: those of the array `classes`, else their numbers."""
+    if "classes.npy" not in archive.namelist():
+        return tuple(map(str, range(count)))
+    if _header(archive, "classes").dtype.hasobject:
+        raise DataError(f"{name}: classes holds pickled Python objects, which are refused: save plain texts")
+    return titles_of(_read(archive, "classes"), count, name)
+
+
+def _read_test(path: Path, name: str, form: _Form, classes: int) -> Split:
     with _archive(path, name) as archive:
         _checked_headers(archive, name, test=True)
-        return _read_split(archive, "test", name, classes)
+        return _read_split(archive, "test", name, form, classes)
 
 
 @contextmanager
@@ -130,7 +195,15 @@ def _faults(headers: dict[str, _Header], part: str) -> list[str]:
     train = headers["train_images"].shape
     if _size(images.shape) != _size(train):
         return [f"{part}_images has shape {images.shape} and train_images {train}: one image size is needed"]
+    wanted = headers["train_labels"].shape if "train_labels" in headers else labels.shape
+    if _columns(labels.shape) != _columns(wanted):
+        return [f"{part}_labels has shape {labels.shape} and train_labels {wanted}: write them alike"]
     return []
+
+
+def _columns(shape: tuple[int, ...]) -> int:
+    """Of labels (N,), (N, 1) or (N, classes)."""
+    return shape[1] if len(shape) > 1 else 1
 
 
 def _size(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -160,31 +233,38 @@ def _way(dtype: np.dtype[Any]) -> str:
 def _label_faults(array: str, header: _Header) -> Iterator[str]:
     if header.dtype.hasobject:
         yield f"{array} holds pickled Python objects, which are refused: save plain integers"
-    elif not np.issubdtype(header.dtype, np.integer):
+    elif len(header.shape) > 2 or 0 in header.shape:
+        yield f"{array} has shape {header.shape}: (N,) or (N, 1), or (N, classes) of 0 and 1, is needed"
+    elif _columns(header.shape) > 1 and not (header.dtype == np.bool_ or np.issubdtype(header.dtype, np.integer)):
+        yield f"{array} is {header.dtype}: several labels per image are integers, 0 and 1"
+    elif _columns(header.shape) == 1 and not np.issubdtype(header.dtype, np.integer):
         yield f"{array} is {header.dtype}: labels must be integers, counted from 0"
-    elif len(header.shape) != 1 and header.shape[1:] != (1,):
-        yield f"{array} has shape {header.shape}: (N,) or (N, 1), one label an image, is needed"
     elif not header.whole:
         yield f"{array} is cut off: write the file again"
 
 
-def _read_split(archive: zipfile.ZipFile, part: str, name: str, classes: int | None) -> Split:
-    """Images and labels of one part; `classes`: of the train labels, None for these themselves."""
-    labels = _read_labels(archive, part, name, classes)
+def _read_split(archive: zipfile.ZipFile, part: str, name: str, form: _Form, classes: int | None) -> Split:
+    """Images and labels of one part; `classes`: how many are known, None for train labels that count them."""
+    labels = _read_labels(archive, part, name, form, classes)
     return images_from(_read(archive, f"{part}_images")), torch.from_numpy(labels)
 
 
-def _read_labels(archive: zipfile.ZipFile, part: str, name: str, classes: int | None) -> NDArray[np.int64]:
-    labels = _read(archive, f"{part}_labels").reshape(-1)
+def _read_labels(archive: zipfile.ZipFile, part: str, name: str, form: _Form, classes: int | None) -> Labels:
+    """int64 (N,), or bool (N, classes)."""
+    array = f"{part}_labels"
+    if form.columns > 1:
+        flags = flags_of(_read(archive, array), array, name)
+        return flags if form.several else single_of(flags, array, name)
+    labels = _read(archive, array).reshape(-1)
     low, high = int(labels.min()), int(labels.max())
     if classes is None and (low < 0 or high >= len(labels)):
         raise DataError(
-            f"{name}: {part}_labels runs from {low} to {high} in {len(labels)} images: count classes from 0 without "
+            f"{name}: {array} runs from {low} to {high} in {len(labels)} images: count classes from 0 without "
             "a gap, as numpy.unique(labels, return_inverse=True)[1] does"
         )
     if classes is not None and (low < 0 or high >= classes):
         raise DataError(
-            f"{name}: {part}_labels runs from {low} to {high}, but train_labels from 0 to {classes - 1}: "
+            f"{name}: {array} runs from {low} to {high}, but train_labels from 0 to {classes - 1}: "
             "no train image is of the others; remove their images, or add some to the train arrays"
         )
     return labels.astype(np.int64)

@@ -252,7 +252,8 @@ def split_of(images: Mapping[str, Pixels], part: str, pictures: Pictures, read: 
 
 def identity(pictures: Pictures) -> str:
     """Hex digits that change whenever a picture or its label does."""
-    digest = hashlib.sha256(pictures.labels.astype("<i8").tobytes())
+    labels = pictures.labels
+    digest = hashlib.sha256(labels.astype("<i8" if labels.ndim == 1 else "u1").tobytes())
     for line in pictures.identity():
         digest.update(os.fsencode(line) + b"\n")
     return digest.hexdigest()
