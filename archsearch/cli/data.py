@@ -123,7 +123,7 @@ def _describe(spec: str, cache: Path, as_json: bool, options: Mapping[str, Any])
 
 def _head(found: Survey) -> str:
     channels, height, width = found.shape
-    images = sum(map(sum, found.counts.values()))
+    images = sum(found.images.values())
     colours = "grey" if channels == 1 else "colour" if channels == 3 else f"{channels} channels"
     classes = counted(len(found.classes), "class")
     return f"{found.name}: {images:,} images, {classes}, {width}x{height} {colours}, fingerprint {found.fingerprint}"
@@ -132,6 +132,8 @@ def _head(found: Survey) -> str:
 def _classes(found: Survey) -> list[str]:
     rows: list[tuple[str, ...]] = [("class", *found.counts)]
     rows += [(name, *(f"{counts[n]:,}" for counts in found.counts.values())) for n, name in enumerate(found.classes)]
+    if found.several:
+        rows.append(("(images)", *(f"{count:,}" for count in found.images.values())))
     return columns(rows, left=(0,))
 
 
@@ -151,7 +153,9 @@ def _lines(found: Survey) -> Iterator[str]:
     least, most = min(train.values()), max(train.values())
     if most >= _UNEVEN * least:
         yield f"uneven: the largest class has {most:,} train images, the smallest {least:,}"
-    if found.doubts is None:
+    if found.several:
+        yield "labels are not judged: an image may have several"
+    elif found.doubts is None:
         yield "labels are not judged: small copies of these images tell the classes apart too badly, or are too many"
     if found.doubts:
         yield "labels to look at, as the nearest train images are all of one other class:"

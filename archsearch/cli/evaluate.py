@@ -12,6 +12,7 @@ import click
 from archsearch._utils.units import counted, format_count
 from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import columns, terminal_width, wrapped
+from archsearch.cli.several import Told, several_text
 from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
@@ -49,6 +50,11 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     dataset = dataset_of(weights, runner.arch, runner.info, options)
     library.check_fit(runner, dataset, str(weights))
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
+    if dataset.several:
+        notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
+        titled = f"{weights.name} on {dataset.name}, {part}"
+        click.echo(several_text(runner, images, dataset, titled, Told(str(weights), confusion, as_json, notes)))
+        return
     try:
         found = library.evaluate(runner, images, dataset.classes)
     except InputError as error:

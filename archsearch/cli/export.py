@@ -208,7 +208,7 @@ def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: flo
         f"largest difference   {parity.max_abs_diff:.3g} over {counted(parity.images, 'validation image')}"
         f" (outputs up to {parity.scale:.3g})",
         f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
-        f" of {counted(parity.labelled, 'image')}",
+        f" of {counted(parity.labelled, parity.what.removesuffix('s'))}",
         *([chance] if parity.by_chance(max_drop) else []),
         f"model card           {written}",
     ]

@@ -45,6 +45,10 @@ _AS_GIVEN = (
 )  # fmt: skip
 
 
+_LONGEST = 40
+"""Characters of the labels' columns in a study's name; of more nothing is said."""
+
+
 class Workers(click.ParamType[int]):
     """A number of processes; 0 stands for `auto`."""
 
@@ -144,8 +148,8 @@ def _short_name(spec: Spec) -> str:
         return spec.kind
     name = Path(spec.place).stem
     plain = re.sub(r"[*?]+|\[.*?\]|\{.*?\}", "", name).strip("-_. ") if is_pattern(name) else name
-    label = re.sub(r"[^\w.-]+", "-", spec.options.get("label", ""))
-    return "-".join(word for word in (plain or spec.kind, label) if word)
+    label = re.sub(r"[^\w.-]+", "-", spec.options.get("label", spec.options.get("labels", ""))).strip("-")
+    return "-".join(word for word in (plain or spec.kind, label if len(label) <= _LONGEST else "") if word)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from archsearch.data.splits import split
 from archsearch.errors import DataError
 
 Split = tuple[Pixels, Tensor]
-"""Images, and int64 labels (N,)."""
+"""Images, and labels: int64 (N,), or bool (N, classes) where an image may have several."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -27,7 +27,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 class Dataset:
     """Images and labels for training; the test split stays on disk until `test` is called.
 
-    images: uint8 (N, C, H, W); labels: int64 (N,), indices into `classes`.
+    images: uint8 (N, C, H, W); labels: int64 (N,), indices into `classes`, or bool (N, classes), see `several`.
     validation: the dataset's own (images, labels) of the same kind, or None where it brings none.
     flip: mirrored images are still of their class, so horizontal flips may be used in training.
     read_test: how `test` gets at its images; picklable, holds paths rather than pixels.
@@ -94,8 +94,13 @@ class Dataset:
         return train, validation
 
     def test(self) -> Split:
-        """The test split, read now: images (M, C, H, W) and int64 (M,). DataError where it is broken."""
+        """The test split, read now: images (M, C, H, W) and their labels. DataError where it is broken."""
         return self.read_test()
+
+    @property
+    def several(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.labels.ndim == 2
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -130,8 +135,13 @@ def fingerprint(classes: Sequence[str], parts: Sequence[Split]) -> str:
         digest.update(repr(tuple(images.shape)).encode())
         for chunk in images.chunks():
             digest.update(chunk.permute(0, 2, 3, 1).numpy().data)
-        digest.update(labels.numpy().astype("<i8").data)
+        digest.update(labels.numpy().astype("<i8" if labels.ndim == 1 else "u1").data)
     return digest.hexdigest()[:16]
+
+
+def counts_of(labels: Tensor, classes: int) -> Tensor:
+    """int64 (classes,): how many images of each class there are, of labels as a `Split` has them."""
+    return labels.sum(0) if labels.ndim == 2 else torch.bincount(labels, minlength=classes)
 
 
 def histograms(images: Pixels) -> Tensor:

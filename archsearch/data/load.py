@@ -70,6 +70,10 @@ def load_dataset(
 def list_pictures(spec: str, nested: bool = False) -> Listing | None:
     """The pictures of a dataset of picture files, none decoded; None for one of another kind. Raises DataError."""
     kind, _, place = spec.partition(":")
+    if kind == "folder" and "?label" in place and not Path(place).expanduser().is_dir():
+        raise DataError(
+            f"{spec}: folders say one label per picture: for others give a table, csv:FILE?labels=COLUMNS&root=FOLDER"
+        )
     if kind == "folder" and place:
         return list_folder(Path(place).expanduser(), spec, nested)
     return _LISTED[kind](spec) if kind in _LISTED and parse_spec(spec).place else None
@@ -77,10 +81,10 @@ def list_pictures(spec: str, nested: bool = False) -> Listing | None:
 
 def _load_whole(spec: str, data_dir: Path) -> Dataset:
     """A dataset whose images come with a size of their own."""
-    kind, _, place = spec.partition(":")
-    if kind == "npz" and parse_spec(spec).place:
-        return load_npz(Path(parse_spec(spec).place).expanduser(), spec)
-    if kind == "cifar" and parse_spec(spec).place:
+    kind, place = parse_spec(spec).kind, parse_spec(spec).place
+    if kind == "npz" and place:
+        return load_npz(Path(place).expanduser(), spec)
+    if kind == "cifar" and place:
         return load_cifar(spec)
     if spec == "digits":
         return load_digits()

@@ -26,8 +26,8 @@ def validation_share(images: int) -> float:
 def split(labels: Tensor, seed: int, fraction: float | None = None) -> tuple[Tensor, Tensor]:
     """Sorted int64 indices of a train and a validation part that the seed fixes.
 
-    labels: int64 (N,) or bool (N, classes); seed: a whole number from 0; fraction: the validation part's share, by default 0.2
-    under 10,000 images and 0.1 from there, as in every study that does not say (before 2026-11-27).
+    labels: int64 (N,) or bool (N, classes); seed: a whole number from 0; fraction: the validation part's share, by
+    default 0.2 under 10,000 images and 0.1 from there, as in every study that does not say (before 2026-11-27).
     Every class is divided within one image of that share, and a class of two or more images has at
     least one on each side; of several labels an image as nearly so as `hold_out_several` finds it.
     A bad seed or fraction: DataError.
@@ -72,9 +72,7 @@ def _quotas(sizes: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
     return kept
 
 
-def hold_out_several(
-    labels: NDArray[np.bool_], fraction: float, priority: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def hold_out_several(labels: NDArray[np.bool_], fraction: float, priority: NDArray[np.int64]) -> NDArray[np.bool_]:
     """bool (N,): about N * fraction of N images with several labels each, bool (N, classes), by rare labels first.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, doi 10.1007/978-3-642-23808-6_10), with ties

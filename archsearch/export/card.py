@@ -15,6 +15,7 @@ from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.job import Exported, Source
 from archsearch.export.verify import Parity
 from archsearch.inference import format_of
+from archsearch.metrics.thresholds import is_several
 from archsearch.network.blocks.registry import is_a
 from archsearch.network.file_size import DTYPE_BYTES
 
@@ -138,8 +139,10 @@ def _percent(share: float) -> str:
 
 
 def _accuracy(source: Source, parity: Parity, tested: Tested | None) -> str:
-    of = format_count(parity.labelled)
-    lines = [f"- validation split, before export: {_percent(parity.module_accuracy)} of {of} images"]
+    of = f"{format_count(parity.labelled)} {parity.what}"
+    if is_several(source.info):
+        of += ", yes or no for every image and label"
+    lines = [f"- validation split, before export: {_percent(parity.module_accuracy)} of {of}"]
     if source.info.get("trained") not in (None, "search"):
         lines[0] += " (these weights were trained on that split too, so this says only what the export changed)"
     if tested:
@@ -174,10 +177,11 @@ def _network(source: Source) -> str:
 
 def _input(source: Source) -> str:
     channels, height, width = source.arch.input_shape
+    answer = _SEVERAL if is_several(source.info) else "the largest is the class."
     order = {1: "grey", 3: "red, green, blue"}.get(channels, "channels as in the data")
     return (
         f"In: float32, N x {channels} x {height} x {width}, {order}, pixels from 0 to 1 (bytes divided by 255).\n"
-        f"Out: float32, N x {source.arch.classes} logits; the largest is the class.\n\n"
+        f"Out: float32, N x {source.arch.classes} logits; {answer}\n\n"
         "Normalisation is inside. A picture is scaled by its short side, bilinear, and its centre is cut out: one that"
         " is squashed instead is recognised less often.\n"
         "`archsearch.load` takes every file here in the same way: `network.preprocess(picture)` gives such pixels,"
@@ -189,16 +193,24 @@ def _loading(name: str, source: Source) -> str:
     """Lines that open a picture and print its class, by archsearch or by the format's own runtime."""
     channels, height, width = source.arch.input_shape
     kind = format_of(Path(name)) if channels in _MODES else "safetensors"  # no picture file has other channels
+    if is_several(source.info):
+        kind = "safetensors"  # archsearch reads every format and its thresholds
     code = {"onnx": _ONNX, "pt2": _PT2, "safetensors": _LOAD if channels in _MODES else _LOAD_ARRAY}[kind]
     if not isinstance(source.info.get("classes"), list):
         code = _NAMES.sub("", code).replace("network.classes[logits.argmax()]", "logits.argmax()")
         code = code.replace("classes[logits.argmax()]", "logits.argmax()")
+    if is_several(source.info):
+        code = code.replace(*_ONE_CLASS).replace("print(logits.argmax())", _NUMBERS)
     picture = _PICTURE.format(
         mode=_MODES.get(channels), size=f"{width}, {height}", shape=f"{height}, {width}, {channels}"
     )
     return f"```python\n{code.format(name=json.dumps(name), picture=picture)}```"
 
 
+_SEVERAL = (
+    "the sigmoid of each is the probability of its label, which is said above its threshold: `network.thresholds`, in"
+    " the file's metadata `thresholds`."
+)
 _MODES = {1: "L", 3: "RGB"}
 _NAMES = re.compile(r"import json\n\n|about = .*\n|, extra_files=about|classes = .*\n")
 _LOAD = """import archsearch
@@ -207,6 +219,12 @@ network = archsearch.load({name})
 logits = network(network.preprocess("picture.jpg"))
 print(network.classes[logits.argmax()])
 """
+_ONE_CLASS = (
+    "print(network.classes[logits.argmax()])",
+    "said = zip(network.classes, logits[0].sigmoid(), network.thresholds)\n"
+    "print([name for name, probability, threshold in said if probability > threshold])",
+)
+_NUMBERS = "print(logits.sigmoid())"
 _LOAD_ARRAY = _LOAD.replace('"picture.jpg"', 'numpy.load("picture.npy")').replace("import a", "import numpy\nimport a")
 _PICTURE = """picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{mode}")
 picture = ImageOps.fit(picture, ({size}), Image.Resampling.BILINEAR)

@@ -12,6 +12,7 @@ from archsearch._utils.units import format_bytes, format_count
 from archsearch.errors import ExportFailed
 from archsearch.export.quantize import CALIBRATION, evenly
 from archsearch.inference.evaluate import correct
+from archsearch.metrics import is_multilabel
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 0.5}
 """The largest difference of an output that is allowed, as a share of the largest output (at least of 1)."""
@@ -44,6 +45,7 @@ class Parity:
 
     `max_abs_diff` and `scale`, the network's largest output, are over `images`; what follows is over `labelled` images.
     `lost`: of these, those that only the network labels correctly. `won`: those that only the file does.
+    `what`: "images", or "answers" where an image may have several labels and each is an answer, yes or no.
     """
 
     images: int
@@ -54,6 +56,7 @@ class Parity:
     labelled: int
     lost: int
     won: int
+    what: str = "images"
 
     @property
     def drop(self) -> float:
@@ -78,7 +81,7 @@ class Parity:
     def fall(self) -> str:
         """The drop in words."""
         count, of = format_count(self.lost - self.won), format_count(self.labelled)
-        return f"{count} of {of} images, {100 * self.drop:.2f} points"
+        return f"{count} of {of} {self.what}, {100 * self.drop:.2f} points"
 
     def require(self, dtype: str, max_drop: float = ACCURACY_DROP) -> None:
         """Raises ExportFailed where the outputs differ too much or the accuracy has dropped."""
@@ -112,7 +115,7 @@ def compare(mine: Tensor, theirs: Tensor, labels: Tensor, images: int) -> Parity
 
     Args:
         mine: the network's. theirs: the exported file's.
-        labels: int64 (N,); both accuracies are over all of them.
+        labels: int64 (N,), or bool (N, classes); both accuracies are over all of them.
         images: outputs are compared on so many at most, evenly spaced.
     """
     compared = evenly(len(mine), images)
@@ -123,11 +126,12 @@ def compare(mine: Tensor, theirs: Tensor, labels: Tensor, images: int) -> Parity
         len(a),
         float((a - b).abs().max()) if finite else math.inf,
         float(a.abs().max()),
-        float(after.sum()) / len(labels),
-        float(before.sum()) / len(labels),
-        len(labels),
+        float(after.sum()) / labels.numel(),
+        float(before.sum()) / labels.numel(),
+        labels.numel(),
         int((before & ~after).sum()),
         int((after & ~before).sum()),
+        "answers" if is_multilabel(labels) else "images",
     )
 
 

@@ -14,6 +14,7 @@ from archsearch.data.picture import Broken, Levels, decode, square
 from archsearch.errors import InputError
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.inference.runner import Runner, open_runner
+from archsearch.metrics.thresholds import thresholds_in
 from archsearch.network.blocks.registry import is_a
 from archsearch.network.layers import Shape
 from archsearch.nn.weights import require_names
@@ -51,6 +52,14 @@ class Classifier(nn.Module):
         require_names(self.info, self._path)
         names = self.info.get("classes")
         return tuple(map(str, names)) if isinstance(names, list) and len(names) == self.arch.classes else None
+
+    @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """Where an image may have several labels, per class the probability above which its label is said.
+
+        A probability is the sigmoid of a logit. None where an image has one label, that of the largest logit.
+        """
+        return thresholds_in(self.info, self.arch.classes)
 
     @property
     def input_shape(self) -> Shape:

@@ -15,6 +15,8 @@ from archsearch.data import Dataset
 from archsearch.data.dataset import Split
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError
+from archsearch.metrics import is_multilabel
+from archsearch.metrics.thresholds import is_several, said
 from archsearch.network.arch import Arch
 
 _NUMBERS_UP_TO = 25
@@ -80,8 +82,11 @@ def evaluate(classify: Callable[[Pixels], Tensor], part: Split, classes: tuple[s
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether each image's label (N,) is the place of its largest logit (N, classes): bool (N,)."""
-    return logits.argmax(1) == labels
+    """Whether each image's label (N,) is the place of its largest logit (N, classes): bool (N,).
+
+    Of several labels per image, bool (N, classes), whether each answer, yes or no, is right: bool (N, classes).
+    """
+    return (said(logits) if is_multilabel(labels) else logits.argmax(1)) == labels
 
 
 def require_finite(logits: Tensor, where: object = "this network") -> None:
@@ -95,9 +100,12 @@ def require_finite(logits: Tensor, where: object = "this network") -> None:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of images with the right label. Raises InputError where logits are not finite."""
+    """The share of images with the right label, of several per image that of right answers, yes or no.
+
+    Raises InputError where logits are not finite.
+    """
     require_finite(logits)
-    return int(correct(logits, labels).sum()) / len(labels)
+    return int(correct(logits, labels).sum()) / labels.numel()
 
 
 def tally(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Scores:
@@ -128,6 +136,9 @@ def check_fit(network: Described, dataset: Dataset, path: str) -> None:
         raise InputError(f"{path} takes images of {wanted}, {dataset.name} has {given}: see --image-size")
     if len(dataset.classes) != arch.classes:
         raise InputError(f"{path} tells {arch.classes} classes apart, {dataset.name} has {len(dataset.classes)}")
+    if is_several(network.info) != dataset.several:
+        mine, theirs = ("several labels" if many else "one label" for many in (not dataset.several, dataset.several))
+        raise InputError(f"{path} was trained on {mine} per image, {dataset.name} has {theirs}: give another dataset")
     if isinstance(names, list) and names != list(dataset.classes):
         pairs = zip(names, dataset.classes, strict=False)
         mine, theirs = next((pair for pair in pairs if pair[0] != pair[1]), (len(names), arch.classes))

@@ -84,6 +84,10 @@ def teachers_of(sources: Sequence[str], dataset: Dataset) -> Teachers | Answers:
     Raises:
         InputError: as `Teachers` and `answers`, or both kinds together.
     """
+    if dataset.several:
+        raise InputError(
+            f"--teacher: {dataset.name} has several labels per image, and teachers answer with one: leave it out"
+        )
     written = [source.removeprefix(LOGITS) for source in sources if source.startswith(LOGITS)]
     if written and len(written) < len(sources):
         raise InputError("--teacher: networks and logits files exclude each other: give one kind")

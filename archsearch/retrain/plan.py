@@ -30,6 +30,7 @@ from archsearch.retrain.answers import Answers
 from archsearch.retrain.distillation import Teachers
 from archsearch.retrain.pretrained import Encoder
 from archsearch.study.records import Retrained
+from archsearch.training import several
 from archsearch.training.checkpoint import Checkpoint
 from archsearch.training.data import TrainingData
 from archsearch.training.setup import TrainingSetup
@@ -204,7 +205,8 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
     trainer(arch, report)
     module = trainer.trained.to(DTYPES[plan.dtype])
     data = plan.data
-    accuracy, mirrored = on_test(deepcopy(module).float(), data.dataset, device, plan.mirrored, data.memory)
+    tested = deepcopy(module).float()
+    accuracy, mirrored = on_test(tested, data.dataset, device, plan.mirrored, data.memory)
     row = Retrained(
         arch=arch.id,
         seed=seed,
@@ -219,9 +221,18 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
     )
     about = {name: value for name, value in asdict(row).items() if name not in ("arch", "seed", "params", "recipe")}
     about |= {"dtype": plan.dtype, "fingerprint": plan.data.dataset.fingerprint}
+    about |= _several(plan, tested) if data.dataset.several else {}
     trainer.save(plan.path(arch, seed), arch, **about, trained=_TRAINED, seed=plan.split_seed, training_seed=seed)
     checkpoint.remove()
     return row
+
+
+def _several(plan: Plan, module: nn.Module) -> dict[str, Any]:
+    """What a file says of several labels. Its thresholds are those of validation images that were trained on too."""
+    data = plan.data
+    _, (images, labels) = data.dataset.parts(plan.split_seed)
+    room = room_for(data.device, images.mapped, data.memory)
+    return several.about(module, DeviceData(images, labels, data.dataset.normalisation, data.device, room=room))
 
 
 def _name(device: torch.device) -> str:

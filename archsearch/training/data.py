@@ -69,7 +69,8 @@ class TrainingData:
 
         Batches: a twentieth of the images, as a power of two from 32 to 256. Crops: an eighth of the side,
         none under 16 pixels: on 8x8 digits a shift of one pixel costs 1 to 4 points of accuracy. Epochs begin with
-        images of half the side, from 28 pixels on.
+        images of half the side, from 28 pixels on. Several labels per image are not smoothed: of a rare one half of
+        the smoothing would be more than its share.
         """
         batch, crop, flip, scale = recipe.batch_size, recipe.crop, recipe.flip, recipe.initial_scale
         side = min(self.dataset.input_shape[1:])
@@ -81,4 +82,5 @@ class TrainingData:
             flip = int(self.dataset.flip)
         if scale == AUTO:
             scale = 0.5 if side >= _RESIZED else 1.0
-        return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip, "initial_scale": scale})
+        smooth = {"label_smoothing": 0.0} if self.dataset.several else {}
+        return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip, "initial_scale": scale, **smooth})

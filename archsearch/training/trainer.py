@@ -16,6 +16,7 @@ from archsearch.evaluation import Evaluation, Relay, Report
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
 from archsearch.nn.devices import Stopwatch, peak_memory, reset_peak
+from archsearch.training import several
 from archsearch.training.checkpoint import Checkpoint
 from archsearch.training.fit import Trained, fit
 from archsearch.training.setup import TrainingSetup
@@ -120,6 +121,7 @@ class Trainer:
                 "classes": list(dataset.classes),
                 **({"range": list(dataset.range)} if dataset.range else {}),
                 **({"colour": dataset.colour} if dataset.colour else {}),
+                **(several.about(self.trained, self.setup.of(arch).data.validation) if dataset.several else {}),
                 **info,
             },
         )

@@ -9,11 +9,13 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.data import DeviceData
+from archsearch.metrics import is_multilabel
 from archsearch.network.layers import Shape
 from archsearch.nn.devices import autocast
 from archsearch.training.data import TrainingData
 from archsearch.training.optim import recalibrate
 from archsearch.training.resizing import scaled
+from archsearch.training.several import SeveralLoss, right_answers
 
 _EVAL_BATCH = 1000
 _STATISTICS = 2048
@@ -57,6 +59,8 @@ def _sample(train: DeviceData) -> torch.Tensor:
 def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None = None) -> tuple[float, float]:
     """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy.
 
+    Of several labels per image the share of right answers, yes or no, and `SeveralLoss`.
+
     shape: (channels, height, width) to which images are scaled; None: as they are.
     """
     module.eval()
@@ -66,6 +70,18 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None =
     with autocast(device), closing(data.batches(_EVAL_BATCH)) as batches:
         for images, labels in batches:
             logits = module(scaled(images, shape) if shape else images)
-            correct += (logits.argmax(1) == labels).sum()
-            loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
-    return int(correct) / len(data), float(loss) / len(data)
+            correct += _right(logits, labels)
+            loss += _entropy(logits.float(), labels)
+    return int(correct) / data.labels.numel(), float(loss) / len(data)
+
+
+def _right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """How many answers are right, one per image, or per image and label."""
+    return right_answers(logits, labels) if is_multilabel(labels) else (logits.argmax(1) == labels).sum()
+
+
+def _entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The sum over images."""
+    if is_multilabel(labels):
+        return SeveralLoss()(logits, labels) * len(labels)
+    return functional.cross_entropy(logits, labels, reduction="sum")

@@ -150,6 +150,7 @@ def configure(
             dataset.skip_broken,
             dataset.nested,
             sizes if own or len(sizes) > 1 else (),
+            dataset.several,
         ),
         input_shape=dataset.input_shape,
         classes=len(dataset.classes),
@@ -256,6 +257,7 @@ def _images(config: StudyConfig, data: TrainingData) -> str:
     return (
         f"{config.data.name}, {len(data.train):,} train and {len(data.validation):,} validation images"
         f" of {shape_words(config.domain.shapes)}, {counted(config.classes, 'class')}"
+        f"{', several per image' if config.data.several else ''}"
     )
 
 

@@ -35,7 +35,7 @@ class DeviceData:
 
     On the CPU images stay where they are, and are copied batch by batch. Those of files are read ahead by a thread.
     More bytes than `room` are streamed: read in pieces, in an order that allows for it.
-    labels: int64 (N,), or as targets float32 (N, classes).
+    labels: int64 (N,), bool (N, classes) where an image may have several, or as targets float32 (N, classes).
     """
 
     def __init__(
@@ -196,7 +196,7 @@ def epoch(
 ) -> Batches:
     """Every image once in random order: augmented `data.dtype` (B, C, H, W) images, channels_last, and targets.
 
-    Targets are as the labels, int64 (B,) or float32 (B, classes); with mixup or cutmix the latter, each row with sum 1.
+    Targets are as the labels; with mixup or cutmix float32 (B, classes), each row with sum 1 of one label per image.
     `number` is the epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all
     there is. Close the generator where it is left early: a thread may read ahead of it. A generator on the CPU draws
     the same for every device with groups of one size. Needs an image. DataError where a file cannot be read;

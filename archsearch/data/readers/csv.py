@@ -190,9 +190,7 @@ def _column(table: _Table, what: str, options: Mapping[str, str], name: str) -> 
     return None
 
 
-def _single(
-    table: _Table, image: int, labels: Sequence[int], split: int | None, name: str
-) -> tuple[_Table, list[str]]:
+def _single(table: _Table, image: int, labels: Sequence[int], split: int | None, name: str) -> tuple[_Table, list[str]]:
     """Each picture's first row. Raises DataError for a row without one, and one with two labels, or in two splits."""
     seen: dict[str, int] = {}
     columns = [(table.column(n), "labels" if len(labels) == 1 else f"values of {table.header[n]}") for n in labels]

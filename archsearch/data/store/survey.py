@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from archsearch.data.dataset import Dataset, Split
+from archsearch.data.dataset import Dataset, Split, counts_of
 from archsearch.data.listing import Encoded, Listing
 from archsearch.data.picture import Broken, about
+from archsearch.data.splits import Labels
 from archsearch.data.store.decoding import Mask, each
 from archsearch.data.store.neighbours import doubtful
 from archsearch.data.store.progress import SILENT, Watch
@@ -63,9 +64,9 @@ class Doubt:
 class Survey:
     """A dataset as it lies there.
 
-    counts: images that can be read, by part and class. files: None where pictures are no files. pixels: copies by the
-    pixels at the network's size. blank: images of one colour. doubts: labels to look at, None where `doubtful` has
-    none to tell.
+    counts: images that can be read, by part and class; images: by part. files: None where pictures are no files.
+    pixels: copies by the pixels at the network's size. blank: images of one colour. doubts: labels to look at, None
+    where `doubtful` has none to tell. several: an image may have several labels.
     """
 
     name: str
@@ -77,6 +78,8 @@ class Survey:
     pixels: Copies
     blank: Sequence[str]
     doubts: Sequence[Doubt] | None
+    images: Mapping[str, int]
+    several: bool
     notes: Sequence[str] = field(default=())
 
 
@@ -93,12 +96,14 @@ def survey(dataset: Dataset, listing: Listing | None, watch: Watch = SILENT) -> 
         dataset.name,
         dataset.input_shape,
         dataset.classes,
-        {part: np.bincount(some, minlength=len(dataset.classes)).tolist() for part, some in labels.items()},
+        {part: counts_of(split[1], len(dataset.classes)).tolist() for part, split in parts.items()},
         dataset.fingerprint,
         _files(listing, watch) if listing else None,
         _copies({part: sums for part, (sums, _) in found.items()}, labels, places.of),
         [places.of(part, int(n)) for part, (_, blank) in found.items() for n in np.flatnonzero(blank)],
-        _doubts(dataset, places),
+        None if dataset.several else _doubts(dataset, places),
+        {part: len(some) for part, some in labels.items()},
+        dataset.several,
         dataset.notes,
     )
 
@@ -196,10 +201,10 @@ def _range(values: NDArray[np.int64]) -> Range:
     return int(values.min()), float(np.median(values)), int(values.max())
 
 
-def _copies(sums: Mapping[str, NDArray[np.uint64]], labels: Mapping[str, NDArray[np.int64]], where: Where) -> Copies:
+def _copies(sums: Mapping[str, NDArray[np.uint64]], labels: Mapping[str, Labels], where: Where) -> Copies:
     """Equal sums within the train images, and between them and those of the other parts."""
     parts = [*sums]
-    every, classes = np.concatenate([*sums.values()]), np.concatenate([labels[part] for part in parts])
+    every, classes = np.concatenate([*sums.values()]), _codes(np.concatenate([labels[part] for part in parts]))
     part = np.repeat(np.arange(len(parts)), [len(sums[name]) for name in parts])
     number = np.concatenate([np.arange(len(sums[name])) for name in parts])
     order = np.argsort(every, kind="stable")  # train first among equals
@@ -220,3 +225,10 @@ def _copies(sums: Mapping[str, NDArray[np.uint64]], labels: Mapping[str, NDArray
         int(other.sum()),
         [(named(first[i]), named(order[i])) for i in shown],
     )
+
+
+def _codes(labels: Labels) -> NDArray[np.int64]:
+    """(N,): a number per image, the same for the same labels."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)

@@ -36,9 +36,9 @@ def mix(
 
 
 def _targets(labels: Tensor, classes: int) -> Tensor:
-    """float32 (N, classes): 1 in the place of each label; targets as they are."""
-    if labels.is_floating_point():
-        return labels
+    """float32 (N, classes): 1 in the place of each label, of one per image or several; targets as they are."""
+    if labels.ndim == 2:
+        return labels.float()
     return (labels.view(-1, 1) == torch.arange(classes, device=labels.device)).float()
 
 
