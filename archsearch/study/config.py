@@ -34,8 +34,8 @@ class StudyData:
     `name`: as `--dataset` was told; `fingerprint`: of images and classes; `image_size`: pixels of a side, the largest
     of several, None for the dataset's own; `sizes`: what the run says of the sides of candidates in place of its
     space, () for nothing; `validation`: share of the train images that judges, None where the dataset brings others and
-    in studies of format 2, which took a tenth; `skip_broken`, `nested`: how a folder is read; `several`: an image may have
-    several labels.
+    in studies of format 2, which took a tenth; `skip_broken`, `nested`: how a folder is read; `several`: labels
+    per image.
     """
 
     name: str
