@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
+from archsearch._utils.units import counted
 from archsearch.data import Dataset, DeviceData
 from archsearch.data.dataset import Split
 from archsearch.data.loader.batches import KEPT
 from archsearch.data.loader.room import held_bytes, room_for, rooms
-from archsearch.network.recipe import AUTO, Recipe
+from archsearch.errors import SpecError
+from archsearch.network.recipe import AUTO, Recipe, weights_listed
 
 _RESIZED = 28
 """Pixels of a side from which on epochs begin with smaller images."""
@@ -69,8 +71,12 @@ class TrainingData:
 
         Batches: a twentieth of the images, as a power of two from 32 to 256. Crops: an eighth of the side,
         none under 16 pixels: on 8x8 digits a shift of one pixel costs 1 to 4 points of accuracy. Epochs begin with
-        images of half the side, from 28 pixels on.
+        images of half the side, from 28 pixels on. Raises SpecError: class weights of another number of classes.
         """
+        given, classes = len(weights_listed(recipe.class_weights)), len(self.dataset.classes)
+        if given not in (0, classes):
+            here = f"{self.dataset.name} has {counted(classes, 'class')}"
+            raise SpecError([f"class_weights lists {given:,} numbers, {here}: give one per class"])
         batch, crop, flip, scale = recipe.batch_size, recipe.crop, recipe.flip, recipe.initial_scale
         side = min(self.dataset.input_shape[1:])
         if batch == AUTO:
