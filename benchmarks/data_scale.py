@@ -33,6 +33,7 @@ from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
 from archsearch.training.data import TrainingData
 from archsearch.training.fit import fit
+from archsearch.training.loss import Loss
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.step import Step
 
@@ -191,7 +192,7 @@ class Training:
     def __init__(self, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
         torch.manual_seed(0)
         module: nn.Module = build(network()).to(memory_format=torch.channels_last)
-        self.step = Step(module, torch.optim.SGD(module.parameters(), 0.05, momentum=0.9), 0.0, CPU)
+        self.step = Step(module, torch.optim.SGD(module.parameters(), 0.05, momentum=0.9), Loss(), CPU)
         self.batches = batches
 
     def __call__(self, steps: int) -> tuple[float, float]:

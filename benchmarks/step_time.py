@@ -27,6 +27,7 @@ from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.devices import resolve_device
 from archsearch.training.cuda_graph import graphed
+from archsearch.training.loss import Loss
 from archsearch.training.optim import initialise, make_optimiser, set_lr
 from archsearch.training.step import Step
 
@@ -82,7 +83,7 @@ def prepared(case: Case, device: torch.device) -> tuple[Callable[[], object], bo
     images = torch.randn(case.batch, 3, case.side, case.side, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (case.batch,), device=device)
-    plain = Step(torch.compile(module, dynamic=False) if case.compiled else module, optimiser, 0.1, device)
+    plain = Step(torch.compile(module, dynamic=False) if case.compiled else module, optimiser, Loss(0.1), device)
     start = _now(device)
     step = graphed(plain, module, optimiser, images, labels) if case.graph else plain
     set_lr(optimiser, 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -12,6 +13,8 @@ from archsearch.network.blocks.registry import Value, a_type, is_a, unknown
 AUTO = -1
 OPTIMISERS = ("sgd", "muon", "adam", "adamw")
 POLICIES = ("none", "trivial")
+OFF, BALANCED = "none", "balanced"
+"""Class weights that are no list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,10 @@ class Recipe:
     `initial_scale`: of the sides of images in the first epochs, see `training.resizing`; 1: whole images all along.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
+    `class_weights`: of the loss: none, balanced, or numbers with commas, one per class in their order.
+    `balanced_batches`: 1: classes come equally often in an epoch; 0: images do.
+    `logit_adjustment`: tau, by which the logarithms of the classes' shares are added to the logits in training; 0: not
+        (Menon et al. 2021, arXiv 2007.07314, equation 10).
     """
 
     epochs: int = 20
@@ -46,6 +53,9 @@ class Recipe:
     initial_scale: float = float(AUTO)
     ema: float = 0.0
     patience: int = 0
+    class_weights: str = OFF
+    balanced_batches: int = 0
+    logit_adjustment: float = 0.0
 
     def __post_init__(self) -> None:
         rules = [
@@ -72,6 +82,9 @@ class Recipe:
             ),
             ("ema", 0 <= self.ema < float("inf"), "at least 0"),
             ("patience", self.patience >= 0, "at least 0"),
+            ("class_weights", _are_weights(self.class_weights), f"none, balanced, or {_WEIGHTS}"),
+            ("balanced_batches", self.balanced_batches in (0, 1), "0 or 1"),
+            ("logit_adjustment", 0 <= self.logit_adjustment <= 10, "from 0 to 10"),
         ]
         problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
         if problems:
@@ -89,8 +102,26 @@ class Recipe:
         return replace(self, **values)  # type: ignore[arg-type]  # types were checked a line above
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; those of `LATER` are left out where they are off: an older archsearch reads the rest."""
+        return {name: value for name, value in asdict(self).items() if LATER.get(name) != value}
+
+
+LATER: Mapping[str, Value] = {"class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0}
+"""What a recipe as a dict that says nothing of them means."""
+_WEIGHTS = "numbers from 0 on with commas, one per class and not all 0"
+
+
+def weights_listed(text: str) -> tuple[float, ...]:
+    """The numbers of `class_weights`, in the classes' order; () for none and balanced. Raises ValueError."""
+    return () if text in (OFF, BALANCED) else tuple(map(float, text.split(",")))
+
+
+def _are_weights(text: str) -> bool:
+    try:
+        weights = weights_listed(text)
+    except ValueError:
+        return False
+    return all(0 <= one < math.inf for one in weights) and (not weights or max(weights) > 0)
 
 
 _TYPES = {"int": int, "float": float, "str": str}

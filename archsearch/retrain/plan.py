@@ -22,7 +22,7 @@ from archsearch.evaluation import Report
 from archsearch.inference.evaluate import accuracy
 from archsearch.inference.pixels import DTYPES
 from archsearch.network.arch import Arch
-from archsearch.network.recipe import Recipe
+from archsearch.network.recipe import LATER, Recipe
 from archsearch.nn import weights
 from archsearch.nn.build import build
 from archsearch.nn.devices import full_float32
@@ -37,7 +37,7 @@ from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
 
 _BATCH = 1000
-_OLDER = {"resized_crop": 1.0}
+_OLDER = {"resized_crop": 1.0, **LATER}
 """Values of recipes from before there was such a key."""
 _TRAINED = "retrain"
 _TIMED_EPOCHS, _TIMED_STEPS, _TIMED_LR = 3, 40, 1e-6
@@ -278,7 +278,7 @@ def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:
     if row is None:
         return None
     images = plan.data.dataset.fingerprint
-    wanted = {**plan.recipe_of(arch).to_dict(), "start": plan.start, "dtype": plan.dtype, "images": images}
+    wanted = {**LATER, **plan.recipe_of(arch).to_dict(), "start": plan.start, "dtype": plan.dtype, "images": images}
     info = weights.read(path).info
     made = {"dtype": info.get("dtype", plan.dtype), "images": info.get("fingerprint", images)}  # older files lack them
     found = {**_OLDER, **row.recipe, "start": row.start, **made}

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
+from archsearch._utils.units import counted
 from archsearch.data import Dataset, DeviceData
 from archsearch.data.dataset import Split
 from archsearch.data.loader.batches import KEPT
 from archsearch.data.loader.room import held_bytes, room_for, rooms
-from archsearch.network.recipe import AUTO, Recipe
+from archsearch.errors import SpecError
+from archsearch.network.recipe import AUTO, Recipe, weights_listed
 
 _RESIZED = 28
 """Pixels of a side from which on epochs begin with smaller images."""
@@ -71,7 +73,16 @@ class TrainingData:
         none under 16 pixels: on 8x8 digits a shift of one pixel costs 1 to 4 points of accuracy. Epochs begin with
         images of half the side, from 28 pixels on. Several labels per image are not smoothed: of a rare one half of
         the smoothing would be more than its share.
+        Raises SpecError: class weights of another number of classes, or what several labels per image do not have.
         """
+        given, classes = len(weights_listed(recipe.class_weights)), len(self.dataset.classes)
+        if given not in (0, classes):
+            here = f"{self.dataset.name} has {counted(classes, 'class')}"
+            raise SpecError([f"class_weights lists {given:,} numbers, {here}: give one per class"])
+        one = {"balanced_batches": recipe.balanced_batches, "logit_adjustment": recipe.logit_adjustment}
+        if taken := [name for name, value in one.items() if value and self.dataset.several]:
+            why = f"{self.dataset.name} has several labels per image: use class_weights=balanced"
+            raise SpecError([f"{taken[0]}: {why}"])
         batch, crop, flip, scale = recipe.batch_size, recipe.crop, recipe.flip, recipe.initial_scale
         side = min(self.dataset.input_shape[1:])
         if batch == AUTO:

@@ -15,6 +15,7 @@ from archsearch.data import augmentation_of, epoch
 from archsearch.network.layers import Shape
 from archsearch.nn.devices import Stopwatch, autocast
 from archsearch.training.cuda_graph import CapturedStep
+from archsearch.training.loss import loss_of
 from archsearch.training.optim import Average, Schedule, make_optimiser, one_cycle
 from archsearch.training.resizing import scaled
 from archsearch.training.setup import Teach, TrainingSetup
@@ -32,6 +33,7 @@ class Epochs:
         watch: is told what went into data and step.
 
     Attributes:
+        loss: what is minimised.
         average: the averaged weights, None where the recipe wants none.
         frozen: parts of the module without any parameter to train.
     """
@@ -45,14 +47,15 @@ class Epochs:
         factor = one_cycle(recipe.epochs * self.steps, recipe.warmup)
         self.schedule = Schedule(optimiser, recipe.lr * batch / 256, factor)
         forward: Any = torch.compile(module, dynamic=False) if setup.compiled else module
-        step = Step(forward, optimiser, 0.0 if setup.is_taught else recipe.label_smoothing, data.device)
+        self.loss = loss_of(setup)
+        step = Step(forward, optimiser, self.loss, data.device)
         self.step = CapturedStep(step, module, optimiser, data.device)
         self.targets = _taught(setup.teach, setup.compiled, data.device) if setup.teach else _labels
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         self.frozen = [part for part in module.children() if _is_frozen(part)]
         self.batches = partial(
             epoch,
-            data.train,
+            data.train.balanced() if recipe.balanced_batches else data.train,
             batch,
             generator=generator,
             augmentation=augmentation_of(recipe),

@@ -149,7 +149,7 @@ class _Fit:
         """Train and evaluate on images of the epoch's size; returns accuracy and metrics."""
         shape = self.shapes[number - 1]
         loss, rate = self.epochs(number, shape)
-        _require_finite(loss, number, len(self.data.dataset.classes))
+        _require_finite(loss, number, self.epochs.loss.of_guessing(len(self.data.dataset.classes)))
         metrics = {"train_loss": loss, "learning_rate": rate}
         value = math.nan
         if len(self.data.validation):
@@ -178,10 +178,9 @@ class _Fit:
         return int(state["epoch"]) + 1
 
 
-def _require_finite(loss: float, epoch: int, classes: int) -> None:
+def _require_finite(loss: float, epoch: int, chance: float) -> None:
     """Refuse to go on with a training whose mean loss in an epoch is useless."""
     if not math.isfinite(loss):
         raise TrainingFailed(f"the loss is not finite in epoch {epoch}")
-    chance = math.log(max(2, classes))
     if loss > _DIVERGED * chance:
         raise TrainingFailed(f"diverged in epoch {epoch}: mean loss {loss:.3g}, where guessing has {chance:.3g}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from archsearch.nn.build import AuxHead
 from archsearch.nn.devices import autocast_dtype, free_memory, out_of_memory
+from archsearch.training.loss import AnyLoss
 
 _LEAST = 4  # images in a micro-batch
 
@@ -21,17 +21,17 @@ class Step:
     Args:
         module: on `device`, in training mode when called.
         optimiser: over its parameters.
-        label_smoothing: share of the target that is spread evenly over the classes.
+        loss: of the module's logits, and of auxiliary ones.
         device: of the batches.
     """
 
     def __init__(
-        self, module: nn.Module, optimiser: torch.optim.Optimizer, label_smoothing: float, device: torch.device
+        self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: AnyLoss, device: torch.device
     ) -> None:
         self.parts = 1
         self._module = module
         self._optimiser = optimiser
-        self._smoothing = label_smoothing
+        self.loss = loss
         self._device = device
         self._dtype = autocast_dtype(device)
         self._auxiliary = [part for part in module.modules() if isinstance(part, AuxHead)]
@@ -53,7 +53,7 @@ class Step:
         self._optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._device)
         for some, targets in zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True):
-            loss = self._loss(some, targets) * (len(targets) / len(labels))
+            loss = self._loss(some, targets) * self.loss.share(targets, labels)
             torch.autograd.backward(loss)
             total += loss.detach()
         self._optimiser.step()
@@ -63,11 +63,8 @@ class Step:
         # no cache of cast weights: a captured graph would replay stale ones (pytorch issue 71631)
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None, cache_enabled=False):
             logits = self._module(images)
-        loss = self._entropy(logits, labels)
+        loss = self.loss(logits, labels)
         for part in self._auxiliary:
             if part.logits is not None:
-                loss = loss + part.weight * self._entropy(part.logits, labels)
+                loss = loss + part.weight * self.loss(part.logits, labels)
         return loss
-
-    def _entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import few
 
 from archsearch.errors import SpecError
-from archsearch.network.recipe import FIELDS, OPTIMISERS, POLICIES, Recipe, check_values
+from archsearch.network.recipe import FIELDS, LATER, OPTIMISERS, POLICIES, Recipe, check_values, weights_listed
 
 BAD = [
     ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -1.0),
@@ -19,7 +19,9 @@ BAD = [
     ("crop", -2), ("flip", 3), ("flip", -2), ("cutout", -1), ("rotate", -1), ("rotate", 181),
     ("mixup", -0.1), ("mixup", 100.5), ("cutmix", -0.1), ("cutmix", 1e9), ("policy", "trivia"), ("policy", ""),
     ("resized_crop", 0.0), ("resized_crop", 1.01), ("initial_scale", 0.0), ("initial_scale", -0.5),
-    ("initial_scale", 1.01),
+    ("initial_scale", 1.01), ("class_weights", "balance"), ("class_weights", ""), ("class_weights", "1,"),
+    ("class_weights", "1,-2"), ("class_weights", "1,nan"), ("class_weights", "inf,1"), ("class_weights", "0,0"),
+    ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1), ("logit_adjustment", 10.5),
 ]  # fmt: skip
 
 
@@ -60,6 +62,15 @@ def test_all_faults_come_at_once() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_off_of_imbalance_is_not_written() -> None:
+    """An older archsearch reads such a recipe, and files are as they were."""
+    off = Recipe().with_values(LATER)
+    assert off == Recipe()
+    assert not LATER.keys() & off.to_dict().keys()
+    assert weights_listed("none") == weights_listed("balanced") == ()
+    assert weights_listed("1,2.5") == (1, 2.5)
+
+
 @few(100)
 @given(
     st.fixed_dictionaries(
@@ -76,6 +87,9 @@ def test_all_faults_come_at_once() -> None:
             "mixup": st.floats(0, 100),
             "cutmix": st.floats(0, 100) | st.integers(0, 1),
             "policy": st.sampled_from(POLICIES),
+            "class_weights": st.sampled_from(["balanced", "1,2.5", "0,1e-3,7"]),
+            "balanced_batches": st.just(1),
+            "logit_adjustment": st.floats(0.01, 10),
         },
     )
 )

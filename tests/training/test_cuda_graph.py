@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from archsearch.network.recipe import OPTIMISERS, Recipe
 from archsearch.training.cuda_graph import CapturedStep, GraphWarning, _differs, _State, graphed
+from archsearch.training.loss import Loss
 from archsearch.training.optim import make_optimiser, set_lr
 from archsearch.training.step import Step
 
@@ -25,7 +26,7 @@ def network() -> nn.Sequential:
 def parts(device: str, **recipe: object) -> tuple[nn.Sequential, torch.optim.Optimizer, Step, Tensor, Tensor]:
     module = network().to(device)
     optimiser = make_optimiser(module, Recipe(**recipe), 32)
-    step = Step(module, optimiser, 0.1, torch.device(device))
+    step = Step(module, optimiser, Loss(0.1), torch.device(device))
     return module, optimiser, step, torch.randn(32, 3, 8, 8, device=device), torch.arange(32, device=device) % 5
 
 

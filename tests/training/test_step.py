@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from archsearch.training.loss import Loss
 from archsearch.training.step import Step
 
 CPU = torch.device("cpu")
+SMOOTH = Loss(0.1)
 
 
 class Picky(nn.Linear):
@@ -26,10 +28,10 @@ class Picky(nn.Linear):
         return super().forward(x)
 
 
-def stepped(most: int, steps: int = 2) -> tuple[Picky, Step, list[float]]:
+def stepped(most: int, steps: int = 2, loss: Loss = SMOOTH) -> tuple[Picky, Step, list[float]]:
     torch.manual_seed(0)
     module = Picky(most)
-    step = Step(module, torch.optim.SGD(module.parameters(), lr=0.5, momentum=0.9), 0.1, CPU)
+    step = Step(module, torch.optim.SGD(module.parameters(), lr=0.5, momentum=0.9), loss, CPU)
     images, labels = torch.randn(30, 4), torch.arange(30) % 3
     return module, step, [float(step(images, labels)) for _ in range(steps)]
 
@@ -51,6 +53,16 @@ def test_micro_batches_add_up_to_the_batch(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.allclose(whole.weight, split.weight, atol=1e-6)
 
 
+def test_weighted_micro_batches_add_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archsearch.training.step.autocast_dtype", lambda device: None)
+    loss = Loss(0.1, torch.tensor([0.1, 1.0, 7.0]), torch.tensor([0.0, -1.0, -2.0]))
+    whole, _, losses = stepped(100, loss=loss)
+    split, step, same = stepped(8, loss=loss)
+    assert step.parts == 4
+    assert same == pytest.approx(losses, rel=1e-5)
+    assert torch.allclose(whole.weight, split.weight, atol=1e-6)
+
+
 def test_there_is_a_smallest_micro_batch() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         stepped(3)
@@ -58,7 +70,7 @@ def test_there_is_a_smallest_micro_batch() -> None:
 
 def test_other_errors_are_not_retried() -> None:
     module = nn.Linear(4, 3)
-    step = Step(module, torch.optim.SGD(module.parameters(), lr=0.1), 0.0, CPU)
+    step = Step(module, torch.optim.SGD(module.parameters(), lr=0.1), Loss(), CPU)
     with pytest.raises(RuntimeError, match="shapes"):
         step(torch.randn(8, 5), torch.arange(8) % 3)
     assert step.parts == 1

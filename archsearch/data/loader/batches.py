@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from archsearch.data.dataset import Normalisation
-from archsearch.data.loader.order import shuffled
+from archsearch.data.loader.order import evened, shuffled
 from archsearch.data.loader.room import block_bytes, window_bytes
 from archsearch.data.loader.stream import ahead
 from archsearch.data.pixels import Pixels
 from archsearch.data.transforms.augment import Augmentation, cut_out, mirrored, resized_crop, rotate, take
 from archsearch.data.transforms.mixing import mix
 from archsearch.data.transforms.policy import trivial
+from archsearch.errors import InputError
 
 Batches = Generator[tuple[Tensor, Tensor], None, None]
 KEPT = 2**28
@@ -36,6 +37,7 @@ class DeviceData:
     On the CPU images stay where they are, and are copied batch by batch. Those of files are read ahead by a thread.
     More bytes than `room` are streamed: read in pieces, in an order that allows for it.
     labels: int64 (N,), bool (N, classes) where an image may have several, or as targets float32 (N, classes).
+    truth: the labels that it was made with, whatever targets took their place.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class DeviceData:
         self._scale = (1 / (255 * std)).contiguous(memory_format=torch.channels_last)
         self._shift = (mean / std).contiguous(memory_format=torch.channels_last)
         self.dtype = dtype
-        self.labels = labels.to(device)
+        self.labels = self.truth = labels.to(device)
+        self._is_balanced = False
         self._room, self.streamed = room, images.nbytes > room
         if not self.streamed:  # by their mapping: one call for a group of images, where files take one for each
             self._images = replace(images, files=())
@@ -80,16 +83,34 @@ class DeviceData:
         """The first images alone, at most so many."""
         some = copy(self)
         count = min(count, len(self))
-        some._images, some.labels = self._images.subset(torch.arange(count)), self.labels[:count]
+        some._images = self._images.subset(torch.arange(count))
+        some.labels, some.truth = self.labels[:count], self.truth[:count]
         some._rows = torch.arange(count, device=self.device) if self._rows is None else self._rows[:count]
         some._normalised = None
         return some
+
+    def balanced(self) -> DeviceData:
+        """The same images in orders in which classes come equally often.
+
+        An order is as long as before: of a large class some images are left out, those of a small one come again.
+        Raises InputError where an image may have several classes.
+        """
+        if self.truth.ndim > 1:
+            raise InputError("balanced_batches: an image may have several classes: use class_weights")
+        other = copy(self)
+        other._is_balanced = True
+        return other
 
     def order(self, group: int, generator: torch.Generator) -> Tensor:
         """A random order of all images, int64 (N,): of a generator on the CPU the same for every device.
 
         group: images that are asked for at a time, of which a window is a multiple.
         """
+        mixed = self._mixed(group, generator)
+        # neighbours among the chosen are neighbours among all: a stream still reads blocks of them
+        return evened(self.truth, generator)[mixed] if self._is_balanced else mixed
+
+    def _mixed(self, group: int, generator: torch.Generator) -> Tensor:
         if not self.streamed:
             return torch.randperm(len(self), generator=generator, device=generator.device).to(self.device)
         window = self._window(group)
@@ -196,6 +217,7 @@ def epoch(
 ) -> Batches:
     """Every image once in random order: augmented `data.dtype` (B, C, H, W) images, channels_last, and targets.
 
+    Of `balanced` data every class equally often, in as many images.
     Targets are as the labels; with mixup or cutmix float32 (B, classes), each row with sum 1 of one label per image.
     `number` is the epoch's, for alternating flips. Only full batches: the rest of an epoch is dropped, unless it is all
     there is. Close the generator where it is left early: a thread may read ahead of it. A generator on the CPU draws

@@ -23,5 +23,24 @@ def shuffled(count: int, block: int, window: int, generator: torch.Generator) ->
     return order[(key + place // window).sort(stable=True).indices]
 
 
+def evened(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Positions of as many images as there are labels, int64 (N,), sorted, of each class equally many, or one more.
+
+    labels: int64 (N,). Images of a class differ in how often they come by one at most; which ones come more often, or
+    at all, is drawn. Classes without an image are left out. Drawn where the generator lives.
+    """
+    count, device = len(labels), labels.device
+    mixed = torch.randperm(count, generator=generator, device=generator.device).to(device)
+    grouped = mixed[labels[mixed].sort(stable=True).indices]
+    sizes = torch.bincount(labels)
+    sizes = sizes[sizes > 0]
+    kinds = len(sizes)
+    ranks = torch.randperm(kinds, generator=generator, device=generator.device).to(device)
+    quotas = count // max(1, kinds) + (ranks < count % max(1, kinds)).long()
+    kind = torch.repeat_interleave(quotas, output_size=count)
+    turn = torch.arange(count, device=device) - (quotas.cumsum(0) - quotas)[kind]
+    return grouped[(sizes.cumsum(0) - sizes)[kind] + turn % sizes[kind]].sort().values
+
+
 def _draw(high: int, generator: torch.Generator) -> Tensor:
     return torch.randint(high, (), generator=generator, device=generator.device)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archsearch.data.loader.order import shuffled
+from archsearch.data.loader.order import evened, shuffled
 
 
 def order(count: int, block: int, window: int, seed: int = 0) -> torch.Tensor:
@@ -48,3 +48,26 @@ def test_classes_of_a_sorted_set_are_spread_over_an_epoch() -> None:
 def test_the_last_images_of_an_epoch_are_others_each_time() -> None:
     ends = {tuple(order(50, 4, 20, seed)[-5:].tolist()) for seed in range(10)}
     assert len(ends) == 10
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any), st.integers(0, 5))
+def test_evened_classes_come_equally_often(sizes: list[int], seed: int) -> None:
+    labels = torch.repeat_interleave(torch.tensor(sizes))[torch.randperm(sum(sizes))]
+    found = evened(labels, torch.Generator().manual_seed(seed))
+    assert torch.equal(found, found.sort().values)
+    assert len(found) == len(labels)
+    times = torch.bincount(found, minlength=len(labels))
+    drawn = torch.bincount(labels[found], minlength=len(sizes))[torch.tensor(sizes) > 0]
+    assert int(drawn.max() - drawn.min()) <= 1
+    for kind in labels.unique():
+        mine = times[labels == kind]
+        assert int(mine.max() - mine.min()) <= 1  # no image comes again before all others of its class
+    assert torch.equal(found, evened(labels, torch.Generator().manual_seed(seed)))
+
+
+def test_who_is_left_out_changes_from_epoch_to_epoch() -> None:
+    labels, draws = torch.tensor([0] * 90 + [1] * 10), torch.Generator().manual_seed(0)
+    epochs = [set(evened(labels, draws).tolist()) for _ in range(12)]
+    assert all(set(range(90, 100)) <= epoch for epoch in epochs)
+    assert {len(epoch) for epoch in epochs} == {60}
+    assert len(set.union(*epochs)) == 100

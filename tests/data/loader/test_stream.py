@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from data_samples import noise_images
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from shards import mapped
 
@@ -21,7 +21,7 @@ from archsearch.data.loader import stream as streams
 from archsearch.data.loader.rows import copy_rows
 from archsearch.data.loader.stream import ahead
 from archsearch.data.pixels import Pixels
-from archsearch.errors import DataError
+from archsearch.errors import DataError, InputError
 
 CPU = torch.device("cpu")
 COUNT = 500
@@ -80,6 +80,28 @@ def test_a_streamed_epoch_has_every_image_once_with_its_label(stored: Pixels) ->
     assert torch.equal(images, data.normalised(IMAGES[TRAIN][labels]))
 
 
+def test_balanced_classes_stream_with_their_labels(stored: Pixels) -> None:
+    """Nine images in ten are of one class, and lie before all others."""
+    labels = (torch.arange(len(TRAIN)) >= 9 * len(TRAIN) // 10).long()
+    data = DeviceData(stored, labels, ((0.5,) * 3, (0.25,) * 3), CPU, room=SMALL)
+    assert data.streamed
+    order = data.balanced().order(16, torch.Generator().manual_seed(0))
+    assert len(order) == len(data)
+    for window in order.chunk(4):
+        assert labels[window].float().mean() == pytest.approx(0.5, abs=0.2)
+    batches = epoch(data.balanced(), 16, generator=torch.Generator().manual_seed(0))
+    images, shown = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert int(shown.sum()) == pytest.approx(len(shown) / 2, abs=16)
+    known = {data.normalised(IMAGES[[row]]).numpy().tobytes(): label for row, label in zip(TRAIN, labels, strict=True)}
+    assert [int(known[image.numpy().tobytes()]) for image in images.split(1)] == shown.tolist()
+    assert int(torch.cat([label for _, label in data.batches(50)]).sum()) == int(labels.sum())  # as they are
+
+
+def test_several_classes_an_image_are_not_balanced(stored: Pixels) -> None:
+    with pytest.raises(InputError, match="balanced_batches: an image may have several classes: use class_weights"):
+        DeviceData(stored, torch.ones(len(TRAIN), 2, dtype=torch.bool), ((0.5,) * 3, (0.25,) * 3), CPU).balanced()
+
+
 def test_all_images_in_order(stored: Pixels) -> None:
     for data in (device_data(stored), device_data(stored, SMALL)):
         found = list(data.batches(100))
@@ -96,6 +118,7 @@ def test_room_for_less_than_a_batch_holds_a_batch(stored: Pixels) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(chosen=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=60))
+@example(chosen=[5, 5, 7])  # as many rows as from the first to the last, but others
 def test_rows_are_copied_from_anywhere(tmp_path: Path, chosen: list[int]) -> None:
     images = mapped(tmp_path / "any", IMAGES, [100, 1, 399])
     rows = torch.tensor(sorted(chosen))
