@@ -137,8 +137,8 @@ def check_fit(network: Described, dataset: Dataset, path: str) -> None:
     if len(dataset.classes) != arch.classes:
         raise InputError(f"{path} tells {arch.classes} classes apart, {dataset.name} has {len(dataset.classes)}")
     if is_several(network.info) != dataset.several:
-        mine, theirs = ("several labels" if many else "one label" for many in (not dataset.several, dataset.several))
-        raise InputError(f"{path} was trained on {mine} per image, {dataset.name} has {theirs}: give another dataset")
+        own, here = ("several labels" if many else "one label" for many in (not dataset.several, dataset.several))
+        raise InputError(f"{path} was trained on {own} per image, {dataset.name} has {here}: give another dataset")
     if isinstance(names, list) and names != list(dataset.classes):
         pairs = zip(names, dataset.classes, strict=False)
         mine, theirs = next((pair for pair in pairs if pair[0] != pair[1]), (len(names), arch.classes))

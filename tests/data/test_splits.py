@@ -34,7 +34,7 @@ def test_every_image_is_on_one_side_and_the_seed_decides(labels: np.ndarray, see
 @few
 @given(flags(), st.integers(0, 100))
 def test_no_label_is_far_from_its_share(labels: np.ndarray, seed: int) -> None:
-    """A plain draw of a fifth misses a label of 100 images by 4 in the mean; many labels an image pull at each other."""
+    """Labels pull at each other where an image has many; a plain draw misses a label of 100 images by 4 already."""
     held = hold_out(labels, 0.2, np.random.default_rng(seed).permutation(len(labels)))
     missed = np.abs(labels[held].sum(0) - 0.2 * labels.sum(0))
     assert missed.max() <= 1 + 0.03 * len(labels)

@@ -17,6 +17,7 @@ from archsearch.data.listing import Encoded, Listing, stamp
 from archsearch.data.readers.columns import image_column, label_column, label_names
 from archsearch.data.readers.labels import Written, classes_of, split_off
 from archsearch.data.readers.shards import PARTS, find_shards
+from archsearch.data.splits import Labels
 from archsearch.errors import DataError, one_line
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class ParquetPictures:
 
     table: _Table
     rows: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: Labels
     _batches: Iterator[tuple[int, Sequence[bytes | None]]] = field(default_factory=lambda: iter(()), repr=False)
     _ready: tuple[int, Sequence[bytes | None]] = field(default=(0, ()), repr=False)
 

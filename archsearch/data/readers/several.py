@@ -52,7 +52,8 @@ def single_of(flags: Flags, array: str, name: str) -> NDArray[np.int64]:
             f"{name}: row {wrong[0]} of {array} has {count} labels: ?labels=one needs one in every row; leave it out"
             " where an image may have several"
         )
-    return flags.argmax(1).astype(np.int64)
+    numbers: NDArray[np.int64] = flags.argmax(1).astype(np.int64)
+    return numbers
 
 
 def titles_of(values: NDArray[Any], count: int, name: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from archsearch.data.readers.labels import classes_of, split_off, written
 from archsearch.data.readers.samples import Index, index
 from archsearch.data.readers.shards import PARTS, find_shards
 from archsearch.data.readers.titles import numbered, read_titles
+from archsearch.data.splits import Labels
 from archsearch.errors import DataError
 
 _OPTIONS = ("image", "label", *PARTS)
@@ -36,7 +37,7 @@ class TarPictures:
     offset: NDArray[np.int64]
     size: NDArray[np.int64]
     members: Sequence[str]
-    labels: NDArray[np.int64]
+    labels: Labels
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -106,7 +106,7 @@ def without(*names: str) -> dict[str, np.ndarray]:
         (changed(test_images=noise(6, 8, 8, 3)), ["test_images has shape (6, 8, 8, 3) and train_images"]),
         (changed(train_images=np.zeros((10, 4, 5, 3))), ["train_images is float64: pixels must be uint8"]),
         (changed(train_labels=np.zeros(10)), ["train_labels is float64: labels must be integers"]),
-        (changed(train_labels=np.zeros((10, 2), int)), ["train_labels has shape (10, 2): (N,) or (N, 1)"]),
+        (changed(train_labels=np.zeros((10, 2, 2), int)), ["train_labels has shape (10, 2, 2): (N,) or (N, 1)"]),
         (changed(train_labels=np.zeros(9, int)), ["train_images has 10 images and train_labels 9 labels"]),
         (changed(test_labels=np.zeros(5, int)), ["test_images has 6 images and test_labels 5 labels"]),
         (changed(train_labels=np.arange(10) - 1), ["train_labels runs from -1 to 8"]),
