@@ -1,0 +1,152 @@
+"""Several labels per image, from the first command to the exported file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chest import NAMES, chest_npz
+from commands import Answer, small_npz
+from exports import info_of, settled
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+import archsearch
+from archsearch.data import load_dataset
+from archsearch.inference import open_runner
+from archsearch.network.arch import Arch
+from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
+
+Command = Callable[..., Answer]
+ARCH = Arch((1, 28, 28), 14, Part("conv", (("width", 8),)), (Stage("basic", 12, 1, 2),), Part("linear"))
+SPEC = "npz:chestmnist.npz"
+
+
+@pytest.fixture
+def chest(work: Path) -> Path:
+    return chest_npz(work / "chestmnist.npz", classes=np.array(NAMES))
+
+
+@pytest.fixture
+def trained(work: Path, chest: Path) -> Path:
+    """A weights file for these images, untrained, as a search would have written it."""
+    info = {**info_of(ARCH), "classes": list(NAMES), "dataset": SPEC, "labels": "several", "trained": "search",
+            "thresholds": [0.4] * 14}  # fmt: skip
+    return weights.save(work / "w.safetensors", settled(ARCH), ARCH, info)
+
+
+def test_run_retrain_evaluate_export_load(command: Command, work: Path, chest: Path) -> None:
+    """Scores of the test split, of the weights and of ONNX, are scikit-learn's."""
+    ran = command("run", "--dataset", SPEC, "--max-params", "20k", "--space", "tiny.toml", "--trials", 2, "--epochs", 2,
+                  "--study", "chest", "--recipe", "batch_size=32", "--recipe", "initial_scale=1")  # fmt: skip
+    assert (ran.status, ran.err) == (0, "")
+    assert "14 classes, several per image" in ran.out
+    assert json.loads((work / "results/chest/run.json").read_text())["dataset"]["several"] is True
+    found = next((work / "results/chest/weights").glob("*.safetensors"))
+    assert len(weights.read(found).info["thresholds"]) == 14
+
+    done = command("retrain", "chest", "--seeds", 1, "--epochs", 8, "--recipe", "lr=0.2", "--recipe", "crop=0")
+    assert (done.status, done.err) == (0, "")
+    (best,) = (work / "results/chest/weights").glob("*-seed0.safetensors")
+    info = weights.read(best).info
+    assert (info["labels"], len(info["thresholds"]), info["classes"]) == ("several", 14, list(NAMES))
+
+    plain = json.loads(command("evaluate", best, "--json").out)
+    check_scores(plain, best)
+    assert plain["accuracy"] == pytest.approx(info["test_accuracy"], abs=2 / plain["n"])
+    assert plain["macro-auroc"] > 0.6
+
+    sent = command("export", "chest", best.name.partition("-")[0], "--format", "onnx", "--output", "m.onnx", "--json")
+    assert (sent.status, sent.err) == (0, "")
+    parity = json.loads(sent.out)
+    assert parity["max_abs_diff"] < 1e-3
+    assert "several labels" in (work / "README.md").read_text() or "thresholds" in (work / "README.md").read_text()
+    check_scores(json.loads(command("evaluate", "m.onnx", "--json").out), work / "m.onnx")
+
+    network = archsearch.load(work / "m.onnx")
+    assert network.classes == NAMES
+    assert network.thresholds == tuple(info["thresholds"])
+    assert network(torch.zeros(3, 1, 28, 28)).shape == (3, 14)
+
+
+def check_scores(plain: dict[str, object], path: Path) -> None:
+    """What `evaluate --json` says against scikit-learn, from the file's own logits."""
+    images, labels = load_dataset(SPEC).test()
+    shares, flags = open_runner(path)(images).double().sigmoid().numpy(), labels.numpy()
+    told = shares > np.array(weights_of(path))
+    close = {"abs": 1e-6}
+    assert plain["n"] == 200
+    assert plain["accuracy"] == pytest.approx(((shares > 0.5) == flags).mean(), **close)
+    assert plain["macro-auroc"] == pytest.approx(roc_auc_score(flags, shares, average="macro"), **close)
+    assert plain["average-precision"] == pytest.approx(average_precision_score(flags, shares, average="macro"), **close)
+    assert plain["f1_at_thresholds"] == pytest.approx(f1_score(flags, told, average="macro", zero_division=0), **close)
+    for n, name in enumerate(NAMES):
+        assert plain["auroc"][name] == pytest.approx(roc_auc_score(flags[:, n], shares[:, n]), **close)
+        assert plain["per_class"][name] == pytest.approx((told[:, n] == flags[:, n]).mean(), **close)
+        assert plain["support"][name] == flags[:, n].sum()
+
+
+def weights_of(path: Path) -> tuple[float, ...]:
+    found = archsearch.load(path).thresholds
+    assert found is not None
+    return found
+
+
+def test_the_table(command: Command, trained: Path) -> None:
+    answer = command("evaluate", trained, "--split", "validation")
+    assert (answer.status, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0].startswith("w.safetensors on npz:chestmnist.npz, validation: macro AUROC 0.")
+    assert lines[0].endswith(", 200 images")
+    head = next(n for n, line in enumerate(lines) if line.startswith("label"))
+    assert lines[head].split() == ["label", "images", "AUROC", "AP", "threshold", "precision", "recall", "F1"]
+    assert [line.split()[0] for line in lines[head + 1 :]] == list(NAMES)
+    assert "confusion" not in answer.out
+
+
+def test_data_describes_them(command: Command, chest: Path) -> None:
+    answer = command("data", SPEC)
+    assert (answer.status, answer.err) == (0, "")
+    assert "1,000 images, 14 classes" in answer.out
+    rows = {line.split()[0]: line.split()[1:] for line in answer.out.splitlines() if line}
+    labels = np.load(chest)["train_labels"].sum(0)
+    assert rows["(images)"] == ["600", "200", "200"]
+    assert rows["hernia"][0] == str(labels[-1])
+    assert "labels are not judged: an image may have several" in answer.out
+    plain = json.loads(command("data", SPEC, "--json").out)
+    assert plain["images"] == {"train": 600, "val": 200, "test": 200}
+    assert plain["counts"]["train"] == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["evaluate", "w.safetensors", "--confusion", "c.png"], "has several labels per image, no matrix shows them"),
+        (["evaluate", "w.safetensors", "--dataset", "npz:single.npz"],
+         "was trained on several labels per image, npz:single.npz has one label: give another dataset"),
+        (["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC, "--teacher", "w.safetensors"],
+         f"--teacher: {SPEC} has several labels per image, and teachers answer with one: leave it out"),
+        (["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC, "--recipe", "logit_adjustment=1"],
+         f"logit_adjustment: {SPEC} has several labels per image: use class_weights=balanced"),
+        (["retrain", "w.safetensors", "--teacher", "w.safetensors"], "has several labels per image, and teachers"),
+        (["run", "--max-params", "20k", "--dataset", "npz:hot.npz"], "every row of train_labels has exactly one 1"),
+        (["run", "--max-params", "20k", "--dataset", "folder:x?labels=a"], "folders say one label per picture"),
+    ],
+)  # fmt: skip
+def test_refused_in_one_line(command: Command, work: Path, trained: Path, words: list[str], part: str) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 255, (140, 28, 28), np.uint8), np.arange(140) % 14
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    small_npz(work / "single.npz", **arrays)
+    small_npz(
+        work / "hot.npz",
+        **{**arrays, "train_labels": np.eye(14, dtype=int)[labels], "test_labels": np.eye(14, dtype=int)[labels]},
+    )
+    answer = command(*words)
+    assert answer.status == 2
+    assert part in answer.error
+    assert not (work / "results").exists()
