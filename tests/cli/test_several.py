@@ -125,7 +125,7 @@ def test_data_describes_them(command: Command, chest: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["evaluate", "w.safetensors", "--confusion", "c.png"], "has several labels per image, no matrix shows them"),
+        (["evaluate", "w.safetensors", "--confusion", "c.png"], "has several labels per image, which no matrix shows"),
         (["evaluate", "w.safetensors", "--dataset", "npz:single.npz"],
          "was trained on several labels per image, npz:single.npz has one label: give another dataset"),
         (["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC, "--teacher", "w.safetensors"],
