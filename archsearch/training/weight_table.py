@@ -37,9 +37,8 @@ def read_class_weights(path: Path, classes: Sequence[str]) -> str:
     missing = [name for name in classes if name not in found]
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise DataError(
-            f"{path}: no weight for class {', '.join(map(repr, missing[:_SHOWN]))}{more}: add a line for it"
-        )
+        shown = ", ".join(map(repr, missing[:_SHOWN])) + more
+        raise DataError(f"{path}: no weight for class {shown}: add a line for each")
     if not max(found.values()):
         raise DataError(f"{path}: all weights are 0: give one class a weight above 0")
     return ",".join(f"{found[name]:.6g}" for name in classes)
