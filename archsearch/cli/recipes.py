@@ -46,18 +46,18 @@ def given_values(options: Mapping[str, Any], classes: Sequence[str]) -> dict[str
     """What `--recipe` and `--class-weights` say, for a dataset with these classes. Raises InputError."""
     values, asked = recipe_values(options["recipe"]), options.get(KEY)
     if asked is None:
-        _check_count(str(values.get(KEY, OFF)), len(classes))
+        check_count(str(values.get(KEY, OFF)), classes)
         return values
     if KEY in values:
         raise InputError(f"--class-weights {asked}: --recipe {KEY}={values[KEY]} says it too: give one")
     return {**values, KEY: _weights(asked, classes)}
 
 
-def _check_count(weights: str, classes: int) -> None:
-    """Raises InputError before anything is written; what is no list is the recipe's to refuse."""
-    given = weights.count(",") + 1
-    if given not in (1, classes):
-        raise InputError(f"--recipe {KEY}={weights}: {given:,} numbers for {classes:,} classes: give one per class")
+def check_count(weights: str, classes: Sequence[str]) -> None:
+    """Raises InputError for a list of another length; what is no list is the recipe's to refuse."""
+    given, wanted = weights.count(",") + 1, len(classes)
+    if given not in (1, wanted):
+        raise InputError(f"{KEY}={weights}: {given:,} numbers for {wanted:,} classes: give one per class")
 
 
 def _weights(asked: str, classes: Sequence[str]) -> str:

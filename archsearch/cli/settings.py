@@ -15,7 +15,7 @@ import click
 from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
 from archsearch._utils.specs import Spec, is_pattern, parse_spec
-from archsearch.cli.recipes import KEY, given_values
+from archsearch.cli.recipes import KEY, check_count, given_values
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
@@ -68,6 +68,7 @@ def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], 
     given = {*values, *(["epochs"] if options["epochs"] else [])}
     suggested = kept(suggestion(len(dataset.labels), dataset.input_shape), given, before)
     recipe = default_recipe(space, dataset.name, options["epochs"], suggested)
+    check_count(recipe.class_weights, dataset.classes)
     fixed = {name for name, value in space.train.items() if isinstance(value, Dim)} | set(space.pinned)
     if taken := sorted(fixed & values.keys()):
         name = "--class-weights" if taken == [KEY] and options.get(KEY) else f"--recipe {taken[0]}"

@@ -63,6 +63,7 @@ def test_from_a_search_to_a_full_training(command: Command, work: Path) -> None:
         ((*BALANCED, "--recipe", "class_weights=none"), "--recipe class_weights=none says it too: give one"),
         (("--recipe", "class_weights=1,2,3"), "class_weights=1,2,3: 3 numbers for 2 classes: give one per class"),
         (("--recipe", "class_weights=1,x"), "class_weights = '1,x': must be none, balanced, or numbers from 0 on"),
+        (("--space", "listed.toml"), "class_weights=1,2,3: 3 numbers for 2 classes: give one per class"),
         (("--space", "searched.toml", *BALANCED), "--class-weights: space 'searched' sets it for every candidate"),
     ],
 )
@@ -73,6 +74,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     table(work / "bad.csv", "x,1")
     searched = '\n[train]\nclass_weights = { choice = ["none", "balanced"] }\n'
     (work / "searched.toml").write_text((work / "tiny.toml").read_text() + searched)
+    (work / "listed.toml").write_text((work / "tiny.toml").read_text() + '\n[train]\nclass_weights = "1,2,3"\n')
     found = command(*RUN, *words)
     assert found.status == 2
     assert message in found.error
