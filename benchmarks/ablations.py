@@ -12,7 +12,7 @@ import argparse
 import time
 from statistics import fmean, stdev
 
-from archsearch.cli.settings import recipe_values
+from archsearch.cli.recipes import recipe_values
 from archsearch.data import load_dataset
 from archsearch.data.dataset import resized
 from archsearch.network import zoo

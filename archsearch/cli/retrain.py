@@ -23,9 +23,9 @@ from archsearch.cli.options import (
     reading,
     storage_option,
 )
+from archsearch.cli.recipes import class_weights_option, given_values
 from archsearch.cli.retraining import Retraining, Target, seeds_of
 from archsearch.cli.screen import say
-from archsearch.cli.settings import recipe_values
 from archsearch.cli.sources import check_images, known_dataset, own_colour, own_size
 from archsearch.errors import InputError, SpecError, TrainingFailed
 from archsearch.network.arch import Arch
@@ -66,6 +66,7 @@ _TIMING = 0.05
 @click.option(
     "--recipe", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe, as in `run`; repeatable."
 )
+@class_weights_option
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
 @teacher_option
@@ -265,7 +266,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
     from archsearch.training.setup import TrainingSetup
 
     epochs = options["epochs"] or _LONGER * found.recipe.epochs
-    overrides = {**recipe_values(options["recipe"]), "epochs": epochs}
+    overrides = {**given_values(options, dataset.classes), "epochs": epochs}
     if overrides.get("patience"):
         raise InputError("--recipe patience: retraining has no validation images to stop by, it goes to the last epoch")
     try:

@@ -26,6 +26,7 @@ from archsearch.cli.options import (
     storage_option,
     timeout_option,
 )
+from archsearch.cli.recipes import class_weights_option
 from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options, said_input
 from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
@@ -117,6 +118,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Set a value of the training recipe, such as lr=0.2; repeatable.",
 )
+@class_weights_option
 @teacher_option
 @init_from_option
 @click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ import click
 from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
 from archsearch._utils.specs import Spec, is_pattern, parse_spec
+from archsearch.cli.recipes import KEY, check_count, given_values
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
-from archsearch.network.recipe import FIELDS, Recipe, check_values
+from archsearch.network.recipe import Recipe
 from archsearch.space.dims import Dim
 from archsearch.space.inputs import InputDims
 from archsearch.space.reader import (
@@ -67,40 +68,19 @@ def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], 
 
     before: of the study that is gone on with, which was suggested something else, perhaps.
     """
-    values = recipe_values(options["recipe"])
+    values = given_values(options, dataset.classes)
     given = {*values, *(["epochs"] if options["epochs"] else [])}
     suggested = kept(suggestion(len(dataset.labels), dataset.input_shape), given, before)
     recipe = default_recipe(space, dataset.name, options["epochs"], suggested)
+    check_count(recipe.class_weights, dataset.classes)
     fixed = {name for name, value in space.train.items() if isinstance(value, Dim)} | set(space.pinned)
     if taken := sorted(fixed & values.keys()):
-        raise InputError(f"--recipe {taken[0]}: space {space.name!r} sets it for every candidate; change it there")
+        name = "--class-weights" if taken == [KEY] and options.get(KEY) else f"--recipe {taken[0]}"
+        raise InputError(f"{name}: space {space.name!r} sets it for every candidate; change it there")
     try:
         return recipe.with_values(values)
     except SpecError as error:
         raise InputError(f"--recipe {error}") from None
-
-
-def recipe_values(words: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words as values of a recipe's types. Raises InputError."""
-    values: dict[str, Any] = {}
-    for word in words:
-        name, separator, text = word.partition("=")
-        if not separator or not text:
-            raise InputError(f"--recipe {word!r}: write KEY=VALUE, such as lr=0.2")
-        values[name] = _typed(text, FIELDS.get(name, str))
-    if problems := check_values(values):
-        raise InputError(f"--recipe {'; '.join(problems)}")
-    return values
-
-
-def _typed(text: str, kind: type) -> Any:
-    """A text as a number where one is wanted and it is one; else as it is, for the check to name it."""
-    for parse in (int, float):
-        try:
-            return parse(text) if kind in (int, float) else text
-        except ValueError:
-            continue
-    return text
 
 
 def check_study(options: Mapping[str, Any]) -> None:

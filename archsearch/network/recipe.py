@@ -121,7 +121,7 @@ def _are_weights(text: str) -> bool:
         weights = weights_listed(text)
     except ValueError:
         return False
-    return all(0 <= one < math.inf for one in weights) and (not weights or max(weights) > 0)
+    return len(weights) != 1 and all(0 <= one < math.inf for one in weights) and (not weights or max(weights) > 0)
 
 
 _TYPES = {"int": int, "float": float, "str": str}

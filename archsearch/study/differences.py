@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from difflib import ndiff
 from typing import Any
 
+from archsearch.network.recipe import LATER
+
 _SHOWN = 4
 
 
@@ -16,7 +18,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if key == "space":
             found.append(f"space: {_lines(old[key]['toml'], new[key]['toml'])}")
         elif isinstance(new.get(key), Mapping) and isinstance(old.get(key), Mapping):
-            found += [f"{key}: {words}" for words in differences(old[key], new[key])]
+            off = LATER if key == "recipe" else {}
+            found += [f"{key}: {words}" for words in differences({**off, **old[key]}, {**off, **new[key]})]
         else:
             found.append(f"{key} was {old.get(key)!r}, is {new.get(key)!r}")
     return found

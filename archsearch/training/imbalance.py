@@ -6,11 +6,12 @@ have several.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from archsearch.network.recipe import OFF, Recipe
+
+_ACCURACY = "accuracy"
 _CAP = 100.0
 _WORTH_SAYING = 10.0
 """Times that the largest class has the images of the smallest one, from which on a run says so."""
@@ -57,9 +58,11 @@ def imbalance(labels: Tensor, classes: int) -> float:
     return float(present.max() / present.min()) if len(present) else 1.0
 
 
-def advice(labels: Tensor, classes: int, options: Sequence[str]) -> list[str]:
-    """A line where classes are imbalanced 10:1 or more, with the options that may help; none else or without them."""
+def advice(labels: Tensor, classes: int, recipe: Recipe, metric: str = _ACCURACY) -> list[str]:
+    """A line where accuracy judges classes that are imbalanced 10:1 or more, with the options that may help."""
     times = imbalance(labels, classes)
-    if times < _WORTH_SAYING or not options:
+    if times < _WORTH_SAYING or metric != _ACCURACY:
         return []
+    treated = recipe.class_weights != OFF or recipe.balanced_batches or recipe.logit_adjustment
+    options = ["--metric balanced-accuracy", *([] if treated else ["--class-weights balanced"])]
     return [f"classes are imbalanced {times:.0f}:1: {', '.join(options)}"]

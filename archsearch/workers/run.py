@@ -50,6 +50,7 @@ from archsearch.study.storage import (
 from archsearch.study.suggestion import suggestion
 from archsearch.study.suggestion import words as suggested_words
 from archsearch.training.data import TrainingData
+from archsearch.training.imbalance import advice
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
 from archsearch.workers.supervisor import Supervisor
@@ -245,6 +246,7 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "data_notes": [
             *describe(dataset),
             *suggested_words(len(dataset.labels), config.input_shape, config.recipe),
+            *advice(dataset.labels, config.classes, config.recipe),
         ],
         "limit_notes": [idle.words] if idle else [],
         "settled_recipe": data.settle(config.recipe).to_dict(),

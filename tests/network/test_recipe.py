@@ -21,7 +21,8 @@ BAD = [
     ("resized_crop", 0.0), ("resized_crop", 1.01), ("initial_scale", 0.0), ("initial_scale", -0.5),
     ("initial_scale", 1.01), ("class_weights", "balance"), ("class_weights", ""), ("class_weights", "1,"),
     ("class_weights", "1,-2"), ("class_weights", "1,nan"), ("class_weights", "inf,1"), ("class_weights", "0,0"),
-    ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1), ("logit_adjustment", 10.5),
+    ("class_weights", "3"), ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1),
+    ("logit_adjustment", 10.5),
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from archsearch.training.loss import Loss
 from archsearch.training.optim import make_optimiser, set_lr
 from archsearch.training.step import Step
 
+PLAIN = Loss(0.1)
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
 
@@ -23,10 +24,12 @@ def network() -> nn.Sequential:
     return nn.Sequential(*convolution, nn.Flatten(), nn.Linear(288, 5)).train()
 
 
-def parts(device: str, **recipe: object) -> tuple[nn.Sequential, torch.optim.Optimizer, Step, Tensor, Tensor]:
+def parts(
+    device: str, loss: Loss = PLAIN, **recipe: object
+) -> tuple[nn.Sequential, torch.optim.Optimizer, Step, Tensor, Tensor]:
     module = network().to(device)
     optimiser = make_optimiser(module, Recipe(**recipe), 32)
-    step = Step(module, optimiser, Loss(0.1), torch.device(device))
+    step = Step(module, optimiser, loss, torch.device(device))
     return module, optimiser, step, torch.randn(32, 3, 8, 8, device=device), torch.arange(32, device=device) % 5
 
 
@@ -110,11 +113,12 @@ def test_a_step_is_captured_once_for_images_of_a_size(monkeypatch: pytest.Monkey
 
 
 @CUDA
-@pytest.mark.parametrize("name", ["sgd", "muon", "adamw"])
-def test_a_graph_trains_the_same_network(name: str) -> None:
-    found = []
+@pytest.mark.parametrize(("name", "weighted"), [("sgd", False), ("muon", False), ("adamw", False), ("sgd", True)])
+def test_a_graph_trains_the_same_network(name: str, weighted: bool) -> None:
+    weights, shift = (torch.tensor(values, device="cuda") for values in ([0.2, 1, 1, 2, 3], [0.0, -1, -1, -2, -3]))
+    loss, found = Loss(0.1, weights, shift) if weighted else PLAIN, []
     for capture in (False, True):
-        module, optimiser, step, images, labels = parts("cuda", optimiser=name, lr=0.02)
+        module, optimiser, step, images, labels = parts("cuda", loss, optimiser=name, lr=0.02)
         torch.manual_seed(1)
         run = graphed(step, module, optimiser, images, labels) if capture else step
         assert (run is step) != capture

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from strategies import few
 
+from archsearch.network.recipe import Recipe
 from archsearch.training.imbalance import advice, class_weights, counts, imbalance, pos_weights, prior
 
 SIZES = st.lists(st.integers(1, 60), min_size=2, max_size=8)
@@ -61,11 +62,11 @@ def test_weights_of_several_labels_are_negatives_for_each_positive() -> None:
 
 
 def test_what_is_said_of_imbalance() -> None:
-    options = ("--metric balanced-accuracy", "--class-weights balanced")
-    assert imbalance(labels_of([40, 2, 9]), 4) == 20
-    assert advice(labels_of([40, 2, 9]), 4, options) == [
-        "classes are imbalanced 20:1: --metric balanced-accuracy, --class-weights balanced"
-    ]
-    assert advice(labels_of([19, 2]), 2, options) == []
-    assert advice(labels_of([40, 2]), 2, ()) == []
+    labels, metric = labels_of([40, 2, 9]), "classes are imbalanced 20:1: --metric balanced-accuracy"
+    assert imbalance(labels, 4) == 20
+    assert advice(labels, 4, Recipe()) == [f"{metric}, --class-weights balanced"]
+    for treated in (Recipe(class_weights="balanced"), Recipe(balanced_batches=1), Recipe(logit_adjustment=0.5)):
+        assert advice(labels, 4, treated) == [metric]
+    assert advice(labels, 4, Recipe(), "macro-f1") == []
+    assert advice(labels_of([19, 2]), 2, Recipe()) == []
     assert imbalance(torch.zeros(0, dtype=torch.int64), 2) == 1

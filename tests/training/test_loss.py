@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import few
 from torch.nn import functional
-from toys import CPU, toy
+from toys import CPU, SMALL, toy
 
+from archsearch.data.pixels import Pixels
 from archsearch.errors import SpecError
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
+from archsearch.training.fit import fit
 from archsearch.training.loss import Loss, loss_of
 from archsearch.training.setup import TrainingSetup
 
@@ -162,3 +164,49 @@ def test_the_loss_of_guessing() -> None:
     assert Loss().of_guessing(10) == math.log(10)
     assert Loss().of_guessing(1) == math.log(2)
     assert made((30, 10), logit_adjustment=1.0).of_guessing(2) == pytest.approx(math.log(4), rel=1e-5)
+
+
+def overlapping(count: int, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grey images (N, 1, 8, 8) of two classes whose brightness overlaps, and labels: such a share is of class 1."""
+    draws = torch.Generator().manual_seed(seed)
+    labels = (torch.arange(count) >= round(count * (1 - share))).long()
+    level = 115.0 + 30 * labels + 20 * torch.randn(count, generator=draws)
+    images = level.view(-1, 1, 1, 1) + 5 * torch.randn(count, 1, 8, 8, generator=draws)
+    return images.clamp(0, 255).to(torch.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def imbalanced() -> TrainingData:
+    """20 train images of one class for each of the other, and as many validation images of both."""
+    images, labels = overlapping(1050, 1 / 21, 0)
+    held_out, truth = overlapping(400, 0.5, 1)
+    dataset = replace(toy(), images=Pixels.of(images), labels=labels, validation=(Pixels.of(held_out), truth))
+    return TrainingData.of(dataset, 0, CPU)
+
+
+def rare_recall(data: TrainingData, **values: object) -> float:
+    recipe = Recipe(**{"epochs": 4, "batch_size": 64, "label_smoothing": 0.0, **values})
+    arch = replace(SMALL, classes=2)
+    module = fit(arch, TrainingSetup(data, recipe), lambda *_: None).module
+    (images, labels), *_ = data.validation.batches(400)
+    with torch.no_grad():
+        return float((module(images).argmax(1)[labels == 1] == 1).float().mean())
+
+
+@pytest.mark.parametrize(
+    "treatment",
+    [
+        {"class_weights": "balanced"},
+        {"class_weights": "1,20", "mixup": 0.2},
+        {"balanced_batches": 1},
+        {"logit_adjustment": 1.0},
+    ],
+)
+def test_every_treatment_finds_more_of_the_rare_class(imbalanced: TrainingData, treatment: dict[str, object]) -> None:
+    plain, treated = rare_recall(imbalanced), rare_recall(imbalanced, **treatment)
+    assert treated > plain + 0.15
+
+
+def test_treatments_that_are_off_change_no_bit(imbalanced: TrainingData) -> None:
+    off = rare_recall(imbalanced, class_weights="none", balanced_batches=0, logit_adjustment=0.0)
+    assert off == rare_recall(imbalanced)
