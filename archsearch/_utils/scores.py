@@ -1,4 +1,4 @@
-"""What a score is called and how its values are written, by the names of `--metric`; what computes it is in `metrics`."""
+"""What a score is called and how its values are written, by the names of `--metric`; `metrics` computes it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Score:
     @property
     def slug(self) -> str:
         """Its name, fit for a folder's name."""
-        return re.sub(r"[^\w.-]+", "-", self.name).strip("-")
+        return re.sub(r"[^\w.-]+", "-", self.name).strip("-.")
 
     @property
     def best(self) -> str:

@@ -21,12 +21,21 @@ from archsearch.cli.options import (
     folder_options,
     limits,
     lower_limits,
+    metric_option,
     out_option,
     reading,
     storage_option,
     timeout_option,
 )
-from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options, said_input
+from archsearch.cli.settings import (
+    Workers,
+    check_study,
+    choose_space,
+    metric_named,
+    recipe_of,
+    run_options,
+    said_input,
+)
 from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
@@ -89,6 +98,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="One in N goes on, and what nothing beats in size and accuracy.",
 )
+@metric_option("What is maximised on the validation images", "accuracy")
 @click.option(
     "--seed",
     type=click.IntRange(0),
@@ -138,7 +148,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on with an existing study, to --trials in total.")
 def run(**options: Any) -> int:
-    """Search, reject, train, and write the Pareto front of accuracy against size.
+    """Search, reject, train, and write the Pareto front of accuracy, or of --metric, against size.
 
     Candidates over a limit are rejected by exact arithmetic before anything is built. The rest are trained on
     the train split and measured on a validation split; the test split is not read. Tables, picture, weights
@@ -189,9 +199,10 @@ def run(**options: Any) -> int:
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    config = replace(config, known=known_of(options, dataset, config.domain.shapes))
+    metric = metric_named(options, dataset, before)
+    config = replace(config, known=known_of(options, dataset, config.domain.shapes), metric=metric)
     chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
-    view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
+    view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout, config.score)
     if sizes and "size" in choice.space.input:
         view.head(f"--image-size {','.join(map(str, sizes))} goes before the sizes of space {choice.space.name!r}")
     with view:

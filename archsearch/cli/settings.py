@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 
 from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.specs import Spec, is_pattern, parse_spec
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
@@ -133,9 +134,26 @@ def command_line() -> str:
     return shlex.join(["archsearch", *map(hide_url, sys.argv[1:])])
 
 
-def default_name(dataset: str, space: str, budget: Budget) -> str:
-    """`<dataset>-<space>-<limits>`, fit for a folder's name."""
-    return f"{_short_name(parse_spec(dataset))}-{space}-{budget.slug}"
+def metric_named(options: Mapping[str, Any], dataset: Dataset, before: StudyConfig | None = None) -> str:
+    """The metric of a run: `--metric`, else that of the study that is gone on with, else accuracy.
+
+    Raises:
+        InputError: it is none of these classes, or the validation images leave it undefined.
+    """
+    from archsearch.training.judging import require_judged
+
+    name = str(options["metric"] or (before.metric if before else ACCURACY))
+    if before and options["validation"] is None:
+        dataset = replace(dataset, share=before.data.validation)
+    require_judged(name, dataset, options["seed"])
+    return name
+
+
+def default_name(dataset: str, space: str, budget: Budget, metric: str | None = None) -> str:
+    """`<dataset>-<space>-<limits>`, and the metric where it is not accuracy, fit for a folder's name."""
+    score = Score(metric or ACCURACY)
+    words = [_short_name(parse_spec(dataset)), space, budget.slug, "" if score.is_accuracy else score.slug]
+    return "-".join(word for word in words if word)
 
 
 def _short_name(spec: Spec) -> str:
@@ -190,7 +208,7 @@ def own_space(config: StudyConfig) -> SearchSpace:
 
 
 def _study_name(options: Mapping[str, Any], space: str, budget: Budget) -> str:
-    return str(options["study"] or default_name(options["dataset"], space, budget))
+    return str(options["study"] or default_name(options["dataset"], space, budget, options["metric"]))
 
 
 def _begun(options: Mapping[str, Any], space: str, budget: Budget) -> tuple[str, StudyConfig] | None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from archsearch._utils.scores import ACCURACY, NAMES, RECALL, Score, score_named
+from archsearch._utils.scores import ACCURACY, RECALL, Score, score_named
 from archsearch.errors import InputError
 
 _Array = NDArray[np.float64]

@@ -7,6 +7,8 @@ from difflib import ndiff
 from typing import Any
 
 _SHOWN = 4
+_LEFT_OUT = {"metric": "accuracy"}
+"""What settings mean that do not say it."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -18,7 +20,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         elif isinstance(new.get(key), Mapping) and isinstance(old.get(key), Mapping):
             found += [f"{key}: {words}" for words in differences(old[key], new[key])]
         else:
-            found.append(f"{key} was {old.get(key)!r}, is {new.get(key)!r}")
+            was, now = (one.get(key, _LEFT_OUT.get(key)) for one in (old, new))
+            found.append(f"{key} was {was!r}, is {now!r}")
     return found
 
 

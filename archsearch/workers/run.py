@@ -50,6 +50,7 @@ from archsearch.study.storage import (
 from archsearch.study.suggestion import suggestion
 from archsearch.study.suggestion import words as suggested_words
 from archsearch.training.data import TrainingData
+from archsearch.training.judging import require_judged
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
 from archsearch.workers.supervisor import Supervisor
@@ -228,7 +229,8 @@ def _opened(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, Stu
 
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
-    """Look at the data, which are not kept."""
+    """Look at the data, which are not kept. Raises InputError where they leave the metric undefined."""
+    require_judged(config.metric, dataset, config.seed)
     data = TrainingData.of(dataset, config.seed, torch.device("cpu"), options.data_memory)
     workers = workers_of(options.workers, config, data, device)
     crew = f"; {workers} workers" if workers > 1 else ""
@@ -248,7 +250,8 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "limit_notes": [idle.words] if idle else [],
         "settled_recipe": data.settle(config.recipe).to_dict(),
     }
-    words = f"{_images(config, data)}; space {config.space_name}, {config.budget.words}; {device}{crew}"
+    judged = "" if config.score.is_accuracy else f"; by {config.score.words}"
+    words = f"{_images(config, data)}{judged}; space {config.space_name}, {config.budget.words}; {device}{crew}"
     return Preparation(words, workers, str(device), about)
 
 
@@ -329,12 +332,7 @@ def open_study(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, 
         config = replace(config, data=replace(config.data, skip_broken=old.data.skip_broken, nested=old.data.nested))
     if options.any_share:
         config = replace(config, data=replace(config.data, validation=old.data.validation))
-    if old.known.is_same(config.known):
-        before, now = old.to_json(), replace(config, known=old.known).to_json()  # wherever they lie now
-    else:
-        before, now = (
-            {key: value for key, value in one.to_json().items() if key not in _ASIDE} for one in (old, config)
-        )
+    before, now = ({key: value for key, value in one.to_json().items() if key not in _ASIDE} for one in (old, config))
     other = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if other:
         raise StudyError(
