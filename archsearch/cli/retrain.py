@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.scores import ACCURACY
 from archsearch._utils.units import counted, format_seconds
 from archsearch.cli.known import teacher_option
 from archsearch.cli.options import (
     SECONDS,
     data_memory_option,
     data_options,
+    metric_option,
     one_record,
     opened_study,
     out_option,
@@ -38,6 +40,7 @@ from archsearch.study.suggestion import suggestion
 
 if TYPE_CHECKING:
     from archsearch.data import Dataset
+    from archsearch.metrics import Metric
     from archsearch.retrain.plan import Plan
     from archsearch.study.config import StudyConfig
 
@@ -69,6 +72,7 @@ _TIMING = 0.05
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
 @teacher_option
+@metric_option("What is measured on the test split beside accuracy", "the study's; a file's: none")
 @click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
 @click.option(
     "--dtype",
@@ -116,7 +120,9 @@ def retrain(target: str, **options: Any) -> int:
     if not found.study:
         suggested = suggestion(len(dataset.labels), dataset.input_shape)
         found = replace(found, recipe=found.recipe.with_values(suggested))
-    plans = {shape: replace(_plan(found, images, device, options), until=until) for shape, images in at.items()}
+    metric, plans = _metric(found, dataset, options), dict[Shape, "Plan"]()
+    for shape, images in at.items():
+        plans[shape] = replace(_plan(found, images, device, options), until=until, metric=metric)
     for shape, plan in plans.items():
         plan.require_fit([arch for arch in archs if arch.input_shape == shape])
         say(*(plan.teachers.notes if plan.teachers else ()))
@@ -255,6 +261,18 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
     except SpecError as error:
         raise SpecError(error.problems, f"this network on {dataset.name}") from None
     return adapted
+
+
+def _metric(found: Target, dataset: Dataset, options: Mapping[str, Any]) -> Metric | None:
+    """`--metric`, by default the study's own; None for accuracy. Raises InputError."""
+    from archsearch.training.judging import tested_by
+
+    asked, own = options["metric"], found.config.metric if found.config else None
+    if asked and own and asked not in (own, ACCURACY):
+        raise InputError(
+            f"--metric {asked}: study {found.folder.name!r} goes by {own}: leave it out, and ask `evaluate` for others"
+        )
+    return tested_by(asked or own or ACCURACY, dataset)
 
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:

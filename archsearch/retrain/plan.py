@@ -46,7 +46,7 @@ _SPARE = 0.1
 """Of the time, for what is slower than it was when it was timed."""
 _KINDS: dict[str, Any] = {
     "seed": int, "test_accuracy": float, "mirrored": float | None, "epochs": int, "train_seconds": float,
-    "device": str, "start": str, "recipe": dict,
+    "device": str, "start": str, "recipe": dict, "test_score": float | None,
 }  # fmt: skip
 
 

@@ -26,6 +26,18 @@ def require_judged(name: str, dataset: Dataset, seed: int) -> None:
         require_defined(metric, validation_labels(dataset, seed), "the validation images")
 
 
+def tested_by(name: str, dataset: Dataset) -> Metric | None:
+    """The metric for the test split, whose images stay unread; None for accuracy.
+
+    Raises:
+        InputError: as `metric_for`, or the test labels leave it undefined, where they are known.
+    """
+    metric = metric_for(name, dataset)
+    if metric and dataset.test_labels is not None:
+        require_defined(metric, dataset.test_labels, "the test images")
+    return metric
+
+
 def validation_labels(dataset: Dataset, seed: int) -> Tensor:
     """The labels of `dataset.parts(seed)`'s validation images, without the images. Raises DataError."""
     if dataset.validation is not None:

@@ -52,11 +52,11 @@ def load_npz(path: Path, name: str) -> Dataset:
             )
         own = "val_images" in headers
         validation = _read_split(archive, "val", name, count) if own else None
-        if "test_labels" in headers:
-            _read_labels(archive, "test", name, count)
+        known = torch.from_numpy(_read_labels(archive, "test", name, count)) if "test_labels" in headers else None
     classes = tuple(str(number) for number in range(count))
     flip = images.shape[1] == 3
-    return Dataset(name, classes, images, labels, validation, flip, partial(_read_test, path, name, count))
+    read_test = partial(_read_test, path, name, count)
+    return Dataset(name, classes, images, labels, validation, flip, read_test, test_labels=known)
 
 
 def _read_test(path: Path, name: str, classes: int) -> Split:
