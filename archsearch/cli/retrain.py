@@ -265,14 +265,14 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
 
 def _metric(found: Target, dataset: Dataset, options: Mapping[str, Any]) -> Metric | None:
     """`--metric`, by default the study's own; None for accuracy. Raises InputError."""
-    from archsearch.training.judging import tested_by
+    from archsearch.training.judging import metric_for_test
 
     asked, own = options["metric"], found.config.metric if found.config else None
     if asked and own and asked not in (own, ACCURACY):
         raise InputError(
             f"--metric {asked}: study {found.folder.name!r} goes by {own}: leave it out, and ask `evaluate` for others"
         )
-    return tested_by(asked or own or ACCURACY, dataset)
+    return metric_for_test(asked or own or ACCURACY, dataset)
 
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:

@@ -26,7 +26,7 @@ def require_judged(name: str, dataset: Dataset, seed: int) -> None:
         require_defined(metric, validation_labels(dataset, seed), "the validation images")
 
 
-def tested_by(name: str, dataset: Dataset) -> Metric | None:
+def metric_for_test(name: str, dataset: Dataset) -> Metric | None:
     """The metric for the test split, whose images stay unread; None for accuracy.
 
     Raises:
