@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.scores import ACCURACY
 from archsearch._utils.units import counted, format_count
-from archsearch.cli.options import data_options, metric_option, split_option
+from archsearch.cli.metrics import evaluated_metric, metric_option
+from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import columns, terminal_width, wrapped
 from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from archsearch.data import Dataset
     from archsearch.inference.evaluate import Scores
-    from archsearch.metrics import Metric
 
 MATRIX_UP_TO, MISTAKES = 20, 10
 
@@ -56,7 +51,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     dataset = dataset_of(weights, runner.arch, runner.info, options)
     library.check_fit(runner, dataset, str(weights))
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
-    metric = _metric(options["metric"], runner.info, dataset, images[1])
+    metric = evaluated_metric(options["metric"], runner.info, dataset, images[1])
     try:
         found = library.evaluate(runner, images, dataset.classes, metric)
     except InputError as error:
@@ -69,26 +64,6 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     plain |= {"metric": metric.name, metric.name: found.score} if metric else {}
     scored = f"{metric.words} {metric.shown(found.score)}, accuracy " if metric and found.score is not None else ""
     click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(f"{title}: {scored}", found)]))
-
-
-def _metric(asked: str | None, info: Mapping[str, Any], dataset: Dataset, labels: Tensor) -> Metric | None:
-    """`--metric`, or that of the file's training where these images leave it defined; None for accuracy alone.
-
-    Raises:
-        InputError: the one asked for is none of these classes, or not defined on these images.
-    """
-    from archsearch.metrics import require_defined
-    from archsearch.training.judging import metric_for
-
-    try:
-        metric = metric_for(asked or str(info.get("metric", ACCURACY)), dataset)
-        if metric:
-            require_defined(metric, labels, "these images")
-    except InputError:
-        if asked:
-            raise
-        return None
-    return metric
 
 
 def _text(begin: str, found: Scores) -> list[str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from archsearch._utils.places import check_name
-from archsearch._utils.scores import NAMES, score_named
 from archsearch._utils.units import parse_bytes, parse_count, parse_seconds
 from archsearch.errors import InputError, StudyError
 from archsearch.network.budget import Budget
@@ -186,19 +185,6 @@ data_memory_option = click.option(
 timeout_option = click.option(
     "--timeout", type=SECONDS, help="Start no further candidate after this time: 20m, 90s, 2h."
 )
-
-
-def metric_option(words: str, default: str) -> Callable[[Function], Function]:
-    """`--metric`: one of `NAMES`, None where it is left out; `words`: what it is for."""
-    told = f"{words}: {', '.join(NAMES)}.  [default: {default}]"
-    return click.option("--metric", metavar="NAME", callback=_known_metric, help=told)
-
-
-def _known_metric(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """The name as it is; which classes there are is not known yet. Raises InputError."""
-    return value if value is None else score_named(value).name
-
-
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.scores import ACCURACY
 from archsearch._utils.units import counted, format_seconds
 from archsearch.cli.known import teacher_option
+from archsearch.cli.metrics import metric_option, tested_metric
 from archsearch.cli.options import (
     SECONDS,
     data_memory_option,
     data_options,
-    metric_option,
     one_record,
     opened_study,
     out_option,
@@ -40,7 +39,6 @@ from archsearch.study.suggestion import suggestion
 
 if TYPE_CHECKING:
     from archsearch.data import Dataset
-    from archsearch.metrics import Metric
     from archsearch.retrain.plan import Plan
     from archsearch.study.config import StudyConfig
 
@@ -120,7 +118,7 @@ def retrain(target: str, **options: Any) -> int:
     if not found.study:
         suggested = suggestion(len(dataset.labels), dataset.input_shape)
         found = replace(found, recipe=found.recipe.with_values(suggested))
-    metric, plans = _metric(found, dataset, options), dict[Shape, "Plan"]()
+    metric, plans = tested_metric(found, dataset, options), dict[Shape, "Plan"]()
     for shape, images in at.items():
         plans[shape] = replace(_plan(found, images, device, options), until=until, metric=metric)
     for shape, plan in plans.items():
@@ -261,18 +259,6 @@ def _fitting(arch: Arch, dataset: Dataset) -> Arch:
     except SpecError as error:
         raise SpecError(error.problems, f"this network on {dataset.name}") from None
     return adapted
-
-
-def _metric(found: Target, dataset: Dataset, options: Mapping[str, Any]) -> Metric | None:
-    """`--metric`, by default the study's own; None for accuracy. Raises InputError."""
-    from archsearch.training.judging import metric_for_test
-
-    asked, own = options["metric"], found.config.metric if found.config else None
-    if asked and own and asked not in (own, ACCURACY):
-        raise InputError(
-            f"--metric {asked}: study {found.folder.name!r} goes by {own}: leave it out, and ask `evaluate` for others"
-        )
-    return metric_for_test(asked or own or ACCURACY, dataset)
 
 
 def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, Any]) -> Plan:

@@ -12,6 +12,7 @@ import click
 from archsearch._utils.units import format_count
 from archsearch.cli.imports import opened_space
 from archsearch.cli.known import init_from_option, known_of, teacher_option
+from archsearch.cli.metrics import metric_option, searched_metric
 from archsearch.cli.options import (
     SIZES,
     budget_of,
@@ -21,21 +22,12 @@ from archsearch.cli.options import (
     folder_options,
     limits,
     lower_limits,
-    metric_option,
     out_option,
     reading,
     storage_option,
     timeout_option,
 )
-from archsearch.cli.settings import (
-    Workers,
-    check_study,
-    choose_space,
-    metric_named,
-    recipe_of,
-    run_options,
-    said_input,
-)
+from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options, said_input
 from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
@@ -199,7 +191,7 @@ def run(**options: Any) -> int:
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    metric = metric_named(options, dataset, before)
+    metric = searched_metric(options, dataset, before)
     config = replace(config, known=known_of(options, dataset, config.domain.shapes), metric=metric)
     chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout, config.score)

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,21 +132,6 @@ def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOption
 def command_line() -> str:
     """How this process was called, without passwords."""
     return shlex.join(["archsearch", *map(hide_url, sys.argv[1:])])
-
-
-def metric_named(options: Mapping[str, Any], dataset: Dataset, before: StudyConfig | None = None) -> str:
-    """The metric of a run: `--metric`, else that of the study that is gone on with, else accuracy.
-
-    Raises:
-        InputError: it is none of these classes, or the validation images leave it undefined.
-    """
-    from archsearch.training.judging import require_judged
-
-    name = str(options["metric"] or (before.metric if before else ACCURACY))
-    if before and options["validation"] is None:
-        dataset = replace(dataset, share=before.data.validation)
-    require_judged(name, dataset, options["seed"])
-    return name
 
 
 def default_name(dataset: str, space: str, budget: Budget, metric: str | None = None) -> str:

@@ -8,6 +8,11 @@ from archsearch.data import Dataset
 from archsearch.metrics import ACCURACY, Metric, is_multilabel, metric_of, require_defined
 
 
+def default_metric(dataset: Dataset) -> str:
+    """The name of what is maximised where nobody says: accuracy, or macro AUROC where an image has several labels."""
+    return "macro-auroc" if is_multilabel(dataset.labels) else ACCURACY
+
+
 def metric_for(name: str, dataset: Dataset) -> Metric | None:
     """The metric of a name for the classes of a dataset; None for accuracy, which is measured anyway.
 

@@ -20,7 +20,7 @@ from archsearch.network.stage import Part, Stage
 from archsearch.training import validation
 from archsearch.training.data import TrainingData
 from archsearch.training.fit import Trained, fit
-from archsearch.training.judging import metric_for, require_judged, metric_for_test, validation_labels
+from archsearch.training.judging import default_metric, metric_for, metric_for_test, require_judged, validation_labels
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
 
@@ -92,6 +92,11 @@ def test_a_trainer_says_both() -> None:
     found = Trainer(setup)(ARCH, lambda *_: None)
     assert -1 <= found.score <= 1
     assert 0 <= found.metrics["val_accuracy"] <= 1
+
+
+def test_what_is_maximised_where_nobody_says() -> None:
+    assert default_metric(toy()) == "accuracy"
+    assert default_metric(replace(toy(), labels=torch.zeros(40, 2, dtype=torch.bool))) == "macro-auroc"
 
 
 def test_accuracy_is_no_metric_of_its_own() -> None:
