@@ -13,9 +13,11 @@ class Evaluation:
     """How good a network is, and what it took to find out.
 
     Args:
-        score: the accuracy as a fraction; nan where the evaluation was stopped or has failed.
+        score: the accuracy as a fraction, or another number, the higher the better; nan where the evaluation was
+            stopped or has failed.
         usage: seconds, bytes and rates by name, for the table of all trials; what is no finite number is left out.
-        metrics: of the last epoch beside the accuracy, such as losses.
+        metrics: of the last epoch beside the score, such as losses. `val_accuracy` among them is the accuracy where
+            the score is another.
         before: seconds of it that an earlier process has spent.
     """
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import counted, format_count
+from archsearch.cli.metrics import evaluated_metric, metric_option
 from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import columns, terminal_width, wrapped
 from archsearch.cli.several import Told, several_text
@@ -30,6 +31,7 @@ MATRIX_UP_TO, MISTAKES = 20, 10
     "--split", "part", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
     help="Which images; train and validation as the run divided them.",
 )  # fmt: skip
+@metric_option("What is measured beside accuracy", "that of the training, if any")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; auto for ONNX: cpu.")
 @click.option("--confusion", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix: a .png.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: accuracy, n, per_class.")
@@ -55,8 +57,9 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
         titled = f"{weights.name} on {dataset.name}, {part}"
         click.echo(several_text(runner, images, dataset, titled, Told(str(weights), confusion, as_json, notes)))
         return
+    metric = evaluated_metric(options["metric"], runner.info, dataset, images[1])
     try:
-        found = library.evaluate(runner, images, dataset.classes)
+        found = library.evaluate(runner, images, dataset.classes, metric)
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
     notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
@@ -64,11 +67,13 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     if confusion is not None:
         library.draw_confusion(confusion, found, title)
     plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
-    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(title, found)]))
+    plain |= {"metric": metric.name, metric.name: found.score} if metric else {}
+    scored = f"{metric.words} {metric.shown(found.score)}, accuracy " if metric and found.score is not None else ""
+    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(f"{title}: {scored}", found)]))
 
 
-def _text(title: str, found: Scores) -> list[str]:
-    lines = [*wrapped([f"{title}: {100 * found.accuracy:.2f}% of {counted(found.n, 'image')}"]), ""]
+def _text(begin: str, found: Scores) -> list[str]:
+    lines = [*wrapped([f"{begin}{100 * found.accuracy:.2f}% of {counted(found.n, 'image')}"]), ""]
     sizes = found.confusion.sum(1).tolist()
     rows: list[tuple[str, ...]] = [("class", "accuracy", "images")]
     rows += [

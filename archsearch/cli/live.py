@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from archsearch._utils.scores import Score
 from archsearch._utils.units import format_bytes, format_count, format_seconds, format_short
 from archsearch.cli.screen import columns, shortened, wrapped
 from archsearch.network.arch import Arch
@@ -15,23 +16,23 @@ from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, Reject, front
 
 _ROWS, _SAID = 12, 4
-_HEADS = ("arch", "val accuracy", "params", "size", "network")
+_ACCURACY = Score()
 _LONG = 600
 """Seconds of a run from which on it is said how to shorten it."""
 _SILENCE = 10
 """Seconds without a line after which an epoch is one."""
 
 
-def live_view(trials: int, epochs: int, timeout: float | None = None) -> Lines:
+def live_view(trials: int, epochs: int, timeout: float | None = None, score: Score = _ACCURACY) -> Lines:
     """The view that fits the output."""
     from rich.console import Console
 
-    return (Live if sys.stdout.isatty() and Console().is_interactive else Lines)(trials, epochs, timeout)
+    return (Live if sys.stdout.isatty() and Console().is_interactive else Lines)(trials, epochs, timeout, score)
 
 
-def _cells(row: Record) -> tuple[str, str, str, str, str]:
-    accuracy = f"{100 * (row.val_accuracy or 0):.2f}%"
-    return row.arch, accuracy, format_count(row.params), format_bytes(row.size_bytes), row.summary
+def _cells(row: Record, score: Score) -> tuple[str, str, str, str, str]:
+    shown = score.shown(row.score or 0.0)
+    return row.arch, shown, format_count(row.params), format_bytes(row.size_bytes), row.summary
 
 
 class Lines(Observer):
@@ -39,11 +40,11 @@ class Lines(Observer):
 
     Args:
         trials: to be trained in total. epochs: of a candidate.
-        timeout: seconds after which no further candidate is started.
+        timeout: seconds after which no further candidate is started. score: what is maximised.
     """
 
-    def __init__(self, trials: int, epochs: int, timeout: float | None = None) -> None:
-        self.trials, self.epochs, self.timeout = trials, epochs, timeout
+    def __init__(self, trials: int, epochs: int, timeout: float | None = None, score: Score = _ACCURACY) -> None:
+        self.trials, self.epochs, self.timeout, self.score = trials, epochs, timeout, score
         self.before = self.done = 0
         self.workers, self.expected = 1, 0.0
         self.clock = self.spoke = time.monotonic()
@@ -101,7 +102,7 @@ class Lines(Observer):
     def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         """A line if there was none for a while."""
         if time.monotonic() - self.spoke > _SILENCE:
-            self.head(f"{candidate.arch.id}  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%")
+            self.head(f"{candidate.arch.id}  epoch {epoch}/{self.epochs}  {self.score.shown(accuracy)}")
 
     def _about(self, candidate: Candidate, at: str = "") -> str:
         arch = candidate.arch
@@ -122,9 +123,9 @@ class Lines(Observer):
 
     def describe(self, record: Record) -> str:
         """A finished candidate in one line."""
-        accuracy = "failed " if record.val_accuracy is None else f"{100 * record.val_accuracy:6.2f}%"
+        shown = "failed " if record.score is None else f"{self.score.shown(record.score):>7}"
         tail = record.reason or f"{record.train_seconds:.1f} s  {record.summary}"
-        return f"{accuracy} {format_count(record.params):>11} params  {record.arch}  {tail}"
+        return f"{shown} {format_count(record.params):>11} params  {record.arch}  {tail}"
 
     def left(self, counts: Counts) -> str:
         """The expected time to the end, from the candidates of this run, or what the timeout leaves of it."""
@@ -149,8 +150,14 @@ class Lines(Observer):
 
     def table(self, rows: Sequence[Record]) -> None:
         """The front, smallest first."""
-        cells = [("", arch, accuracy, f"{params} params", *rest) for arch, accuracy, params, *rest in map(_cells, rows)]
-        print("Pareto front:", *columns(cells, left=(1, 5), cut=True), sep="\n", flush=True)
+        each = (_cells(row, self.score) for row in rows)
+        cells = [("", arch, shown, f"{params} params", *rest) for arch, shown, params, *rest in each]
+        print(self.heading, *columns(cells, left=(1, 5), cut=True), sep="\n", flush=True)
+
+    @property
+    def heading(self) -> str:
+        """Of the front."""
+        return "Pareto front:" if self.score.is_accuracy else f"Pareto front, by {self.score.words}:"
 
 
 class Live(Lines):
@@ -160,8 +167,8 @@ class Live(Lines):
     the terminal is as it was when the view closes. What was said meanwhile stands there then.
     """
 
-    def __init__(self, trials: int, epochs: int, timeout: float | None = None) -> None:
-        super().__init__(trials, epochs, timeout)
+    def __init__(self, trials: int, epochs: int, timeout: float | None = None, score: Score = _ACCURACY) -> None:
+        super().__init__(trials, epochs, timeout, score)
         from rich.console import Console
         from rich.live import Live as RichLive
 
@@ -198,8 +205,8 @@ class Live(Lines):
         self.now = {**self.now, candidate.arch.id: self._about(candidate)}
 
     def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
-        """Its epoch and accuracy."""
-        at = f"  epoch {epoch}/{self.epochs}  {100 * accuracy:.2f}%"
+        """Its epoch and score."""
+        at = f"  epoch {epoch}/{self.epochs}  {self.score.shown(accuracy)}"
         self.now = {**self.now, candidate.arch.id: self._about(candidate, at)}
 
     def lost(self, arch: str, reason: str) -> None:
@@ -224,7 +231,7 @@ class Live(Lines):
 
     def table(self, rows: Sequence[Record]) -> None:
         """The final front; the live view has gone by now."""
-        print("Pareto front:", *_front(rows), sep="\n", flush=True)
+        print(self.heading, *_front(rows, self.score), sep="\n", flush=True)
 
     def render(self) -> Any:
         """The whole view."""
@@ -233,7 +240,7 @@ class Live(Lines):
         width, height = self.console.size
         lines = [*self._lines(width), *wrapped(self.said[-_SAID:], width)]
         room = max(1, min(_ROWS, height - len(lines) - 3))
-        return Text("\n".join([*lines, "Pareto front:", *_front(self.rows[-room:], width)]), no_wrap=True)
+        return Text("\n".join([*lines, self.heading, *_front(self.rows[-room:], self.score, width)]), no_wrap=True)
 
     def _lines(self, width: int) -> list[str]:
         """What the run is about, counts, and what is being trained."""
@@ -249,5 +256,6 @@ class Live(Lines):
         return [*wrapped(lines, width), *(shortened(f"now: {line}", width) for line in now[:most]), *more]
 
 
-def _front(rows: Sequence[Record], width: int | None = None) -> list[str]:
-    return columns([_HEADS, *map(_cells, rows)], left=(0, 4), width=width, cut=True)
+def _front(rows: Sequence[Record], score: Score, width: int | None = None) -> list[str]:
+    heads = ("arch", f"val {score.words}", "params", "size", "network")
+    return columns([heads, *(_cells(row, score) for row in rows)], left=(0, 4), width=width, cut=True)

@@ -13,6 +13,7 @@ import click
 
 from archsearch._utils.units import counted, format_seconds
 from archsearch.cli.known import teacher_option
+from archsearch.cli.metrics import metric_option, tested_metric
 from archsearch.cli.options import (
     SECONDS,
     data_memory_option,
@@ -70,6 +71,7 @@ _TIMING = 0.05
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
 @teacher_option
+@metric_option("What is measured on the test split beside accuracy", "the study's; a file's: none")
 @click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
 @click.option(
     "--dtype",
@@ -117,7 +119,9 @@ def retrain(target: str, **options: Any) -> int:
     if not found.study:
         suggested = suggestion(len(dataset.labels), dataset.input_shape)
         found = replace(found, recipe=found.recipe.with_values(suggested))
-    plans = {shape: replace(_plan(found, images, device, options), until=until) for shape, images in at.items()}
+    metric, plans = tested_metric(found, dataset, options), dict[Shape, "Plan"]()
+    for shape, images in at.items():
+        plans[shape] = replace(_plan(found, images, device, options), until=until, metric=metric)
     for shape, plan in plans.items():
         plan.require_fit([arch for arch in archs if arch.input_shape == shape])
         say(*(plan.teachers.notes if plan.teachers else ()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.units import counted, format_count, format_seconds
 from archsearch.cli.screen import columns, say
 from archsearch.cli.settings import command_line
@@ -124,6 +125,7 @@ class Retraining:
             "command": command_line(),
             "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
             "images": len(self.plan.data.train),
+            **({"metric": self.plan.metric.name} if self.plan.metric else {}),
             "device": str(self.plan.data.device),
             "start": self.plan.start,
             **environment(),
@@ -158,9 +160,22 @@ class Retraining:
             say(f"{label}: failed: {error}")
             return True
         extra = "" if row.mirrored is None else f", with mirror images {100 * row.mirrored:.2f}%"
-        say(f"{label}: test {100 * row.test_accuracy:.2f}%{extra}, {format_seconds(row.train_seconds)}")
+        accuracy = f"{100 * row.test_accuracy:.2f}%{extra}"
+        say(f"{label}: test {self._scored(row)}{accuracy}, {format_seconds(row.train_seconds)}")
         self._tables()
         return True
+
+    @property
+    def score(self) -> Score:
+        """What is measured on the test split: the accuracy, or the plan's metric too."""
+        return Score(self.plan.metric.name if self.plan.metric else ACCURACY)
+
+    def _scored(self, row: Retrained) -> str:
+        """`macro F1 0.8123, accuracy `; empty where that is all."""
+        if self.score.is_accuracy:
+            return ""
+        found = "not defined" if row.test_score is None else self.score.shown(row.test_score)
+        return f"{self.score.words} {found}, accuracy "
 
     def _plan_of(self, arch: Arch) -> Plan:
         return self.plans[arch.input_shape]
@@ -193,7 +208,7 @@ class Retraining:
                 if row not in known:
                     add_retrained(study, row)
             history = [*stored_references(study), *records(study)]
-            write_tables(self.target.folder, history, config.budget, stored_retrained(study))
+            write_tables(self.target.folder, history, config.budget, stored_retrained(study), config.score)
         if echo:
             self._print(rows)
 
@@ -205,17 +220,16 @@ class Retraining:
             write_page(self.target.folder, study, config)
 
     def _print(self, rows: Sequence[Retrained]) -> None:
+        from archsearch.report.html.words import score_words
         from archsearch.report.tables import tested
 
         found = tested([row for row in rows if row.arch in {arch.id for arch in self.archs}])
-        table: list[tuple[str, ...]] = [("network", "params", "test accuracy", "seeds", "")]
+        more = () if self.score.is_accuracy else (f"test {self.score.words}",)
+        table: list[tuple[str, ...]] = [("network", "params", *more, "test accuracy", "seeds", "")]
         for arch in self.archs:
             if result := found.get(arch.id):
-                spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
-                accuracy = f"{100 * result.mean:.2f}%{spread}"
-                table.append(
-                    (arch.id, format_count(arch.cost.params), accuracy, str(result.seeds), self._summary(arch))
-                )
-        for line in columns(table, left=(0, 4), cut=True) if len(table) > 1 else []:
+                cells = (*(score_words(result, self.score) for _ in more), score_words(result), str(result.seeds))
+                table.append((arch.id, format_count(arch.cost.params), *cells, self._summary(arch)))
+        for line in columns(table, left=(0, 4 + len(more)), cut=True) if len(table) > 1 else []:
             say(line)
         say(f"weights, retrain.csv: {self.target.folder}/")

@@ -12,6 +12,7 @@ import click
 from archsearch._utils.units import format_count
 from archsearch.cli.imports import opened_space
 from archsearch.cli.known import init_from_option, known_of, teacher_option
+from archsearch.cli.metrics import metric_option, searched_metric
 from archsearch.cli.options import (
     SIZES,
     budget_of,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="One in N goes on, and what nothing beats in size and accuracy.",
 )
+@metric_option("What is maximised on the validation images", "accuracy")
 @click.option(
     "--seed",
     type=click.IntRange(0),
@@ -140,7 +142,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on with an existing study, to --trials in total.")
 def run(**options: Any) -> int:
-    """Search, reject, train, and write the Pareto front of accuracy against size.
+    """Search, reject, train, and write the Pareto front of accuracy, or of --metric, against size.
 
     Candidates over a limit are rejected by exact arithmetic before anything is built. The rest are trained on
     the train split and measured on a validation split; the test split is not read. Tables, picture, weights
@@ -191,9 +193,10 @@ def run(**options: Any) -> int:
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    config = replace(config, known=known_of(options, dataset, config.domain.shapes))
+    metric = searched_metric(options, dataset, before)
+    config = replace(config, known=known_of(options, dataset, config.domain.shapes), metric=metric)
     chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
-    view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout)
+    view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout, config.score)
     if sizes and "size" in choice.space.input:
         view.head(f"--image-size {','.join(map(str, sizes))} goes before the sizes of space {choice.space.name!r}")
     with view:

@@ -14,6 +14,7 @@ import click
 
 from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.specs import Spec, is_pattern, parse_spec
 from archsearch.cli.recipes import KEY, check_count, given_values
 from archsearch.errors import InputError, SpecError
@@ -117,9 +118,11 @@ def command_line() -> str:
     return shlex.join(["archsearch", *map(hide_url, sys.argv[1:])])
 
 
-def default_name(dataset: str, space: str, budget: Budget) -> str:
-    """`<dataset>-<space>-<limits>`, fit for a folder's name."""
-    return f"{_short_name(parse_spec(dataset))}-{space}-{budget.slug}"
+def default_name(dataset: str, space: str, budget: Budget, metric: str | None = None) -> str:
+    """`<dataset>-<space>-<limits>`, and the metric where it is not accuracy, fit for a folder's name."""
+    score = Score(metric or ACCURACY)
+    words = [_short_name(parse_spec(dataset)), space, budget.slug, "" if score.is_accuracy else score.slug]
+    return "-".join(word for word in words if word)
 
 
 def _short_name(spec: Spec) -> str:
@@ -174,7 +177,7 @@ def own_space(config: StudyConfig) -> SearchSpace:
 
 
 def _study_name(options: Mapping[str, Any], space: str, budget: Budget) -> str:
-    return str(options["study"] or default_name(options["dataset"], space, budget))
+    return str(options["study"] or default_name(options["dataset"], space, budget, options["metric"]))
 
 
 def _begun(options: Mapping[str, Any], space: str, budget: Budget) -> tuple[str, StudyConfig] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from archsearch._utils.scores import Score
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.cli.options import json_option, one_record, opened_study, out_option, storage_option
 from archsearch.cli.screen import say, terminal_width
@@ -35,6 +36,7 @@ def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -
     record = one_record(opened, arch, folder)
     values = asdict(record)
     values |= values.pop("more")
+    values = {name: value for name, value in values.items() if name != "val_score" or value is not None}
     if as_json:
         click.echo(json.dumps(values))
         return
@@ -42,15 +44,18 @@ def show(study: str, arch: str, as_json: bool, storage: str | None, out: Path) -
     network = Arch.load(folder / "archs" / f"{record.arch}.toml")
     click.echo(_layers(network))
     curve, usage = values.pop("curve"), values.pop("usage")
-    points = "  ".join(f"{int(epoch)}: {100 * accuracy:.2f}%" for epoch, accuracy in curve)
-    facts = {name: _shown(name, value) for name, value in {**values, **usage}.items()} | {"curve": points}
+    points = "  ".join(f"{int(epoch)}: {config.score.shown(value)}" for epoch, value in curve)
+    facts = {name: _shown(name, value, config.score) for name, value in {**values, **usage}.items()}
+    facts |= {"curve": points}
     say(*(f"{name:>22}: {text}" for name, text in facts.items() if text or name == "curve"))
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any, score: Score) -> str:
     """A value for people; `--json` has every digit."""
     if name == "val_accuracy" and value is not None:
         return f"{100 * value:.2f}%"
+    if name == "val_score":
+        return score.named(value)
     if isinstance(value, (int, float)) and name not in _NUMBERS:
         shown = format_count(value) if float(value).is_integer() else f"{value:,.6g}"
         return f"{shown} = {format_bytes(value)}" if name.endswith("_bytes") else shown

@@ -74,7 +74,7 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
     terms = terms_of(study)
     job = _job(study.study_name, options["dataset"] or terms.dataset, _places(config.known, options), options)
     jobs = _jobs(job, config, options["workers"])
-    view = Lines(terms.trials, config.recipe.epochs)
+    view = Lines(terms.trials, config.recipe.epochs, score=config.score)
     view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {counted(len(jobs), 'worker')}")
     with view:
         result = Supervisor(study, jobs, [FrontWeights(job.folder), view], others=False).run()

@@ -40,6 +40,7 @@ class Dataset:
     verify_test: tells how many test images can be read, and gives none away; None where that is known at load.
     skip_broken, nested, colour: as `load_dataset` was told.
     test_count: test images that `test` should find; 0: not known.
+    test_labels: of those images, where they are known without reading the images; else None.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Dataset:
     histograms: Tensor | None = field(default=None, repr=False)
     digest: str | None = None
     verify_test: Callable[[], int] | None = field(default=None, repr=False)
+    test_labels: Tensor | None = field(default=None, repr=False)
 
     def parts(self, seed: int) -> tuple[Split, Split]:
         """Train and validation images and labels, as a search with this seed divides them.

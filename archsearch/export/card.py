@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
+from archsearch._utils.scores import Score
 from archsearch._utils.sharing import shipped
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.job import Exported, Source
@@ -156,7 +157,21 @@ def _accuracy(source: Source, parity: Parity, tested: Tested | None) -> str:
         lines.append(f"- test split: {_percent(source.info['test_accuracy'])}, one training")
     else:
         lines.append("- test split: not measured here; `archsearch evaluate` does")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_scores(source.info, tested)])
+
+
+def _scores(info: Mapping[str, Any], tested: Tested | None) -> list[str]:
+    """Lines for the metric of the training, where it was another than accuracy."""
+    name, mean = info.get("metric"), tested.score_mean if tested else info.get("test_score")
+    if not isinstance(name, str):
+        return []
+    score, lines = Score(name), list[str]()
+    words = _plain(score.words)
+    if isinstance(info.get("val_score"), int | float):
+        lines.append(f"- {words}, by which it was chosen, on the validation split: {score.shown(info['val_score'])}")
+    if isinstance(mean, int | float):
+        lines.append(f"- {words} on the test split: {score.spread(mean, tested.score_std if tested else None)}")
+    return lines
 
 
 def _network(source: Source) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from archsearch.data import Dataset
 from archsearch.data.dataset import Split
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError
-from archsearch.metrics import is_multilabel
+from archsearch.metrics import Metric, is_multilabel
 from archsearch.metrics.thresholds import is_several, said
 from archsearch.network.arch import Arch
 
@@ -34,10 +34,11 @@ class Described(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """`confusion`: int64 (classes, classes), images of class i that were taken for class j."""
+    """`confusion`: int64 (classes, classes), images of class i that were taken for class j; `score`: a metric's."""
 
     classes: tuple[str, ...]
     confusion: Tensor
+    score: float | None = None
 
     @property
     def n(self) -> int:
@@ -65,20 +66,25 @@ class Scores:
         return [(self.classes[at // size], self.classes[at % size], n) for n, at in pairs if n]
 
 
-def evaluate(classify: Callable[[Pixels], Tensor], part: Split, classes: tuple[str, ...]) -> Scores:
+def evaluate(
+    classify: Callable[[Pixels], Tensor], part: Split, classes: tuple[str, ...], metric: Metric | None = None
+) -> Scores:
     """Hold a network against labelled images.
 
     Args:
         classify: uint8 images (N, C, H, W) to logits (N, classes), as a `Runner` does.
         part: uint8 images and int64 labels (N,).
+        metric: what else is measured; None: nothing.
 
     Raises:
-        InputError: there is no image, or the outputs are not finite.
+        InputError: there is no image, the labels leave the metric undefined, or the outputs are not finite.
     """
     images, labels = part
     if not len(labels):
         raise InputError("this split has no images to evaluate on")
-    return tally(classify(images), labels, classes)
+    logits = classify(images)
+    found = tally(logits, labels, classes)
+    return replace(found, score=metric(logits, labels)) if metric else found
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:

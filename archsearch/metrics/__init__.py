@@ -7,6 +7,7 @@
 scikit-learn computes them, on the CPU. Labels are int64 (N,), or bool (N, classes) where an image may have several.
 """
 
-from archsearch.metrics.metric import ACCURACY, NAMES, Metric, every_metric, is_multilabel, metric_of, require_defined
+from archsearch._utils.scores import ACCURACY, NAMES
+from archsearch.metrics.metric import Metric, every_metric, is_multilabel, metric_of, require_defined
 
 __all__ = ["ACCURACY", "NAMES", "Metric", "every_metric", "is_multilabel", "metric_of", "require_defined"]

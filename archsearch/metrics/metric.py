@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from archsearch._utils.scores import ACCURACY, RECALL, Score, score_named
 from archsearch.errors import InputError
 
-ACCURACY = "accuracy"
-RECALL = "recall:"
 _Array = NDArray[np.float64]
 _Score = Callable[[NDArray[np.int64], _Array, "Classes"], float]
 
@@ -32,12 +31,11 @@ class Classes:
 class _Kind:
     """A metric before the classes are known.
 
-    `words`: in a sentence and on an axis; `score`: of labels (N,) or (N, classes), probabilities and classes;
+    `score`: of labels (N,) or (N, classes), probabilities and classes;
     `ranks`: it needs images with and without each class; `present`: it needs an image of each class;
     `several`: it is one where an image may have several classes.
     """
 
-    words: str
     score: _Score
     ranks: bool = False
     present: bool = False
@@ -104,27 +102,24 @@ def _one_hot(labels: NDArray[np.int64], classes: Classes) -> NDArray[np.int64]:
 
 
 _KINDS = {
-    ACCURACY: _Kind("accuracy", _accuracy),
-    "balanced-accuracy": _Kind("balanced accuracy", _balanced, present=True),
-    "macro-f1": _Kind("macro F1", _f1, present=True),
-    "macro-auroc": _Kind("macro AUROC", _auroc, ranks=True),
-    "average-precision": _Kind("mean average precision", _precision, present=True),
-    "cohen-kappa": _Kind("Cohen's kappa", _kappa, several=False),
-    "quadratic-kappa": _Kind("quadratic kappa", partial(_kappa, weights="quadratic"), several=False),
+    ACCURACY: _Kind(_accuracy),
+    "balanced-accuracy": _Kind(_balanced, present=True),
+    "macro-f1": _Kind(_f1, present=True),
+    "macro-auroc": _Kind(_auroc, ranks=True),
+    "average-precision": _Kind(_precision, present=True),
+    "cohen-kappa": _Kind(_kappa, several=False),
+    "quadratic-kappa": _Kind(partial(_kappa, weights="quadratic"), several=False),
 }
-NAMES = (*_KINDS, f"{RECALL}CLASS")
-"""What `--metric` takes."""
 
 
 @dataclass(frozen=True)
 class Metric:
     """Of logits and labels one number, the higher the better.
 
-    `name`: as `--metric` has it; `words`: in a sentence and on an axis. From 0 to 1, kappa from -1.
+    `name`: as `--metric` has it. From 0 to 1, kappa from -1.
     """
 
     name: str
-    words: str
     classes: tuple[str, ...]
     known: Classes
     kind: _Kind
@@ -133,6 +128,15 @@ class Metric:
         """The score of finite logits (N, classes), on any device. Raises InputError where it is not defined."""
         require_defined(self, labels, "these images")
         return self.kind.score(_plain(labels), _shares(logits, self.known), self.known)
+
+    @property
+    def words(self) -> str:
+        """In a sentence and on an axis."""
+        return Score(self.name).words
+
+    def shown(self, value: float) -> str:
+        """`81.23%` for a share of images, else `0.8123`."""
+        return Score(self.name).shown(value)
 
 
 def is_multilabel(labels: Tensor) -> bool:
@@ -150,20 +154,19 @@ def metric_of(name: str, classes: Sequence[str], *, several: bool = False) -> Me
     Raises:
         InputError: no such metric, no such class, or none for several labels; one line.
     """
+    score_named(name)
     names, chosen = tuple(classes), None
     if name.startswith(RECALL):
         wanted = name.removeprefix(RECALL)
         if wanted not in names:
             raise InputError(f"--metric {name}: there is no class {wanted!r}: it must be one of {_listed(names)}")
-        kind, chosen = _Kind(f"recall of {wanted}", _recall), names.index(wanted)
-    elif name in _KINDS:
-        kind = _KINDS[name]
+        kind, chosen = _Kind(_recall), names.index(wanted)
     else:
-        raise InputError(f"--metric {name}: must be one of {', '.join(NAMES)}")
+        kind = _KINDS[name]
     if several and not kind.several:
         told = "macro-auroc or average-precision"
         raise InputError(f"--metric {name}: is not defined where an image may have several labels: use {told}")
-    return Metric(name, kind.words, names, Classes(len(names), several, chosen), kind)
+    return Metric(name, names, Classes(len(names), several, chosen), kind)
 
 
 def require_defined(metric: Metric, labels: Tensor, where: str) -> None:

@@ -12,17 +12,16 @@ from typing import Any
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
+from archsearch._utils.scores import Score
 from archsearch._utils.units import format_bytes, format_count
-from archsearch.report.html.charts import percent
 from archsearch.report.html.words import score_words
 from archsearch.report.tables import Tested, tested
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record, front
-from archsearch.study.storage import records, stored_retrained
+from archsearch.study.storage import records, score_of, stored_retrained
 from archsearch.study.store import store_of
 
 FOLDER = "artifacts"
-_COLUMNS = ("trial", "network", "validation accuracy", "test accuracy", "parameters", "on disk", "weights")
 _LAST_WORDS = "the page to show to others is `report.html` there."
 _KINDS = {".toml": "text/plain"}
 _REMOVED = "null"  # what the dashboard writes over an artifact that a person has deleted
@@ -54,9 +53,9 @@ def merged(old: str, new: str) -> str:
 
 def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
     """The front as a Markdown table with links to the trials."""
-    tests = tested(stored_retrained(study))
-    columns = [name for name in _COLUMNS if tests or name != "test accuracy"]
-    rows = [_row(store_of(study).id, r, tests.get(r.arch)) for r in best]
+    tests, score = tested(stored_retrained(study)), score_of(study)
+    rows = [_row(store_of(study).id, r, tests.get(r.arch), score) for r in best]
+    columns = [name for name in (rows[0] if rows else ()) if tests or not name.startswith("test ")]
     table = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     return "\n".join(
@@ -70,12 +69,12 @@ def note(folder: Path, study: optuna.Study, best: Sequence[Record]) -> str:
     )
 
 
-def _row(study: int, record: Record, test: Tested | None) -> dict[str, str]:
+def _row(study: int, record: Record, test: Tested | None, score: Score) -> dict[str, str]:
     return {
         "trial": f"[{record.trial}](/dashboard/studies/{study}/trials?numbers={record.trial})",
         "network": html.escape(record.summary).replace("|", "\\|"),
-        "validation accuracy": f"{percent(record.val_accuracy):.2f}%",
-        "test accuracy": score_words(test) if test else "",
+        f"validation {score.words}": score.shown(record.score or 0.0),
+        f"test {score.words}": score_words(test, score) if test else "",
         "parameters": format_count(record.params),
         "on disk": format_bytes(record.size_bytes),
         "weights": f"`weights/{record.arch}.safetensors`",
@@ -136,26 +135,27 @@ class Figure:
         return json.dumps({"data": self.data, "layout": self.layout})
 
 
-def figure(history: Sequence[Record]) -> Figure:
-    """Validation accuracy (%) by epoch, a line a candidate; the front stands out."""
+def figure(history: Sequence[Record], score: Score) -> Figure:
+    """Validation score by epoch, a line a candidate; the front stands out."""
     best = {record.arch for record in front(history)}
-    lines = [_line(record, record.arch in best) for record in history if record.curve]
+    lines = [_line(record, record.arch in best, score) for record in history if record.curve]
+    unit = f" ({score.unit})" if score.unit else ""
     layout = {
         "title": {"text": "Learning curves"},
         "xaxis": {"title": {"text": "epoch"}},
-        "yaxis": {"title": {"text": "validation accuracy (%)"}},
+        "yaxis": {"title": {"text": f"validation {score.words}{unit}"}},
         "showlegend": False,
     }
     return Figure(lines, layout)
 
 
-def _line(record: Record, on_front: bool) -> dict[str, Any]:
-    epochs, accuracies = zip(*record.curve, strict=True)
+def _line(record: Record, on_front: bool, score: Score) -> dict[str, Any]:
+    epochs, values = zip(*record.curve, strict=True)
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "x": list(epochs),
-        "y": [round(100 * accuracy, 3) for accuracy in accuracies],
+        "y": [round(score.drawn(value), 3 if score.unit else 5) for value in values],
         "name": f"{record.arch}, {format_count(record.params)} parameters, {record.state}",
         "line": {"color": _COLOURS["front" if on_front else record.state], "width": 2 if on_front else 1},
         "marker": {"size": 4},
@@ -172,4 +172,4 @@ class DashboardCurves(Observer):
         """One plot, written over the one of an earlier run."""
         from optuna_dashboard import save_plotly_graph_object
 
-        save_plotly_graph_object(self.study, figure(history), graph_object_id=PLOT_ID)
+        save_plotly_graph_object(self.study, figure(history, score_of(self.study)), graph_object_id=PLOT_ID)

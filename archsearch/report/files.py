@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from archsearch import __version__
 from archsearch._utils.files import write_text, write_with
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.sharing import names_beside
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
@@ -31,6 +32,7 @@ _PACKAGES = ("torch", "torchvision", "optuna", "numpy")
 _REJECTS_EVERY = 500
 _FREE, _SHARE = 60.0, 0.1
 _NO_BUDGET = Budget()
+_ACCURACY = Score()
 
 
 class CandidateFiles(Observer):
@@ -95,6 +97,7 @@ class RunFolder(Observer):
         rejects: Sequence[Reject] = (),
     ) -> None:
         self.folder, self.about, self.budget = folder, about, budget
+        self.score = Score(about.get("metric", ACCURACY))
         self.references, self.retrained = references, retrained
         self.rejects = list(rejects)
         self._written = -1
@@ -134,7 +137,7 @@ class RunFolder(Observer):
         self._write_about(counts)
 
     def _write(self, history: Sequence[Record], counts: Counts) -> None:
-        write_tables(self.folder, [*self.references, *history], self.budget, self.retrained)
+        write_tables(self.folder, [*self.references, *history], self.budget, self.retrained, self.score)
         self._shown = self.references
         self._write_rejects()
         self._write_about(counts)
@@ -202,11 +205,17 @@ def drop_weights(folder: Path, history: Sequence[Record]) -> None:
             names_beside(path).unlink(missing_ok=True)
 
 
-def write_tables(folder: Path, history: Sequence[Record], budget: Budget, retrained: Sequence[Retrained] = ()) -> None:
+def write_tables(
+    folder: Path,
+    history: Sequence[Record],
+    budget: Budget,
+    retrained: Sequence[Retrained] = (),
+    score: Score = _ACCURACY,
+) -> None:
     """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole; references may be in `history`. Raises OSError."""
     write_csv(folder / "pareto.csv", tables.front_table(history, retrained))
     write_csv(folder / "trials.csv", tables.trials_table(history))
-    plot(folder / "pareto.png", history, budget, folder.name)
+    plot(folder / "pareto.png", history, budget, folder.name, score)
 
 
 def write_csv(path: Path, frame: Any) -> None:

@@ -23,7 +23,10 @@ USAGE_COLUMNS = [
 INIT_COLUMN = "init_share"
 """The share of a network's parameters that `--init-from` has filled; only where it was given."""
 TRIAL_COLUMNS = [*BASE_COLUMNS, "state", "reason", *USAGE_COLUMNS]
+SCORE_COLUMN = "val_score"
+"""What a study maximises, where that is not the accuracy."""
 TEST_COLUMNS = ["test_accuracy_mean", "test_accuracy_std", "test_seeds"]
+TEST_SCORE_COLUMNS = ["test_score_mean", "test_score_std"]
 RETRAINED_COLUMNS = [
     "arch", "seed", "test_accuracy", "mirrored", "epochs", "train_seconds", "params", "device", "start", "recipe",
 ]  # fmt: skip
@@ -32,22 +35,36 @@ REJECT_COLUMNS = ["arch", "params", "size_bytes", "macs", "broke"]
 
 @dataclass(frozen=True)
 class Tested:
-    """Accuracy on the test split over retrainings: mean and deviation (ddof 1, None for a single one) as fractions."""
+    """Accuracy on the test split over retrainings: mean and deviation (ddof 1, None for a single one) as fractions.
+
+    `score_mean`, `score_std`: those of the study's metric, None where it is the accuracy or not defined there.
+    """
 
     mean: float
     std: float | None
     seeds: int
+    score_mean: float | None = None
+    score_std: float | None = None
 
 
 def tested(rows: Sequence[Retrained]) -> dict[str, Tested]:
     """What retraining measured, by network."""
-    every: dict[str, list[float]] = {}
+    every: dict[str, list[Retrained]] = {}
     for row in rows:
-        every.setdefault(row.arch, []).append(row.test_accuracy)
-    return {
-        arch: Tested(statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))
-        for arch, found in every.items()
-    }
+        every.setdefault(row.arch, []).append(row)
+    return {arch: _tested(found) for arch, found in every.items()}
+
+
+def _tested(rows: Sequence[Retrained]) -> Tested:
+    mean, std = _moments([row.test_accuracy for row in rows])
+    scores = [row.test_score for row in rows if row.test_score is not None]
+    if len(scores) < len(rows):
+        return Tested(mean, std, len(rows))
+    return Tested(mean, std, len(rows), *_moments(scores))
+
+
+def _moments(values: Sequence[float]) -> tuple[float, float | None]:
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def front_table(records: Sequence[Record], retrained: Sequence[Retrained] = ()) -> pd.DataFrame:
@@ -55,30 +72,38 @@ def front_table(records: Sequence[Record], retrained: Sequence[Retrained] = ()) 
     import pandas as pd
 
     rows = front(records)
-    frame = _frame(rows, [*BASE_COLUMNS, *_more(records)])
+    frame = _frame(rows, [*BASE_COLUMNS, *_scored(records), *_more(records)])
     if not retrained:
         return frame
     found = tested(retrained)
-    tests: list[list[float | None]] = [_test_cells(found.get(row.arch)) for row in rows]
-    kinds = dict(zip(TEST_COLUMNS, ("float64", "float64", "Int64"), strict=True))
-    return frame.join(pd.DataFrame(tests, columns=TEST_COLUMNS, dtype=object).astype(kinds))
+    scored = TEST_SCORE_COLUMNS if any(row.test_score is not None for row in retrained) else []
+    columns = [*TEST_COLUMNS, *scored]
+    tests = [_test_cells(found.get(row.arch))[: len(columns)] for row in rows]
+    kinds = {name: "Int64" if name == "test_seeds" else "float64" for name in columns}
+    return frame.join(pd.DataFrame(tests, columns=columns, dtype=object).astype(kinds))
 
 
 def _test_cells(found: Tested | None) -> list[float | None]:
-    return [found.mean, found.std, found.seeds] if found else [None, None, None]
+    return [found.mean, found.std, found.seeds, found.score_mean, found.score_std] if found else [None] * 5
 
 
 def retrained_table(rows: Sequence[Retrained]) -> pd.DataFrame:
     """Retrainings with the columns of `retrain.csv`, one row each; the recipe as JSON."""
-    frame = _frame(rows, RETRAINED_COLUMNS)
+    scored = ["test_score"] if any(row.test_score is not None for row in rows) else []
+    frame = _frame(rows, [*RETRAINED_COLUMNS, *scored])
     return frame.assign(recipe=[json.dumps(row.recipe) for row in rows])
 
 
 def trials_table(records: Sequence[Record]) -> pd.DataFrame:
     """Every finished candidate with the columns of `trials.csv`."""
-    frame = _frame(records, [*TRIAL_COLUMNS, *_more(records), *_begun(records)])
+    frame = _frame(records, [*TRIAL_COLUMNS, *_scored(records), *_more(records), *_begun(records)])
     outside = frame["state"] == "reference"
     return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
+
+
+def _scored(records: Sequence[Record]) -> list[str]:
+    """The column of another score than the accuracy, where there is one."""
+    return [SCORE_COLUMN] if any(record.val_score is not None for record in records) else []
 
 
 def _more(records: Sequence[Record]) -> list[str]:

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from archsearch.errors import InputError, TrainingFailed
 from archsearch.evaluation import Report
 from archsearch.inference.evaluate import accuracy
 from archsearch.inference.pixels import DTYPES
+from archsearch.metrics import Metric
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import LATER, Recipe
 from archsearch.nn import weights
@@ -46,7 +47,7 @@ _SPARE = 0.1
 """Of the time, for what is slower than it was when it was timed."""
 _KINDS: dict[str, Any] = {
     "seed": int, "test_accuracy": float, "mirrored": float | None, "epochs": int, "train_seconds": float,
-    "device": str, "start": str, "recipe": dict,
+    "device": str, "start": str, "recipe": dict, "test_score": float | None,
 }  # fmt: skip
 
 
@@ -64,6 +65,7 @@ class Plan:
         mirrored: measure too what adding the logits of mirrored images gives.
         dtype: at which the weights are written: fp32, fp16 or bf16. What is tested is the network of the file.
         until: monotonic time at which trainings are stopped, to be gone on with.
+        metric: what is measured on the test split beside accuracy; None: nothing.
     """
 
     setup: TrainingSetup
@@ -74,6 +76,7 @@ class Plan:
     mirrored: bool = False
     dtype: str = "fp32"
     until: float = math.inf
+    metric: Metric | None = None
 
     def path(self, arch: Arch, seed: int) -> Path:
         """Where a training's weights are."""
@@ -205,13 +208,14 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
     trainer(arch, report)
     module = trainer.trained.to(DTYPES[plan.dtype])
     data = plan.data
-    tested = deepcopy(module).float()
-    accuracy, mirrored = on_test(tested, data.dataset, device, plan.mirrored, data.memory)
+    network = deepcopy(module).float()
+    tested = on_test(network, data.dataset, device, plan.mirrored, data.memory, plan.metric)
     row = Retrained(
         arch=arch.id,
         seed=seed,
-        test_accuracy=accuracy,
-        mirrored=mirrored,
+        test_accuracy=tested.accuracy,
+        mirrored=tested.mirrored,
+        test_score=tested.score,
         epochs=recipe.epochs,
         train_seconds=round(checkpoint.seconds, 3),
         params=arch.cost.params,
@@ -220,33 +224,43 @@ def retrain(plan: Plan, arch: Arch, seed: int, report: Report) -> Retrained:
         recipe=recipe.to_dict(),
     )
     about = {name: value for name, value in asdict(row).items() if name not in ("arch", "seed", "params", "recipe")}
+    if plan.metric:
+        about["metric"] = plan.metric.name
+    else:
+        del about["test_score"]
     about |= {"dtype": plan.dtype, "fingerprint": plan.data.dataset.fingerprint}
-    about |= _several(plan, tested) if data.dataset.several else {}
+    about |= several.about_validation(network, data, plan.split_seed) if data.dataset.several else {}
     trainer.save(plan.path(arch, seed), arch, **about, trained=_TRAINED, seed=plan.split_seed, training_seed=seed)
     checkpoint.remove()
     return row
-
-
-def _several(plan: Plan, module: nn.Module) -> dict[str, Any]:
-    """What a file says of several labels. Its thresholds are those of validation images that were trained on too."""
-    data = plan.data
-    _, (images, labels) = data.dataset.parts(plan.split_seed)
-    room = room_for(data.device, images.mapped, data.memory)
-    return several.about(module, DeviceData(images, labels, data.dataset.normalisation, data.device, room=room))
 
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+class OnTest(NamedTuple):
+    """The share of test images with the right label, that of an image and its mirror together, and a metric."""
+
+    accuracy: float
+    mirrored: float | None = None
+    score: float | None = None
+
+
 @torch.no_grad()
 @full_float32()
 def on_test(
-    module: nn.Module, dataset: Dataset, device: torch.device, mirrored: bool = False, memory: float | None = None
-) -> tuple[float, float | None]:
-    """The share of test images with the right label, and with `mirrored` that of an image and its mirror together.
+    module: nn.Module,
+    dataset: Dataset,
+    device: torch.device,
+    mirrored: bool = False,
+    memory: float | None = None,
+    metric: Metric | None = None,
+) -> OnTest:
+    """What a network does on the test split, with its mirror images where `mirrored`, and by a metric.
 
-    In float32, as `archsearch evaluate` does it. Reads the test split; memory: as `TrainingData` has it.
+    In float32, as `archsearch evaluate` does it. Reads the test split; memory: as `TrainingData` has it. The metric is
+    None where the test split leaves it undefined.
 
     Raises:
         TrainingFailed: the outputs are not finite.
@@ -257,9 +271,17 @@ def on_test(
     logits = _logits(module.eval(), data)
     both = logits + _logits(module, data, mirrored=True) if mirrored else None
     try:
-        return accuracy(logits, data.labels), None if both is None else accuracy(both, data.labels)
+        found = accuracy(logits, data.labels), None if both is None else accuracy(both, data.labels)
     except InputError as error:
         raise TrainingFailed(f"on the test split {error}") from None
+    return OnTest(*found, _scored(metric, logits, data.labels))
+
+
+def _scored(metric: Metric | None, logits: Tensor, labels: Tensor) -> float | None:
+    try:
+        return None if metric is None else metric(logits, labels)
+    except InputError:  # a class is not in the test split: the training and its accuracy are kept
+        return None
 
 
 def _logits(module: nn.Module, data: DeviceData, mirrored: bool = False) -> Tensor:
@@ -285,6 +307,8 @@ def finished(plan: Plan, arch: Arch, seed: int) -> Retrained | None:
     if plan.mirrored and row.mirrored is None:
         raise InputError(f"{path} was not measured with --tta: leave it out, or add --overwrite")
     other = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
+    if plan.metric and info.get("metric") != plan.metric.name:
+        raise InputError(f"{path} was not measured with --metric {plan.metric.name}: leave it out, or add --overwrite")
     if other:
         raise InputError(f"{path} was trained with {', '.join(other)}: ask for the same, or add --overwrite")
     return row

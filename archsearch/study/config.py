@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch.errors import StudyError
 from archsearch.network.blocks.registry import Value
 from archsearch.network.budget import Budget
@@ -16,9 +17,9 @@ from archsearch.space.domain import Domain
 from archsearch.space.reader import parse_space
 from archsearch.space.space import SearchSpace
 
-FORMAT, _PLAIN = 4, 3
+FORMAT, _KNOWING, _PLAIN = 5, 4, 3
 """Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with, and
-one input shape for all candidates."""
+one input shape for all candidates, 4 no metric but accuracy, and one label per image."""
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
@@ -91,17 +92,13 @@ class Known:
             values.get("init_from", ""),
         )
 
-    def is_same(self, other: Known) -> bool:
-        """Whether both are the same networks, wherever they lie."""
-        return (self.taught, self.started) == (other.taught, other.started)
-
 
 @dataclass(frozen=True)
 class StudyConfig:
     """What all workers of a study have in common and a resumed run may not change.
 
     `input_shape`: (channels, height, width), the largest where they are searched; `seed`: of proposals, validation
-    split and trainings.
+    split and trainings; `metric`: what is maximised, by its name of `--metric`.
     """
 
     space_name: str
@@ -114,6 +111,12 @@ class StudyConfig:
     seed: int = 0
     deterministic: bool = False
     known: Known = Known()
+    metric: str = ACCURACY
+
+    @property
+    def score(self) -> Score:
+        """What is maximised, in words."""
+        return Score(self.metric)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -128,7 +131,7 @@ class StudyConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values in the oldest format that has them, which `from_json` reads."""
         return {
-            _FORMAT: _PLAIN if self.known == Known() and not self.space.input else FORMAT,
+            _FORMAT: self._format,
             "space": {"name": self.space_name, "toml": self.space_toml},
             "budget": self.budget.to_dict(),
             "dataset": self.data.to_json(),
@@ -138,7 +141,15 @@ class StudyConfig:
             "seed": self.seed,
             "deterministic": self.deterministic,
             **self.known.to_json(),
+            **({} if self.metric == ACCURACY else {"metric": self.metric}),
         }
+
+    @property
+    def _format(self) -> int:
+        """The oldest format that has everything."""
+        if self.metric != ACCURACY or self.data.several:
+            return FORMAT
+        return _PLAIN if self.known == Known() and not self.space.input else _KNOWING
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StudyConfig:
@@ -162,6 +173,7 @@ class StudyConfig:
                 seed=values["seed"],
                 deterministic=values.get("deterministic", False),
                 known=Known.from_json(values),
+                metric=values.get("metric", ACCURACY),
             )
         except KeyError as error:
             raise StudyError(f"carries no {error.args[0]!r}, which archsearch writes") from None

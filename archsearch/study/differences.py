@@ -9,6 +9,8 @@ from typing import Any
 from archsearch.network.recipe import LATER
 
 _SHOWN = 4
+_LEFT_OUT = {"metric": "accuracy"}
+"""What settings mean that do not say it."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -21,7 +23,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             off = LATER if key == "recipe" else {}
             found += [f"{key}: {words}" for words in differences({**off, **old[key]}, {**off, **new[key]})]
         else:
-            found.append(f"{key} was {old.get(key)!r}, is {new.get(key)!r}")
+            was, now = (one.get(key, _LEFT_OUT.get(key)) for one in (old, new))
+            found.append(f"{key} was {was!r}, is {now!r}")
     return found
 
 

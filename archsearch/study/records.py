@@ -17,14 +17,17 @@ from archsearch.space.dims import Choice, Dim, Int
 
 BASE_MEASURES = ("params", "size_bytes", "macs", "peak_activation_bytes")
 """What every record says of its network's cost."""
-_RESULT_FIELDS = ("val_accuracy", "epochs", "train_seconds", "state", "reason", "usage")
+_RESULT_FIELDS = ("val_accuracy", "epochs", "train_seconds", "state", "reason", "usage", "val_score")
+_WHERE_KNOWN = ("val_score", "test_score")
+"""Is stored only where there is one: a study by accuracy looks as it did before there were other scores."""
 
 
 @dataclass(frozen=True)
 class Record:
     """One finished candidate, as it stands in the tables.
 
-    `val_accuracy` is a fraction, None for a failed one; sizes in bytes; `curve` is [[epoch, accuracy], ...];
+    `val_accuracy` is a fraction, None for a failed one; `val_score` is what the study maximises, None where that is
+    the accuracy; sizes in bytes; `curve` is [[epoch, score], ...];
     `usage` is what the training measured of itself (`report.tables.USAGE_COLUMNS`), as far as it is known; `more` holds
     other measures that the budget limits, by name.
     """
@@ -45,13 +48,19 @@ class Record:
     curve: list[list[float]] = field(default_factory=list)
     usage: dict[str, float] = field(default_factory=dict)
     more: dict[str, float] = field(default_factory=dict)
+    val_score: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """What the study maximises; None for a failed one."""
+        return self.val_accuracy if self.val_score is None else self.val_score
 
     @property
     def values(self) -> list[float] | None:
-        """The study's objectives (val_accuracy, params); None unless it was trained to the end."""
-        if self.state != "complete" or self.val_accuracy is None:
+        """The study's objectives (score, params); None unless it was trained to the end."""
+        if self.state != "complete" or self.score is None:
             return None
-        return [self.val_accuracy, float(self.params)]
+        return [self.score, float(self.params)]
 
     @property
     def proposal(self) -> dict[str, Any]:
@@ -62,7 +71,7 @@ class Record:
     @property
     def result(self) -> dict[str, Any]:
         """The fields that the training made, but for the curve."""
-        return {name: getattr(self, name) for name in _RESULT_FIELDS}
+        return stored({name: getattr(self, name) for name in _RESULT_FIELDS})
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class Retrained:
 
     `mirrored`: the accuracy where logits of an image and of its mirror image are added, None if it was not asked for;
     accuracies are fractions. `start`: where the weights of the encoder came from and who taught, "" for neither.
+    `test_score`: another metric on the test split, None where there is none or it is not defined there.
     """
 
     arch: str
@@ -94,6 +104,7 @@ class Retrained:
     device: str
     start: str
     recipe: dict[str, Any]
+    test_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,29 +121,32 @@ class Terms:
 
 
 def sound(record: Record) -> Record:
-    """The record as any storage keeps it: of finite numbers alone, and failed if it is complete without an accuracy."""
-    accuracy = finite(record.val_accuracy)
+    """The record as any storage keeps it: of finite numbers alone, and failed if it is complete without a score."""
+    accuracy, score = finite(record.val_accuracy), finite(record.val_score)
     own: dict[str, Any] = {
         "val_accuracy": accuracy,
+        "val_score": score,
         "curve": [pair for pair in record.curve if all(finite(value) is not None for value in pair)],
         "usage": finite_ones(record.usage),
     }
-    if record.state == "complete" and accuracy is None:
-        own |= {"state": "failed", "reason": f"accuracy is {record.val_accuracy!r}, which is no finite number"}
+    if record.state == "complete" and (accuracy if record.val_score is None else score) is None:
+        what = "accuracy" if record.val_score is None else "score"
+        own |= {"state": "failed", "reason": f"{what} is {record.score!r}, which is no finite number"}
     return replace(record, **own)
 
 
+def stored(values: dict[str, Any]) -> dict[str, Any]:
+    """Fields as a study keeps them: without scores that there are not."""
+    return {name: value for name, value in values.items() if name not in _WHERE_KNOWN or value is not None}
+
+
 def front(records: Sequence[Record]) -> list[Record]:
-    """The complete candidates that no other one beats in (val_accuracy up, params down), smallest first."""
-    complete = [record for record in records if record.state == "complete" and record.val_accuracy is not None]
+    """The complete candidates that no other one beats in (score up, params down), smallest first."""
+    complete = [record for record in records if record.state == "complete" and record.score is not None]
     if not complete:
         return []
-    keep = pareto.front([(record.params, -_accuracy(record)) for record in complete])
+    keep = pareto.front([(record.params, -(record.score or 0.0)) for record in complete])
     return sorted((r for r, kept in zip(complete, keep, strict=True) if kept), key=lambda r: r.params)
-
-
-def _accuracy(record: Record) -> float:
-    return record.val_accuracy or 0.0
 
 
 def distribution(dim: Dim) -> BaseDistribution:

@@ -21,16 +21,16 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch._utils.passwords import hide_url, without_secrets
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch.errors import StudyError
 from archsearch.sampler.asha import Rungs
 from archsearch.study.config import StudyConfig
 from archsearch.study.mending import mend
-from archsearch.study.records import Record, Retrained, Terms, sound
+from archsearch.study.records import Record, Retrained, Terms, sound, stored
 from archsearch.study.retrying import RetryingStorage, Waiter
 from archsearch.study.storage_files import check_storage_file
 from archsearch.study.store import lies_in, private_parts
 
-METRICS = ["val_accuracy", "params"]
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 _CONFIG = "archsearch"
 _POSTGRESQL = ("postgresql:", "postgresql+psycopg:", "postgresql+psycopg2:")
@@ -176,7 +176,7 @@ def _pragmas(connection: Any, record: object) -> None:
 
 
 def create_study(storage: BaseStorage, name: str, config: StudyConfig, *, resume: bool = False) -> optuna.Study:
-    """A new study for (val_accuracy up, params down) that carries `config`.
+    """A new study for (score up, params down) that carries `config`.
 
     With `resume` it may exist, if whoever made it was killed before it carried anything.
 
@@ -187,7 +187,7 @@ def create_study(storage: BaseStorage, name: str, config: StudyConfig, *, resume
         study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=resume)
     except optuna.exceptions.DuplicatedStudyError:
         raise StudyError(f"study {name!r} exists: add --resume to go on with it, or choose another --study") from None
-    name_metrics(study)
+    name_metrics(study, config.score)
     lies_in(study, storage)
     study.set_user_attr(_CONFIG, json.dumps(config.to_json()))
     return study
@@ -199,11 +199,16 @@ def is_empty(storage: BaseStorage, name: str) -> bool:
     return study.directions == DIRECTIONS and _CONFIG not in study.user_attrs and not study.get_trials(deepcopy=False)
 
 
-def name_metrics(study: optuna.Study) -> None:
-    """Say what the two objectives are called, for the dashboard."""
+def name_metrics(study: optuna.Study, score: Score | None = None) -> None:
+    """Say what the two objectives are called, for the dashboard; the first is accuracy unless it is another."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(METRICS)
+        study.set_metric_names([(score or Score()).objective, "params"])
+
+
+def score_of(study: optuna.Study) -> Score:
+    """What a study maximises, in words; accuracy where it does not say."""
+    return Score(json.loads(study.user_attrs.get(_CONFIG, "{}")).get("metric", ACCURACY))
 
 
 def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, StudyConfig]:
@@ -279,7 +284,7 @@ def record_of(trial: FrozenTrial) -> Record:
 
 def add_reference(study: optuna.Study, record: Record) -> None:
     """Keep a reference network's record with the study, outside its trials."""
-    rows = [asdict(row) for row in (*stored_references(study), record)]
+    rows = [stored(asdict(row)) for row in (*stored_references(study), record)]
     study.set_user_attr(_REFERENCES, json.dumps(rows))
 
 
@@ -290,7 +295,7 @@ def stored_references(study: optuna.Study) -> list[Record]:
 
 def add_retrained(study: optuna.Study, row: Retrained) -> None:
     """Keep what a retraining measured with the study; an earlier one of the same network and seed is replaced."""
-    study.set_user_attr(f"{_RETRAINED}{row.arch}:{row.seed}", asdict(row))
+    study.set_user_attr(f"{_RETRAINED}{row.arch}:{row.seed}", stored(asdict(row)))
 
 
 def drop_retrained(study: optuna.Study, arch: str) -> None:

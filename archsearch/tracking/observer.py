@@ -10,7 +10,7 @@ from typing import Any
 
 from archsearch._utils.sharing import shared
 from archsearch.errors import one_line
-from archsearch.report.tables import BASE_COLUMNS
+from archsearch.report.tables import BASE_COLUMNS, SCORE_COLUMN
 from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, front
 from archsearch.tracking.tracker import Tracker, flat
@@ -80,7 +80,7 @@ class Tracking(Observer):
 
     def epoch(self, candidate: Candidate, epoch: int, accuracy: float, metrics: Mapping[str, float]) -> None:
         """All that the training knows."""
-        values = {"val_accuracy": accuracy, **metrics}
+        values = {"val_score" if "val_accuracy" in metrics else "val_accuracy": accuracy, **metrics}
         self._calls.put(lambda: self.tracker.epoch(candidate.arch.id, epoch, values))
 
     def lost(self, arch: str, reason: str) -> None:
@@ -92,12 +92,17 @@ class Tracking(Observer):
         values = {"epochs": record.epochs, "train_seconds": record.train_seconds, "params": record.params}
         if record.val_accuracy is not None:
             values["val_accuracy"] = record.val_accuracy
+        if record.val_score is not None:
+            values["val_score"] = record.val_score
         self._calls.put(lambda: self.tracker.end(record.arch, record.state, values))
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         """The front; then wait until the tracker has everything."""
-        rows = [[asdict(record)[name] for name in BASE_COLUMNS] for record in front(history)]
-        self._calls.put(lambda: self.tracker.close(BASE_COLUMNS, rows))
+        best = front(history)
+        scored = [SCORE_COLUMN] if any(record.val_score is not None for record in best) else []
+        columns = [*BASE_COLUMNS, *scored]
+        rows = [[asdict(record)[name] for name in columns] for record in best]
+        self._calls.put(lambda: self.tracker.close(columns, rows))
         self._calls.put(None)
         self._thread.join(self.drain_seconds)
         if self._thread.is_alive():

@@ -10,6 +10,7 @@ from archsearch.tracking.tracker import Value
 
 _TAGS = {
     "val_accuracy": "accuracy/validation",
+    "val_score": "score/validation",
     "val_loss": "loss/validation",
     "train_loss": "loss/training",
     "learning_rate": "learning_rate",

@@ -29,7 +29,7 @@ class Tracker(Protocol):
         """A candidate's training begins, for the first time or again."""
 
     def epoch(self, arch: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """val_accuracy, and train_loss, val_loss and learning_rate where the training knows them."""
+        """val_accuracy, val_score where that is another, and train_loss, val_loss, learning_rate as far as known."""
 
     def end(self, arch: str, state: str, summary: Mapping[str, float]) -> None:
         """A candidate is complete, stopped, failed or lost."""

@@ -75,14 +75,7 @@ class TrainingData:
         the smoothing would be more than its share.
         Raises SpecError: class weights of another number of classes, or what several labels per image do not have.
         """
-        given, classes = len(weights_listed(recipe.class_weights)), len(self.dataset.classes)
-        if given not in (0, classes):
-            here = f"{self.dataset.name} has {counted(classes, 'class')}"
-            raise SpecError([f"class_weights lists {given:,} numbers, {here}: give one per class"])
-        one = {"balanced_batches": recipe.balanced_batches, "logit_adjustment": recipe.logit_adjustment}
-        if taken := [name for name, value in one.items() if value and self.dataset.several]:
-            why = f"{self.dataset.name} has several labels per image: use class_weights=balanced"
-            raise SpecError([f"{taken[0]}: {why}"])
+        check_recipe(recipe, self.dataset)
         batch, crop, flip, scale = recipe.batch_size, recipe.crop, recipe.flip, recipe.initial_scale
         side = min(self.dataset.input_shape[1:])
         if batch == AUTO:
@@ -95,3 +88,15 @@ class TrainingData:
             scale = 0.5 if side >= _RESIZED else 1.0
         smooth = {"label_smoothing": 0.0} if self.dataset.several else {}
         return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip, "initial_scale": scale, **smooth})
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
+    """Raises SpecError for class weights of another number of classes, and for what several labels do not have."""
+    given, classes = len(weights_listed(recipe.class_weights)), len(dataset.classes)
+    if given not in (0, classes):
+        here = f"{dataset.name} has {counted(classes, 'class')}"
+        raise SpecError([f"class_weights lists {given:,} numbers, {here}: give one per class"])
+    for name, value in (("balanced_batches", recipe.balanced_batches), ("logit_adjustment", recipe.logit_adjustment)):
+        if value and dataset.several:
+            why = f"{dataset.name} has several labels per image: use class_weights=balanced"
+            raise SpecError([f"{name}: {why}"])

@@ -30,11 +30,16 @@ _CORES = torch.get_num_threads()
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained module, with the last epoch's validation accuracy and metrics."""
+    """A trained module, with the last epoch's score on the validation images and metrics."""
 
     module: nn.Module
-    accuracy: float
+    score: float
     metrics: Mapping[str, float]
+
+    @property
+    def accuracy(self) -> float:
+        """The last epoch's validation accuracy, which is the score where the setup has no metric."""
+        return self.metrics.get("val_accuracy", self.score)
 
 
 def fit(
@@ -45,13 +50,13 @@ def fit(
     watch: Stopwatch | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train a network and report its validation accuracy after every epoch.
+    """Train a network and report its score after every epoch: its validation accuracy, or the setup's metric.
 
-    Without validation images the accuracy is not a number (nan).
+    Without validation images the score is not a number (nan).
 
     Args:
         report: gets as metrics the epoch's train_loss (the mean of what is minimised), val_loss (plain cross-entropy)
-            and learning_rate (of the last step).
+            and learning_rate (of the last step), and val_accuracy where the score is another.
         watch: is told what went into data, step and eval.
         checkpoint: where the state is kept between epochs. What is there is gone on with, to the same end, once its
             epochs are reported again.
@@ -122,7 +127,7 @@ class _Fit:
         self.shapes = shapes(arch, recipe.initial_scale, recipe.epochs)
         self.epochs = Epochs(module, setup, generator, watch)
         average = self.epochs.average
-        self.validation = Validation(average.module if average else module, setup.data)
+        self.validation = Validation(average.module if average else module, setup.data, setup.metric)
         self.state = TrainingState(module, self.epochs.schedule, average, generator, setup.data.device)
         self.stopping = _EarlyStopping(recipe.patience)
         self.reports: list[tuple[int, float, dict[str, float]]] = []
@@ -146,14 +151,15 @@ class _Fit:
         return Trained(self.validation.module, value, metrics)
 
     def _epoch(self, number: int) -> tuple[float, dict[str, float]]:
-        """Train and evaluate on images of the epoch's size; returns accuracy and metrics."""
+        """Train and evaluate on images of the epoch's size; returns score and metrics."""
         shape = self.shapes[number - 1]
         loss, rate = self.epochs(number, shape)
         _require_finite(loss, number, self.epochs.loss.of_guessing(len(self.data.dataset.classes)))
         metrics = {"train_loss": loss, "learning_rate": rate}
         value = math.nan
         if len(self.data.validation):
-            value, metrics["val_loss"] = self.validation(shape)
+            value, measured = self.validation(shape)
+            metrics |= measured
             if not math.isfinite(metrics["val_loss"]):  # the largest of logits that are no numbers is the first one
                 raise TrainingFailed(f"the outputs for validation images are not finite in epoch {number}")
         elif number == len(self.shapes):

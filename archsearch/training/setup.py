@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
+from archsearch.metrics import Metric
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.registry import Value
 from archsearch.network.layers import Shape
@@ -35,6 +36,7 @@ class TrainingSetup:
         teach: gives probabilities (N, classes) for normalised images (N, C, H, W) of full size, on the data's device;
             they take the labels' place, unsmoothed.
         shapes: gives the data for networks with another input shape than those of `data`; None: there are none.
+        metric: what validation images are scored by; None: accuracy.
     """
 
     data: TrainingData
@@ -47,6 +49,7 @@ class TrainingSetup:
     start: Start | None = None
     teach: Teach | None = None
     shapes: Callable[[Shape], TrainingData] | None = None
+    metric: Metric | None = None
 
     def of(self, arch: Arch) -> TrainingSetup:
         """The setup with the data at the network's own input shape. Raises DataError."""

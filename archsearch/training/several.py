@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archsearch.data import DeviceData
+from archsearch.data.loader.room import room_for
 from archsearch.metrics.thresholds import LABELS, SEVERAL, THRESHOLDS, best_thresholds, said
 from archsearch.nn.devices import full_float32
+from archsearch.training.data import TrainingData
 
 _MOST = 400
 """Classes whose thresholds find room in a file's metadata; of more all are 0.5."""
@@ -69,3 +71,10 @@ def about(module: nn.Module, data: DeviceData) -> dict[str, Any]:
     if logits is None or logits.shape[1] > _MOST or not torch.isfinite(logits).all():
         return found
     return {**found, THRESHOLDS: list(best_thresholds(logits, data.labels))}
+
+
+def about_validation(module: nn.Module, data: TrainingData, seed: int) -> dict[str, Any]:
+    """`about` the validation images that a search with this seed has, of a training on all images, these included."""
+    images, labels = data.dataset.parts(seed)[1]
+    room = room_for(data.device, images.mapped, data.memory)
+    return about(module, DeviceData(images, labels, data.dataset.normalisation, data.device, room=room))

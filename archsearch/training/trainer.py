@@ -45,7 +45,10 @@ class Trainer:
         self._taken: float | None = None
 
     def __call__(self, arch: Arch, report: Report) -> Evaluation:
-        """Train `arch`; its score is the validation accuracy after the last epoch. Raises TrainingFailed."""
+        """Train `arch`; its score is the setup's metric on the validation images after the last epoch, or accuracy.
+
+        Raises TrainingFailed.
+        """
         device = self.setup.of(arch).data.device  # loaded first: the time is none of the training's parts
         watch = Stopwatch(device)
         reset_peak(device)
@@ -60,7 +63,7 @@ class Trainer:
             raise
         self.module = trained.module
         measured = self._measured(watch, checkpoint)
-        self.evaluation = replace(measured, score=trained.accuracy, metrics=trained.metrics)
+        self.evaluation = replace(measured, score=trained.score, metrics=trained.metrics)
         return self.evaluation
 
     def _fit(self, arch: Arch, report: Report, watch: Stopwatch, checkpoint: Checkpoint | None) -> Trained:

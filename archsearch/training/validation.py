@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.data import DeviceData
-from archsearch.metrics import is_multilabel
+from archsearch.metrics import Metric, is_multilabel
 from archsearch.network.layers import Shape
 from archsearch.nn.devices import autocast
 from archsearch.training.data import TrainingData
@@ -17,6 +18,8 @@ from archsearch.training.optim import recalibrate
 from archsearch.training.resizing import scaled
 from archsearch.training.several import SeveralLoss, right_answers
 
+Answers = list[tuple[torch.Tensor, torch.Tensor]]
+"""Logits and labels, a batch each."""
 _EVAL_BATCH = 1000
 _STATISTICS = 2048
 
@@ -26,16 +29,29 @@ class Validation:
 
     Args:
         module: on the data's device; in evaluation mode after every call.
+        metric: what the score is; None: accuracy.
     """
 
-    def __init__(self, module: nn.Module, data: TrainingData) -> None:
+    def __init__(self, module: nn.Module, data: TrainingData, metric: Metric | None = None) -> None:
         self.module, self._images, self._device = module, data.validation, data.device
+        self._metric = metric
         self._train, self._sample = data.train, _sample(data.train)
 
-    def __call__(self, shape: Shape) -> tuple[float, float]:
-        """Recalibrate; accuracy and cross-entropy on images of that shape, (channels, height, width)."""
+    def __call__(self, shape: Shape) -> tuple[float, dict[str, float]]:
+        """Recalibrate, and measure on images of that shape, (channels, height, width).
+
+        Returns:
+            The score; val_loss (cross-entropy), and val_accuracy where the score is another. Where val_loss is not
+            finite the score may be none either.
+        """
         self.recalibrate(shape)
-        return accuracy_and_loss(self.module, self._images, shape)
+        if self._metric is None:
+            accuracy, loss = accuracy_and_loss(self.module, self._images, shape)
+            return accuracy, {"val_loss": loss}
+        kept: Answers = []
+        accuracy, loss = accuracy_and_loss(self.module, self._images, shape, kept)
+        score = _scored(self._metric, kept) if math.isfinite(loss) else math.nan
+        return score, {"val_loss": loss, "val_accuracy": accuracy}
 
     def recalibrate(self, shape: Shape) -> None:
         """Take the statistics of train images of that shape."""
@@ -55,13 +71,20 @@ def _sample(train: DeviceData) -> torch.Tensor:
     return train.levels(chosen)
 
 
+def _scored(metric: Metric, answers: Answers) -> float:
+    logits, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    return metric(logits, labels)
+
+
 @torch.no_grad()
-def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None = None) -> tuple[float, float]:
+def accuracy_and_loss(
+    module: nn.Module, data: DeviceData, shape: Shape | None = None, kept: Answers | None = None
+) -> tuple[float, float]:
     """The share of images that the module labels correctly, in evaluation mode, and their mean cross-entropy.
 
     Of several labels per image the share of right answers, yes or no, and `SeveralLoss`.
 
-    shape: (channels, height, width) to which images are scaled; None: as they are.
+    shape: (channels, height, width) to which images are scaled; None: as they are. kept: gets logits and labels.
     """
     module.eval()
     device = data.device
@@ -72,6 +95,8 @@ def accuracy_and_loss(module: nn.Module, data: DeviceData, shape: Shape | None =
             logits = module(scaled(images, shape) if shape else images)
             correct += _right(logits, labels)
             loss += _entropy(logits.float(), labels)
+            if kept is not None:
+                kept.append((logits.float(), labels))
     return int(correct) / data.labels.numel(), float(loss) / len(data)
 
 

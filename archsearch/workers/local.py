@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN, _LONG = 12, 60
-_REPR = ("arch", "val_accuracy", "params", "size_bytes", "summary")
+_REPR = ("arch", "val_accuracy", "val_score", "params", "size_bytes", "summary")
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +64,8 @@ class Result:
         if not rows:
             return head
         less = f", the last {_SHOWN}" if len(rows) > _SHOWN else ""
-        shown = tables.front_table(self.records)[list(_REPR)].tail(_SHOWN).assign(summary=_short)
+        table = tables.front_table(self.records)
+        shown = table[[name for name in _REPR if name in table]].tail(_SHOWN).assign(summary=_short)
         return f"{head}{less}:\n{shown.to_string(index=False)}"
 
 

@@ -30,6 +30,7 @@ from archsearch.study.leases import (
 )
 from archsearch.study.observers import Candidate, Counts, Observer, up_to_date
 from archsearch.study.records import Draw, Record
+from archsearch.study.storage import score_of
 from archsearch.workers.ledger import Ledger
 from archsearch.workers.measure import Curve, Evaluate, measure, proposal
 from archsearch.workers.proposer import Draft
@@ -55,6 +56,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.board = Board(self.study)
+        self.score = score_of(self.study)
 
     def start(self, sampler: str, counts: Counts | None, rejected: Iterable[str]) -> None:
         """Take the study's history in."""
@@ -240,7 +242,7 @@ class Loop:
         if not standing.goes_on:
             raise StopTraining(
                 f"stopped after {epoch} of {rungs.epochs} epochs: {standing.dominators} of {standing.peers} others"
-                " were no larger and no less accurate there"
+                f" were no larger and {self.score.no_worse} there"
             )
 
     def _commit(self, candidate: Candidate, record: Record | None) -> None:

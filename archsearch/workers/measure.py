@@ -27,35 +27,43 @@ _SHOWN = 60
 def measure(arch: Arch, evaluate: Evaluate, follow: Follow, budget: Budget, seed: int) -> Record:
     """Evaluate one architecture and put down what came of it; its trial number is still open.
 
+    Where its metrics name a `val_accuracy`, that is the accuracy, and the score is another one, `val_score`.
+
     Args:
-        follow: gets the [epoch, accuracy] pairs so far and the last epoch's metrics; may raise StopTraining.
+        follow: gets the [epoch, score] pairs so far and the last epoch's metrics; may raise StopTraining.
 
     Raises:
         InputError: an epoch was reported that is no whole number from 1, or none above the one before.
     """
     curve: Curve = []
+    last: dict[str, float] = {}
     clock = time.monotonic()
 
     def report(epoch: int, accuracy: float, metrics: Mapping[str, float] | None = None, /) -> None:
+        nonlocal last
         curve.append([_epoch(epoch, curve), _score(accuracy, f"accuracy of epoch {epoch}")])
         numbers = {str(name): as_number(value) for name, value in (metrics or {}).items()}
-        follow(curve, {name: number for name, number in numbers.items() if number is not None})
+        last = {name: number for name, number in numbers.items() if number is not None}
+        follow(curve, last)
 
-    accuracy: float | None
+    score: float | None
     evaluation = Evaluation(math.nan)
     try:
         found = evaluate(arch, report)
         evaluation = found if isinstance(found, Evaluation) else Evaluation(found)
-        accuracy, state, reason = _score(evaluation.score, "score"), "complete", ""
+        score, state, reason = _score(evaluation.score, "score"), "complete", ""
     except StopTraining as stop:
-        accuracy, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
+        score, state, reason = (curve[-1][1] if curve else None), "stopped", str(stop)
         evaluation = stop.evaluation
     except TrainingFailed as failure:
-        accuracy, state, reason = None, "failed", str(failure)
+        score, state, reason = None, "failed", str(failure)
         evaluation = vars(failure).get("evaluation", evaluation)
+    accuracy = finite({**last, **evaluation.metrics}.get("val_accuracy"))
+    apart = accuracy is not None and score is not None
     return replace(
         proposal(arch, budget, seed),
-        val_accuracy=accuracy,
+        val_accuracy=accuracy if apart else score,
+        val_score=score if apart else None,
         epochs=int(curve[-1][0]) if curve else 0,
         train_seconds=round(time.monotonic() - clock + (finite(evaluation.before) or 0.0), 3),
         state=state,

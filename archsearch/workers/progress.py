@@ -64,7 +64,7 @@ class ProgressBar(Observer):
 
     def _describe(self, history: Sequence[Record]) -> None:
         best, failed = front(history), len(history) - trained(history)
-        words = [f"front {len(best)}, best {best[-1].val_accuracy:.4g}"] if best else []
+        words = [f"front {len(best)}, best {best[-1].score:.4g}"] if best else []
         self.bar.set_description(", ".join([*words, f"failed {failed}"] if failed else words), refresh=False)
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:

@@ -49,8 +49,9 @@ from archsearch.study.storage import (
 )
 from archsearch.study.suggestion import suggestion
 from archsearch.study.suggestion import words as suggested_words
-from archsearch.training.data import TrainingData
+from archsearch.training.data import TrainingData, check_recipe
 from archsearch.training.imbalance import advice
+from archsearch.training.judging import require_judged
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
 from archsearch.workers.supervisor import Supervisor
@@ -128,7 +129,7 @@ def configure(
         image_size: to which images were resized; several are searched, and `dataset` has the largest.
 
     Raises:
-        SpecError: no such space, or one with faults.
+        SpecError: no such space, or one with faults; a recipe that does not go with these labels.
         InputError: the images are not of the largest size and colour; the dataset brings validation images and has a
             share too, or a share outside of (0, 1).
     """
@@ -139,6 +140,10 @@ def configure(
     if dataset.input_shape != (wanted := shapes_of(loaded.input, dataset.input_shape)[-1]):
         own_shape, other = shape_words([dataset.input_shape]), shape_words([wanted])
         raise InputError(f"{dataset.name} has images of {own_shape}, the study wants {other}: load them so")
+    recipe = recipe or default_recipe(
+        loaded, dataset.name, suggested=suggestion(len(dataset.labels), dataset.input_shape)
+    )
+    check_recipe(recipe, dataset)
     return StudyConfig(
         space_name=loaded.name,
         space_toml=toml,
@@ -155,8 +160,7 @@ def configure(
         ),
         input_shape=dataset.input_shape,
         classes=len(dataset.classes),
-        recipe=recipe
-        or default_recipe(loaded, dataset.name, suggested=suggestion(len(dataset.labels), dataset.input_shape)),
+        recipe=recipe,
         seed=seed,
         deterministic=deterministic,
     )
@@ -230,7 +234,8 @@ def _opened(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, Stu
 
 
 def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: torch.device) -> Preparation:
-    """Look at the data, which are not kept."""
+    """Look at the data, which are not kept. Raises InputError where they leave the metric undefined."""
+    require_judged(config.metric, dataset, config.seed)
     data = TrainingData.of(dataset, config.seed, torch.device("cpu"), options.data_memory)
     workers = workers_of(options.workers, config, data, device)
     crew = f"; {workers} workers" if workers > 1 else ""
@@ -246,12 +251,13 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
         "data_notes": [
             *describe(dataset),
             *suggested_words(len(dataset.labels), config.input_shape, config.recipe),
-            *advice(dataset.labels, config.classes, config.recipe),
+            *advice(dataset.labels, config.classes, config.recipe, config.metric),
         ],
         "limit_notes": [idle.words] if idle else [],
         "settled_recipe": data.settle(config.recipe).to_dict(),
     }
-    words = f"{_images(config, data)}; space {config.space_name}, {config.budget.words}; {device}{crew}"
+    judged = "" if config.score.is_accuracy else f"; by {config.score.words}"
+    words = f"{_images(config, data)}{judged}; space {config.space_name}, {config.budget.words}; {device}{crew}"
     return Preparation(words, workers, str(device), about)
 
 
@@ -333,12 +339,7 @@ def open_study(config: StudyConfig, options: RunOptions) -> tuple[optuna.Study, 
         config = replace(config, data=replace(config.data, skip_broken=old.data.skip_broken, nested=old.data.nested))
     if options.any_share:
         config = replace(config, data=replace(config.data, validation=old.data.validation))
-    if old.known.is_same(config.known):
-        before, now = old.to_json(), replace(config, known=old.known).to_json()  # wherever they lie now
-    else:
-        before, now = (
-            {key: value for key, value in one.to_json().items() if key not in _ASIDE} for one in (old, config)
-        )
+    before, now = ({key: value for key, value in one.to_json().items() if key not in _ASIDE} for one in (old, config))
     other = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if other:
         raise StudyError(

@@ -40,6 +40,7 @@ from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import load_study, open_storage, terms_of
 from archsearch.training.data import TrainingData
 from archsearch.training.estimate import training_seconds
+from archsearch.training.judging import metric_for
 from archsearch.training.memory import SHARE, predictor
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.shapes import Shapes
@@ -173,13 +174,15 @@ def _search(messages: Messages, job: Job) -> str:
             threads=job.threads,
             deterministic=config.deterministic,
             shapes=Shapes(data, load, config.seed, job.memory),
+            metric=metric_for(config.metric, dataset),
         )
     )
     begun = {"start": known.words} if known.words else {}
     trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
 
     def save(path: Path, arch: Arch, record: Record) -> None:
-        trainer.save(path, arch, val_accuracy=record.val_accuracy, trained="search", **begun)
+        scored = {} if record.val_score is None else {"metric": config.metric, "val_score": record.val_score}
+        trainer.save(path, arch, val_accuracy=record.val_accuracy, **scored, trained="search", **begun)
 
     files = CandidateFiles(job.folder, save)
     if job.estimates:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import random
+from dataclasses import replace
 
 import pytest
 from commands import TINY
 from rich.console import Console
 
 from archsearch import Budget
+from archsearch._utils.scores import Score
 from archsearch._utils.units import format_short
 from archsearch.cli.live import Lines, Live
 from archsearch.space.reader import parse_space
@@ -53,6 +55,22 @@ def test_each_frame_says_what_is_known(candidate: Candidate) -> None:
     assert "trained 1 of 4   failed 0   about " in last
     assert "now: drawing" in last
     assert [name, "75.00%"] == last[last.index("Pareto front") :].splitlines()[2].split()[:2]
+
+
+def test_another_score_is_named_and_written_as_it_is(candidate: Candidate) -> None:
+    view = Live(4, 1, score=Score("macro-f1"))
+    view.started([], Counts())
+    view.training(candidate)
+    view.epoch(candidate, 1, 0.5, {"val_accuracy": 0.9})
+    assert "  epoch 1/1  0.5000" in frame(view)
+    record = replace(record_of(candidate, "complete"), val_score=0.25)
+    view.finished(record, [record], Counts(trained=1))
+    last = frame(view)
+    lines = last[last.index("Pareto front, by macro F1:") :].splitlines()
+    assert "val macro F1" in lines[1]
+    assert lines[2].split()[:2] == [candidate.arch.id, "0.2500"]
+    assert view.describe(record).startswith(" 0.2500 ")
+    assert Lines(4, 1).describe(record_of(candidate, "complete")).startswith(" 75.00% ")
 
 
 def test_no_more_time_is_promised_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

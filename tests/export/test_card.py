@@ -105,6 +105,18 @@ def test_what_is_not_known_is_said_to_be_unknown(source: Source, images: Images,
     assert "test split: 50.00%, one training" in text
 
 
+def test_a_card_says_by_what_its_network_was_chosen(source: Source, images: Images, tmp_path: Path) -> None:
+    done = exported(source, images, tmp_path / "m.safetensors")
+    by = {**INFO, "metric": "macro-f1", "val_score": 0.75, "trained": "search"}
+    text = write_card(done, "fp32", Source(source.path, source.module, source.arch, by)).read_text()
+    assert "- macro F1, by which it was chosen, on the validation split: 0.7500" in text
+    again = {**INFO, "metric": "macro-f1", "test_score": 0.5, "test_accuracy": 0.6, "trained": "retrain"}
+    opened = Source(source.path, source.module, source.arch, again)
+    assert "- macro F1 on the test split: 0.5000\n" in write_card(done, "fp32", opened).read_text()
+    tested = tables.Tested(0.9, 0.01, 3, 0.8123, 0.0045)
+    assert "- macro F1 on the test split: 0.8123 ± 0.0045" in write_card(done, "fp32", opened, tested).read_text()
+
+
 def test_a_card_lists_the_files_that_lie_there(source: Source, images: Images, tmp_path: Path) -> None:
     for dtype in ("fp32", "fp16", "bf16"):
         write_card(exported(source, images, tmp_path / f"{dtype}.safetensors", dtype), dtype, source)

@@ -12,9 +12,9 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from studies import config, make_study, retrained
 
-from archsearch.report.dashboard import FOLDER, merged, show_front
+from archsearch.report.dashboard import FOLDER, figure, merged, show_front
 from archsearch.study.records import front
-from archsearch.study.storage import create_study, open_existing, open_storage, records, sqlite_url
+from archsearch.study.storage import create_study, open_existing, open_storage, records, score_of, sqlite_url
 from archsearch.study.store import store_of
 
 
@@ -109,6 +109,22 @@ def test_the_note_has_the_table_and_later_the_test_accuracies(folder: Path, stud
         retrained(study, record, (0.89, 0.90, 0.91))
     show_front(folder, study)
     assert get_note(study).count("90.00% ± 1.00") == len(best)
+
+
+def test_a_note_of_another_score_speaks_of_it(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=6, metric="macro-auroc")
+    best = front(records(study))
+    for record in best:
+        retrained(study, record, (0.5, 0.5), 0.75)
+    show_front(tmp_path / "s", study)
+    text = get_note(study)
+    assert "| validation macro AUROC | test macro AUROC |" in text
+    assert text.count("0.7500 ± 0.0000") == len(best)
+    assert f"| {best[0].score:.4f} |" in text
+    assert study.metric_names == ["val_macro_auroc", "params"]
+    shown = figure(records(study), score_of(study))
+    assert shown.layout["yaxis"] == {"title": {"text": "validation macro AUROC"}}
+    assert max(max(line["y"]) for line in shown.data) <= 1
 
 
 def test_what_people_write_around_the_note_stays(folder: Path, study: optuna.Study) -> None:

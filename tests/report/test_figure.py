@@ -12,6 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from archsearch._utils.scores import Score
 from archsearch.network.budget import Budget
 from archsearch.report.figure import plot
 from archsearch.report.labels import Box
@@ -29,16 +30,22 @@ ROWS = [row(0, 0.9, 300), row(1, 0.8, 100), row(2, 0.85, 400), row(3, 0.7, 90, "
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """`drawn(rows, budget)` is the picture's axes."""
-    kept: list[Figure] = []
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Every picture that is saved."""
+    found: list[Figure] = []
     saved = Figure.savefig
 
     def keep(self: Figure, *args: Any, **options: Any) -> None:
-        kept.append(self)
+        found.append(self)
         saved(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", keep)
+    return found
+
+
+@pytest.fixture
+def drawn(kept: list[Figure], tmp_path: Path) -> Any:
+    """`drawn(rows, budget)` is the picture's axes."""
 
     def draw(rows: list[Record], budget: Budget) -> Axes:
         plot(tmp_path / "p.png", rows, budget, "a study")
@@ -57,6 +64,21 @@ def test_a_log_size_axis_and_named_axes(drawn: Any) -> None:
     assert "parameters" in axes.get_xlabel()
     assert "accuracy" in axes.get_ylabel()
     assert axes.get_title() == "a study"
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "height"),
+    [("macro-f1", "validation macro F1", 0.4), ("balanced-accuracy", "validation balanced accuracy (%)", 40.0)],
+)
+def test_another_score_has_its_own_axis(
+    tmp_path: Path, kept: list[Figure], name: str, label: str, height: float
+) -> None:
+    rows = [replace(row(0, 0.9, 300), val_score=0.4), replace(row(1, 0.95, 400), val_score=0.3)]
+    plot(tmp_path / "p.png", rows, Budget(), "a study", Score(name))
+    axes = kept[-1].axes[0]
+    assert axes.get_ylabel() == label
+    (line,) = stairs(axes)
+    assert list(line.get_ydata()) == pytest.approx([height])
 
 
 def test_the_front_is_a_staircase(drawn: Any) -> None:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import optuna
 import pytest
-from studies import BUDGET, NAME, config, make_study, retrained
+from studies import BUDGET, NAME, accuracy_apart, config, make_study, retrained
 
+from archsearch._utils.scores import Score
 from archsearch.report.html import write_page
-from archsearch.report.html.axes import epoch_axis, log_axis, percent_axis
+from archsearch.report.html.axes import epoch_axis, log_axis, percent_axis, score_axis
 from archsearch.report.html.charts import curve_chart, front_chart, reject_histogram
 from archsearch.report.html.contents import PageContents, read_contents
 from archsearch.report.html.importance import LEAST, importance
-from archsearch.report.html.words import claim, smaller
+from archsearch.report.html.words import claim, headline, origin, smaller
 from archsearch.report.html.write import render
 from archsearch.report.labels import Box
 from archsearch.study.records import Record
@@ -94,6 +95,47 @@ def test_names_of_users_are_text(text: str) -> None:
     assert "<b>study" not in text
     assert len(re.findall(r"<script", text)) == 1
     assert html.escape(NAME, quote=False).split("&#")[0][:20] in text
+
+
+def test_a_page_of_another_score_speaks_of_it_alone(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", trials=12, metric="macro-f1")
+    by = config(metric="macro-f1")
+    best = read_contents(tmp_path / "s", study, by).front
+    retrained(study, best[-1], (0.5, 0.6), 0.25)
+    contents = read_contents(tmp_path / "s", study, by)
+    page = html.unescape(render(contents))
+    assert "<title>s: macro F1 against size</title>" in page
+    assert "<h1>The network with the highest macro F1 under" in page
+    assert "<h2>Macro F1 against size</h2>" in page
+    assert [value for value, words in headline(contents) if "macro F1" in words] == [
+        f"{best[-1].score:.4f}", "0.2500 ± 0.0000",
+    ]  # fmt: skip
+    assert f"validation macro F1 {best[-1].score:.4f}" in page
+    assert f'<td data-name="accuracy">{100 * accuracy_apart(best[-1].params):.2f}%</td>' in page
+    assert "as small and higher in macro F1, or as high in macro F1 and smaller" in claim(contents)
+    assert "validation accuracy" not in page
+    assert ("maximised", "macro F1") in origin(contents.about)
+    chart = front_chart(contents)
+    assert [tick.label for tick in chart.y.ticks if "%" in tick.label] == []
+    assert len(chart.marks) > len(best)
+
+
+def test_a_small_gain_of_a_score_that_is_no_share(contents: PageContents) -> None:
+    rows = [
+        replace(row(i, 0.5, params), val_score=score) for i, (score, params) in enumerate([(0.895, 400), (0.9, 900)])
+    ]
+    found = smaller(replace(contents, history=rows, about={**contents.about, "metric": "macro-f1"}))
+    assert found == "Within 0.01 of it: 0.8950 with 400 parameters, 2.2 times fewer."
+
+
+@pytest.mark.parametrize("values", [[-0.2, 0.9], [0.5], [], [0.991, 0.992], [-1.0, 1.0]])
+def test_an_axis_of_numbers_stays_within_what_there_is(values: list[float]) -> None:
+    axis = score_axis(values, Score("cohen-kappa"))
+    assert len(axis.ticks) >= 2
+    assert all(-1 <= float(tick.label) <= 1 for tick in axis.ticks)
+    assert [tick.at for tick in axis.ticks] == sorted(tick.at for tick in axis.ticks)
+    assert all(0 <= axis.place(value) <= 100 for value in values)
+    assert axis.low >= (0 if min(values, default=0) >= 0 else -1)
 
 
 def test_nothing_is_asked_of_others(text: str) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archsearch.report.files import write_csv
-from archsearch.report.tables import front_table, rejects_table, trials_table
-from archsearch.study.records import Record, Reject, front
+from archsearch.report.tables import front_table, rejects_table, retrained_table, tested, trials_table
+from archsearch.study.records import Record, Reject, Retrained, front
 
 BASE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
         "trial", "seed", "summary"]  # fmt: skip
@@ -87,6 +87,48 @@ def test_shares_that_were_taken_have_a_column_where_there_are_any() -> None:
     assert list(found)[-1] == "init_share"
     assert found["init_share"].tolist()[1] == 0.25
     assert math.isnan(found["init_share"].tolist()[0])
+
+
+def scored(trial: int, score: float, accuracy: float, params: int, state: str = "complete") -> Record:
+    return replace(row(trial, accuracy, params, state), val_score=score)
+
+
+def test_the_front_is_by_the_score_where_there_is_another_than_accuracy() -> None:
+    rows = [scored(0, 0.5, 0.9, 100), scored(1, 0.4, 0.95, 200), scored(2, 0.6, 0.1, 300), row(3, None, 50, "failed")]
+    assert [r.trial for r in front(rows)] == [0, 2]
+    assert [r.values for r in rows] == [[0.5, 100.0], [0.4, 200.0], [0.6, 300.0], None]
+    table, trials = front_table(rows), trials_table(rows)
+    assert list(table) == [*BASE, "val_score"]
+    assert list(table.val_score) == [0.5, 0.6]
+    assert list(table.val_accuracy) == [0.9, 0.1]
+    assert list(trials) == [*BASE, "state", "reason", *USAGE, "val_score"]
+    assert math.isnan(trials.val_score[3])
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 1), st.integers(1, 9)), max_size=15))
+def test_accuracies_beside_a_score_change_no_front(points: list[tuple[float, float, int]]) -> None:
+    rows = [scored(i, score, accuracy, params) for i, (score, accuracy, params) in enumerate(points)]
+    plain = [row(i, score, params) for i, (score, _, params) in enumerate(points)]
+    assert [r.trial for r in front(rows)] == [r.trial for r in front(plain)]
+
+
+def again(seed: int, accuracy: float, score: float | None) -> Retrained:
+    return Retrained("0" * 12, seed, accuracy, None, 9, 1.0, 100, "cpu", "", {}, score)
+
+
+def test_scores_of_retrainings_stand_behind_their_accuracies() -> None:
+    rows = [scored(0, 0.5, 0.9, 100), scored(1, 0.6, 0.8, 200)]
+    found = front_table(rows, [again(0, 0.7, 0.2), again(1, 0.8, 0.4)])
+    assert list(found)[-5:] == [
+        "test_accuracy_mean", "test_accuracy_std", "test_seeds", "test_score_mean", "test_score_std",
+    ]  # fmt: skip
+    assert found.test_score_mean[0] == pytest.approx(0.3)
+    assert found.test_score_std[0] == pytest.approx(0.02**0.5)
+    assert math.isnan(found.test_score_mean[1])
+    assert list(retrained_table([again(0, 0.7, 0.2)]))[-2:] == ["recipe", "test_score"]
+    assert "test_score" not in retrained_table([again(0, 0.7, None)])
+    assert "test_score_mean" not in front_table(rows, [again(0, 0.7, None)])
+    assert tested([again(0, 0.7, 0.2), again(1, 0.7, None)])["0" * 12].score_mean is None  # not defined for all
 
 
 def test_empty_tables_have_their_columns(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from studies import config
 
 from archsearch.errors import StudyError
 from archsearch.study.config import FORMAT, Known, StudyConfig
+from archsearch.study.differences import differences
 
 CARRIED = json.loads((Path(__file__).parent / "study_configs.json").read_text())
 
@@ -49,7 +50,19 @@ def test_what_is_known_beforehand_is_carried(teachers: list[str], init_from: str
     known = Known(tuple(teachers), init_from, taught, started)
     carried = replace(config(), known=known).to_json()
     assert StudyConfig.from_json(carried).known == known
-    assert carried["format"] == (3 if known == Known() else FORMAT)
+    assert carried["format"] == (3 if known == Known() else 4)
+
+
+def test_a_metric_is_carried_and_accuracy_leaves_no_trace() -> None:
+    by = next(one["archsearch"] for one in CARRIED if one["study"] == "by-macro-f1")
+    assert StudyConfig.from_json(by).score.words == "macro F1"
+    carried = replace(config(), metric="recall:a").to_json()
+    assert (carried["metric"], carried["format"]) == ("recall:a", 5)
+    assert StudyConfig.from_json(carried).metric == "recall:a"
+    plain = replace(config(), metric="accuracy").to_json()
+    assert "metric" not in plain
+    assert StudyConfig.from_json(plain).metric == "accuracy"
+    assert differences(plain, carried) == ["format was 3, is 5", "metric was 'accuracy', is 'recall:a'"]
 
 
 def test_nothing_known_leaves_no_trace() -> None:

@@ -37,24 +37,31 @@ USAGE = {"data_seconds": 0.5, "step_seconds": 2.0, "eval_seconds": 0.25, "overhe
 
 
 class Formula:
-    """Accuracies that grow with size; every fourth training is stopped, every ninth fails."""
+    """Scores that grow with size; every fourth training is stopped, every ninth fails.
 
-    def __init__(self) -> None:
+    apart: the accuracy is another, which falls with size.
+    """
+
+    def __init__(self, *, apart: bool = False) -> None:
         self.calls = 0
+        self.apart = apart
 
     def __call__(self, arch: Arch, report: Report) -> Evaluation:
         try:
-            return Evaluation(self._score(arch, report), USAGE)
+            return Evaluation(self._score(arch, report), USAGE, self._accuracy(arch))
         except (StopTraining, TrainingFailed) as end:
             end.evaluation = Evaluation(math.nan, USAGE)
             raise
+
+    def _accuracy(self, arch: Arch) -> dict[str, float]:
+        return {"val_accuracy": accuracy_apart(arch.cost.params)} if self.apart else {}
 
     def _score(self, arch: Arch, report: Report) -> float:
         self.calls += 1
         best = 1 - 20 / arch.cost.params
         for epoch in (1, 2, 3, 4):
             metrics = {"train_loss": 1 / epoch, "val_loss": 1.1 / epoch, "learning_rate": 0.1 / epoch}
-            report(epoch, best * (1 - 0.5**epoch), metrics)
+            report(epoch, best * (1 - 0.5**epoch), metrics | self._accuracy(arch))
             if epoch == 2 and self.calls % 4 == 0:
                 raise StopTraining(
                     "stopped after 2 of 4 epochs: 3 of 5 others were no larger and no less accurate there"
@@ -64,10 +71,15 @@ class Formula:
         return best * (1 - 0.5**4)
 
 
-def config(space: str = NAME, seed: int = 0) -> StudyConfig:
+def accuracy_apart(params: int) -> float:
+    """Of a network in a study that maximises something else."""
+    return 1 - params / 1000
+
+
+def config(space: str = NAME, seed: int = 0, metric: str = "accuracy") -> StudyConfig:
     """What a run gives its study."""
     data = StudyData("digits", "0123456789abcdef", validation=0.2)
-    return StudyConfig(space, SPACE, BUDGET, data, (1, 8, 8), 4, Recipe(epochs=4), seed)
+    return StudyConfig(space, SPACE, BUDGET, data, (1, 8, 8), 4, Recipe(epochs=4), seed, metric=metric)
 
 
 def save(path: Path, arch: Arch, record: Record) -> None:
@@ -89,22 +101,27 @@ class FilesAtTheEnd(RunFolder):
         drop_weights(self.folder, history)
 
 
-def retrained(study: optuna.Study, record: Record, accuracies: Sequence[float]) -> None:
+def retrained(study: optuna.Study, record: Record, accuracies: Sequence[float], score: float | None = None) -> None:
     """Put down what a retraining would have measured."""
     for seed, accuracy in enumerate(accuracies):
-        add_retrained(study, Retrained(record.arch, seed, accuracy, None, 9, 1.0, record.params, "cpu", "", {}))
+        row = Retrained(record.arch, seed, accuracy, None, 9, 1.0, record.params, "cpu", "", {}, score)
+        add_retrained(study, row)
 
 
-def make_study(folder: Path, trials: int = 14, **about: Any) -> optuna.Study:
+def make_study(folder: Path, trials: int = 14, metric: str = "accuracy", **about: Any) -> optuna.Study:
     """A finished study of so many candidates in a folder, with all its files, and one reference."""
     folder.mkdir(parents=True, exist_ok=True)
-    study = create_study(open_storage(sqlite_url(folder / "study.db")), folder.name, config())
-    told = {"command": f"archsearch run --space {NAME!r}", **config().to_json(), "rungs": [2], **about}
+    apart, settings = metric != "accuracy", config(metric=metric)
+    study = create_study(open_storage(sqlite_url(folder / "study.db")), folder.name, settings)
+    told = {"command": f"archsearch run --space {NAME!r}", **settings.to_json(), "rungs": [2], **about}
     files = FilesAtTheEnd(folder, told, BUDGET)
-    search(parse_space(SPACE, "wide"), evaluate=Formula(), input_shape=(1, 8, 8), classes=4, budget=BUDGET,
-           trials=trials, sampler="random", study=study, observers=[CandidateFiles(folder, save), files])  # fmt: skip
+    search(parse_space(SPACE, "wide"), evaluate=Formula(apart=apart), input_shape=(1, 8, 8), classes=4,
+           budget=BUDGET, trials=trials, sampler="random", study=study,
+           observers=[CandidateFiles(folder, save), files])  # fmt: skip
     row = proposal(Arch.load(next((folder / "archs").glob("*.toml"))), BUDGET, 0)
     curve = [[1.0, 0.5], [4.0, 0.93]]
     reference = replace(row, params=500, val_accuracy=0.93, epochs=4, state="reference", reason="lenet5", curve=curve)
+    if apart:
+        reference = replace(reference, val_score=0.93, val_accuracy=accuracy_apart(500))
     add_reference(study, reference)
     return study

@@ -50,9 +50,9 @@ class Log:
         return [args for kind, args in self.calls if kind == name]
 
 
-def run(*observers: Observer, trials: int = 5) -> Result:
-    return search(parse_space(SPACE, "wide"), evaluate=Formula(), input_shape=(1, 8, 8), classes=4, budget=BUDGET,
-                  trials=trials, sampler="random", observers=observers)  # fmt: skip
+def run(*observers: Observer, trials: int = 5, apart: bool = False) -> Result:
+    return search(parse_space(SPACE, "wide"), evaluate=Formula(apart=apart), input_shape=(1, 8, 8), classes=4,
+                  budget=BUDGET, trials=trials, sampler="random", observers=observers)  # fmt: skip
 
 
 def tracked(name: str, folder: Path, trials: int = 5) -> Result:
@@ -83,6 +83,19 @@ def test_a_tracker_is_told_of_every_epoch_of_every_candidate_and_of_the_front() 
     assert [row[0] for row in rows] == list(result.front.arch)
     assert log.threads.isdisjoint({threading.get_ident()})
     assert len(log.threads) == 1
+
+
+def test_another_score_is_told_beside_the_accuracy() -> None:
+    log = Log()
+    result = run(Tracking("log", log, CONFIG, print), trials=5, apart=True)
+    told = [(arch, epoch, values["val_score"]) for arch, epoch, values in log.of("epoch")]
+    assert told == [(r.arch, int(epoch), score) for r in result.records for epoch, score in r.curve]
+    ends = [(values.get("val_score"), values.get("val_accuracy")) for *_, values in log.of("end")]
+    assert ends == [(r.val_score, r.val_accuracy) for r in result.records]
+    assert all(score is None or score != accuracy for score, accuracy in ends)
+    ((columns, rows),) = log.of("close")
+    assert columns == [*BASE_COLUMNS, "val_score"]
+    assert [row[-1] for row in rows] == list(result.front.val_score)
 
 
 def test_a_candidates_config_has_its_dims_its_recipe_and_its_sizes() -> None:

@@ -98,6 +98,23 @@ def test_any_librarys_number_is_a_float(value: Any) -> None:
     assert found.records[0].curve == [[1, 1.0 if value == 1 else 0.5]]
 
 
+def test_an_accuracy_among_the_metrics_is_another_than_the_score() -> None:
+    def evaluate(arch: Arch, report: Report) -> Evaluation:
+        report(1, formula(arch) - 1, {"val_accuracy": 0.25})
+        report(2, formula(arch) - 2, {"val_accuracy": 0.5})
+        return Evaluation(formula(arch) - 2, metrics={"val_accuracy": 0.5})
+
+    found = run(evaluate, trials=8, rungs=Rungs(4, 1, 2.0))
+    assert {record.state for record in found.records} == {"complete", "stopped"}
+    for record in found.records:
+        last = 0.25 if record.state == "stopped" and record.epochs == 1 else 0.5
+        assert (record.val_accuracy, record.val_score) == (last, record.curve[-1][1])
+    assert (found.front.val_score < 0).all()
+    assert found.front.val_score.is_monotonic_increasing
+    assert "val_score" in repr(found)
+    assert "val_score" not in repr(run(lambda arch, report: formula(arch)))
+
+
 @pytest.mark.parametrize("value", [math.nan, None, "0.5", math.inf], ids=str)
 @pytest.mark.parametrize("rungs", [None, Rungs(4, 1, 2.0)])
 def test_what_is_reported_is_a_number_too(value: Any, rungs: Rungs | None) -> None:

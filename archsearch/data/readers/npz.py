@@ -79,7 +79,8 @@ def load_npz(path: Path, name: str) -> Dataset:
         notes = tuple(notes_of({part: one.astype(np.bool_) for part, one in parts.items()}, classes))
     flip = images.shape[1] == 3
     read_test = partial(_read_test, path, name, form, count)
-    return Dataset(name, classes, images, labels, validation, flip, read_test, notes=notes)
+    known_test = None if test is None else torch.from_numpy(test)
+    return Dataset(name, classes, images, labels, validation, flip, read_test, notes=notes, test_labels=known_test)
 
 
 def _form(archive: zipfile.ZipFile, headers: Mapping[str, _Header], name: str) -> _Form:

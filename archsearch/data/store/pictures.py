@@ -86,6 +86,7 @@ def load_pictures(
         histograms=facts.histograms,
         digest=facts.digest,
         verify_test=test.verify,
+        test_labels=torch.from_numpy(parts["test"].labels[test.chosen]),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archsearch._utils.scores import Score
 from archsearch._utils.units import format_short
 
 _STEPS = (1, 2, 5)
@@ -61,6 +62,19 @@ def percent_axis(values: Sequence[float]) -> Axis:
     room = max(0.5, 0.06 * (high - low))
     low, high = max(0.0, low - room), min(100.0 + room / 2, high + room)
     return _linear(low, high, "%")
+
+
+def score_axis(values: Sequence[float], score: Score) -> Axis:
+    """An axis over a score's values as `Score.drawn` gives them, in percent or from -1 to 1."""
+    if score.unit:
+        return percent_axis(values)
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = max(0.005, 0.06 * (high - low))
+    low, high = max(0.0 if low >= 0 else -1.0, low - room), min(1.0 + room / 2, high + room)
+    step = _step((high - low) / 5, whole=False)
+    bare, first = Axis(low, high, ()), math.ceil(low / step)
+    marks = [step * i for i in range(first, math.floor(high / step + 1e-9) + 1) if step * i <= 1 + 1e-9]
+    return Axis(low, high, tuple(Tick(bare.place(mark), f"{mark:.4g}") for mark in marks))
 
 
 def epoch_axis(epochs: int) -> Axis:

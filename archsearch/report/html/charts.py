@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from archsearch._utils.scores import Score
 from archsearch._utils.units import counted, format_bytes, format_count, format_short
-from archsearch.report.html.axes import Axis, epoch_axis, log_axis, percent_axis
+from archsearch.report.html.axes import Axis, epoch_axis, log_axis, score_axis
 from archsearch.report.html.contents import PageContents
 from archsearch.report.labels import Box, Name, place
 from archsearch.study.records import Record, Reject
@@ -55,7 +56,7 @@ class LimitLine:
 
 @dataclass(frozen=True)
 class FrontChart:
-    """Accuracy against parameters."""
+    """The score against parameters."""
 
     x: Axis
     y: Axis
@@ -73,7 +74,7 @@ class FrontChart:
 
 @dataclass(frozen=True)
 class Curve:
-    """One training's accuracy by epoch as the points of a polyline; its end is a mark."""
+    """One training's score by epoch as the points of a polyline; its end is a mark."""
 
     points: str
     end: Mark
@@ -81,7 +82,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Accuracy against epochs."""
+    """The score against epochs."""
 
     x: Axis
     y: Axis
@@ -113,11 +114,6 @@ class Histogram:
         )
 
 
-def percent(accuracy: float | None) -> float:
-    """A fraction as a percentage; None as 0."""
-    return 100 * (accuracy or 0.0)
-
-
 def kind_of(record: Record, best: set[str]) -> str:
     """One of `KINDS`."""
     return "front" if record.state == "complete" and record.arch in best else record.state
@@ -130,28 +126,29 @@ def key_of(record: Record) -> str:
 
 def front_chart(contents: PageContents) -> FrontChart:
     """All measured candidates and references, the front's staircase, the limits and what they reject."""
-    rows = [r for r in (*contents.history, *contents.references) if r.val_accuracy is not None]
+    rows, score = [r for r in (*contents.history, *contents.references) if r.score is not None], contents.score
     limits = contents.budget.edges
     x = log_axis([max(1, r.params) for r in rows] + [*limits] + [_BEYOND * at for at in sorted(limits)[:1]])
-    y = percent_axis([percent(r.val_accuracy) for r in rows])
+    y = score_axis([score.drawn(r.score) for r in rows], score)
     best = {r.arch for r in contents.front}
-    marks = tuple(_mark(r, kind_of(r, best), x, y) for r in sorted(rows, key=lambda r: (r.params, r.trial)))
-    names = [(r.reason, x.place(r.params), y.place(percent(r.val_accuracy))) for r in rows if r.state == "reference"]
+    marks = tuple(_mark(r, kind_of(r, best), x, y, score) for r in sorted(rows, key=lambda r: (r.params, r.trial)))
+    names = [(r.reason, x.place(r.params), y.place(score.drawn(r.score))) for r in rows if r.state == "reference"]
     drawn = _drawn(limits, x)
-    stairs = _stairs(contents.front, x, y, min((limit.at for limit in drawn), default=100))
+    steps = [(x.place(r.params), round(100 - y.place(score.drawn(r.score)), 2)) for r in contents.front]
+    stairs = _stairs(steps, min((limit.at for limit in drawn), default=100))
     return FrontChart(x, y, marks, _labels(names, marks), stairs, drawn, _rug(contents.rejects, x))
 
 
-def _mark(record: Record, kind: str, x: Axis, y: Axis) -> Mark:
+def _mark(record: Record, kind: str, x: Axis, y: Axis, score: Score) -> Mark:
     lines = (
         record.reason if kind == "reference" else record.summary,
-        f"{percent(record.val_accuracy):.2f}% validation accuracy",
+        score.named(record.score or 0.0, "validation"),
         f"{format_count(record.params)} parameters, {format_bytes(record.size_bytes)}",
         f"{KINDS[kind]}"
         + (f" after {counted(record.epochs, 'epoch')}" if kind == "stopped" else "")
         + f" · {record.arch}",
     )
-    return Mark(key_of(record), x.place(record.params), y.place(percent(record.val_accuracy)), kind, lines)
+    return Mark(key_of(record), x.place(record.params), y.place(score.drawn(record.score)), kind, lines)
 
 
 def _drawn(limits: Mapping[float, str], x: Axis) -> tuple[LimitLine, ...]:
@@ -171,11 +168,10 @@ def _labels(names: Sequence[tuple[str, float, float]], marks: Sequence[Mark]) ->
     )
 
 
-def _stairs(best: Sequence[Record], x: Axis, y: Axis, end: float) -> str:
+def _stairs(steps: Sequence[tuple[float, float]], end: float) -> str:
     """An SVG path in a box of 100 by 100: right to the next size, then up; on to where the budget ends."""
     path = ""
-    for record in best:
-        across, up = x.place(record.params), round(100 - y.place(percent(record.val_accuracy)), 2)
+    for across, up in steps:
         path += f"H{across}V{up}" if path else f"M{across} {up}"
     return path and f"{path}H{end}"
 
@@ -193,17 +189,17 @@ def curve_chart(contents: PageContents) -> CurveChart:
     rows.sort(key=lambda r: kind_of(r, best) == "front")
     rungs = [rung for rung in contents.about.get("rungs", []) if isinstance(rung, int)]
     x = epoch_axis(int(max([r.curve[-1][0] for r in rows] + [*map(float, rungs)], default=1)))
-    y = percent_axis([percent(value) for r in rows for _, value in r.curve])
-    curves = tuple(_curve(r, kind_of(r, best), x, y) for r in rows)
+    y = score_axis([contents.score.drawn(value) for r in rows for _, value in r.curve], contents.score)
+    curves = tuple(_curve(r, kind_of(r, best), x, y, contents.score) for r in rows)
     return CurveChart(x, y, curves, tuple(LimitLine(x.place(rung), f"rung after {rung}") for rung in rungs))
 
 
-def _curve(record: Record, kind: str, x: Axis, y: Axis) -> Curve:
+def _curve(record: Record, kind: str, x: Axis, y: Axis, score: Score) -> Curve:
     step = math.ceil(len(record.curve) / _POINTS)
     kept = [*record.curve[:-1:step], record.curve[-1]]
-    places = [(x.place(epoch), y.place(percent(value))) for epoch, value in kept]
+    places = [(x.place(epoch), y.place(score.drawn(value))) for epoch, value in kept]
     points = " ".join(f"{across:g},{100 - up:g}" for across, up in ((a, round(u, 2)) for a, u in places))
-    end = _mark(record, kind, log_axis([record.params]), y)
+    end = _mark(record, kind, log_axis([record.params]), y, score)
     return Curve(points, replace(end, x=places[-1][0], y=places[-1][1]))
 
 

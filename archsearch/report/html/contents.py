@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.sharing import shared
 from archsearch.network.budget import Budget
 from archsearch.report.files import read_rejects
@@ -37,6 +38,11 @@ class PageContents:
     def front(self) -> list[Record]:
         """The front, smallest first."""
         return front(self.history)
+
+    @property
+    def score(self) -> Score:
+        """What the search maximised."""
+        return Score(self.about.get("metric", ACCURACY))
 
     @property
     def budget(self) -> Budget:

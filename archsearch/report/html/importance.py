@@ -1,4 +1,4 @@
-"""Which dims of a space the accuracy depends on, by Optuna's importances over the complete trainings."""
+"""Which dims of a space the score depends on, by Optuna's importances over the complete trainings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import optuna
 from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from archsearch.study.storage import status
+from archsearch.study.storage import score_of, status
 
 LEAST = 10
 
@@ -25,7 +25,7 @@ class Importance:
 
 
 def importance(study: optuna.Study) -> Importance:
-    """The share of each dim in what a random forest of fixed seed explains of the validation accuracy.
+    """The share of each dim in what a random forest of fixed seed explains of the validation score.
 
     Dims that not every candidate has are left out, and so are stopped trainings. Source: mean decrease impurity,
     Breiman 2001; fANOVA gives nearly the same order here and takes three times as long.
@@ -34,7 +34,7 @@ def importance(study: optuna.Study) -> Importance:
     if len(trials) < LEAST:
         return Importance(trials=len(trials), missing=f"{len(trials)} complete trainings are too few, it takes {LEAST}")
     if len({trial.values[0] for trial in trials}) == 1:
-        return Importance(trials=len(trials), missing="all complete trainings have the same accuracy")
+        return Importance(trials=len(trials), missing=f"all complete trainings have the same {score_of(study).words}")
     shares = {name: float(share) for name, share in _shares(trials).items()}
     missing = "" if shares else "no dim with more than one value is common to all complete trainings"
     return Importance(shares, len(trials), missing)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archsearch._utils.scores import Score
 from archsearch._utils.units import counted, format_bytes, format_count, format_seconds
 from archsearch.network.limits import LIMITS
-from archsearch.report.html.charts import percent
 from archsearch.report.html.contents import PageContents
 from archsearch.report.tables import Tested
 from archsearch.space import inputs
@@ -21,6 +21,7 @@ _PHASES = {
     "overhead_seconds": "set-up and the rest",
 }
 _NEAR, _WORTH_SAYING, _WHOLE = 0.01, 1.1, 99.5
+_ACCURACY = Score()
 
 
 @dataclass(frozen=True)
@@ -34,38 +35,39 @@ class Amount:
 
 def headline(contents: PageContents) -> list[tuple[str, str]]:
     """The winner's figures: (value, what it is)."""
-    winner = contents.front[-1]
+    winner, score = contents.front[-1], contents.score
     figures = [
-        (f"{percent(winner.val_accuracy):.2f}%", "validation accuracy"),
+        (score.shown(winner.score or 0.0), f"validation {score.words}"),
         (format_count(winner.params), "parameters"),
         (format_bytes(winner.size_bytes), f"on disk at {contents.budget.size_dtype}"),
         (format_count(winner.macs), "multiply-accumulates"),
     ]
     if winner.arch in contents.tests:
         test = contents.tests[winner.arch]
-        figures.insert(
-            1, (score_words(test), "test accuracy" + (f", {counted(test.seeds, 'seed')}" if test.seeds > 1 else ""))
-        )
+        seeds = f", {counted(test.seeds, 'seed')}" if test.seeds > 1 else ""
+        figures.insert(1, (score_words(test, score), f"test {score.words}{seeds}"))
     return figures
 
 
-def score_words(test: Tested) -> str:
-    """`97.20% ± 0.12`, without a deviation where there is one seed."""
-    if test.std is None or test.seeds < 2:
-        return f"{100 * test.mean:.2f}%"
-    return f"{100 * test.mean:.2f}% ± {100 * test.std:.2f}"
+def score_words(test: Tested, score: Score = _ACCURACY) -> str:
+    """`97.20% ± 0.12`, without a deviation where there is one seed; `–` where the score is not defined."""
+    if score.is_accuracy:
+        return score.spread(test.mean, test.std)
+    return "–" if test.score_mean is None else score.spread(test.score_mean, test.score_std)
 
 
 def smaller(contents: PageContents) -> str:
-    """What a point of accuracy would save; empty if nothing."""
-    winner = contents.front[-1]
-    near = next(r for r in contents.front if percent(r.val_accuracy) >= percent(winner.val_accuracy) - 100 * _NEAR)
+    """What a point of the score would save; empty if nothing."""
+    winner, score = contents.front[-1], contents.score
+    least = score.drawn(winner.score) - score.drawn(_NEAR)
+    near = next(r for r in contents.front if score.drawn(r.score) >= least)
     ratio = winner.params / near.params
     if ratio < _WORTH_SAYING:
         return ""
     times = f"{ratio:.2g}" if ratio < _WHOLE else format_count(ratio)
+    within = "one point" if score.unit else f"{_NEAR:g}"
     return (
-        f"Within one point of it: {percent(near.val_accuracy):.2f}% with {format_count(near.params)} parameters, "
+        f"Within {within} of it: {score.shown(near.score or 0.0)} with {format_count(near.params)} parameters, "
         f"{times} times fewer."
     )
 
@@ -91,45 +93,47 @@ def story(contents: PageContents) -> str:
 
 def claim(contents: PageContents) -> str:
     """What the front is, by everything that was trained: a stopped candidate counts at its last measurement."""
-    front, better = contents.front, stopped_ahead(contents)
+    front, better, score = contents.front, stopped_ahead(contents), contents.score
+    beats = f"as small and {score.better}, or {score.equal} and smaller."
     if not better:
-        return "Nothing that was trained here is as small and more accurate, or as accurate and smaller."
+        return f"Nothing that was trained here is {beats}"
     first = better[0]
     beaten = sum(any(_beats(record, other) for record in better) for other in front)
     ahead = "One that was stopped early is" if len(better) == 1 else f"{len(better):,} that were stopped early are"
     return (
-        "Nothing that was trained to the end is as small and more accurate, or as accurate and smaller. "
+        f"Nothing that was trained to the end is {beats} "
         f"{ahead} ahead of {beaten:,} of these {counted(len(front), 'network')}: {first.arch} had "
-        f"{percent(first.val_accuracy):.2f}% with {format_count(first.params)} parameters after "
+        f"{score.shown(first.score or 0.0)} with {format_count(first.params)} parameters after "
         f"{counted(first.epochs, 'epoch')}."
     )
 
 
 def stopped_ahead(contents: PageContents) -> list[Record]:
-    """Stopped candidates that beat a network of the front by their last measurement, the most accurate first."""
-    stopped = [r for r in contents.history if r.state == "stopped" and r.val_accuracy is not None]
+    """Stopped candidates that beat a network of the front by their last measurement, the best first."""
+    stopped = [r for r in contents.history if r.state == "stopped" and r.score is not None]
     ahead = [r for r in stopped if any(_beats(r, other) for other in contents.front)]
-    return sorted(ahead, key=lambda r: -percent(r.val_accuracy))
+    return sorted(ahead, key=lambda r: -(r.score or 0.0))
 
 
 def _beats(one: Record, other: Record) -> bool:
-    """Whether it is as small and as accurate at least, and better in one of both."""
-    mine, theirs = (percent(one.val_accuracy), -one.params), (percent(other.val_accuracy), -other.params)
+    """Whether it is as small and scores as high at least, and is better in one of both."""
+    mine, theirs = (one.score or 0.0, -one.params), (other.score or 0.0, -other.params)
     return mine != theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1]
 
 
 def front_rows(contents: PageContents) -> list[dict[str, str]]:
     """The front's table, smallest first."""
-    return [_row(record, contents.tests.get(record.arch)) for record in contents.front]
+    return [_row(record, contents.tests.get(record.arch), contents.score) for record in contents.front]
 
 
-def _row(record: Record, test: Tested | None) -> dict[str, str]:
+def _row(record: Record, test: Tested | None, score: Score) -> dict[str, str]:
     return {
         "key": f"t{record.trial}",
         "arch": record.arch,
         "summary": record.summary,
-        "accuracy": f"{percent(record.val_accuracy):.2f}%",
-        "test": score_words(test) if test else "",
+        "score": score.shown(record.score or 0.0),
+        "accuracy": "" if score.is_accuracy else _ACCURACY.shown(record.val_accuracy or 0.0),
+        "test": score_words(test, score) if test else "",
         "params": format_count(record.params),
         "size": format_bytes(record.size_bytes),
         "macs": format_count(record.macs),
@@ -178,6 +182,7 @@ def origin(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("dataset", f"{data.get('name', '')}, {counted(about.get('classes', 0), 'class')} of {shape}"),
         ("fingerprint", data.get("fingerprint")),
+        ("maximised", Score(about["metric"]).words if about.get("metric") else None),
         ("validation share", f"{data['validation']:.3g}" if data.get("validation") else None),
         ("search space", space.get("name")),
         ("seed", about.get("seed")),
