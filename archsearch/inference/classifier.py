@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from archsearch.data.picture import Broken, Levels, decode, square
 from archsearch.errors import InputError
+from archsearch.inference.metadata import temperature_of
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.inference.runner import Runner, open_runner
 from archsearch.network.blocks.registry import is_a
@@ -51,6 +52,11 @@ class Classifier(nn.Module):
         require_names(self.info, self._path)
         names = self.info.get("classes")
         return tuple(map(str, names)) if isinstance(names, list) and len(names) == self.arch.classes else None
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by for probabilities; 1 where the file has none. Raises InputError."""
+        return temperature_of(self.info, self._path)
 
     @property
     def input_shape(self) -> Shape:

@@ -20,6 +20,7 @@ from archsearch.network.blocks.imports import loaded
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import resolve_device
+from archsearch.report.best import BestScores
 from archsearch.report.dashboard import DashboardCurves, DashboardFront
 from archsearch.report.files import ArchFiles, RunFolder, environment, read_counts, read_rejects
 from archsearch.report.html import StudyPage
@@ -280,6 +281,7 @@ def _search(
         files,
         *observers,
         DashboardCurves(study),
+        BestScores(folder, config, options.data_dir, preparation.device, study_dataset),
         StudyPage(folder, study, config),
         DashboardFront(folder, study),
     ]
