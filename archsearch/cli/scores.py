@@ -30,7 +30,7 @@ def text(title: str, judged: Judgement, why_not: str = "") -> list[str]:
     rows += [(name, images, *map(str, cells)) for name, images, cells in words.class_rows(plain)]
     lines += [*columns(rows, left=(0,)), ""]
     lines += columns([(name, str(cell)) for name, cell in words.metric_rows(plain)[1:]], left=(0,))
-    lines += ["", *wrapped(line for line in (words.calibrated(plain, why_not), words.FOOTNOTE) if line)]
+    lines += ["", *wrapped([line for line in (words.calibrated(plain, why_not), words.FOOTNOTE) if line])]
     if judged.confusion is not None and len(judged.classes) <= words.MATRIX_UP_TO:
         lines += ["", *_matrix(judged.classes, judged.confusion.tolist())]
     mistakes = words.confused(judged, words.MISTAKES)

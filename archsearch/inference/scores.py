@@ -138,7 +138,7 @@ def judge(
     hits, drawn, confusion = (_several if several else _single)(logits, labels, len(classes))
     found, resampled = rates(hits), figures(drawn) if drawn else {}
     shares = {"accuracy": accuracies(hits), **{name: getattr(found, name) for name in ("precision", "recall", "f1")}}
-    spans = {name: interval(value, resampled[name]) for name, value in figures(hits).items() if name in resampled}
+    spans = {name: interval(float(value), resampled[name]) for name, value in figures(hits).items() if resampled}
     if drawn and not several:
         spans["accuracy"] = of_share(int(hits.right.sum()), hits.n, resampled["accuracy"])
     by_class = of_rates(hits, drawn) if drawn else {}

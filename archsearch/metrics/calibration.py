@@ -46,8 +46,8 @@ def error(bins: NDArray[np.int64], gap: Floats, weights: NDArray[np.int32] | Non
     order = np.argsort(bins, kind="stable")
     begins = np.flatnonzero(np.diff(bins[order], prepend=-1))
     sums = np.add.reduceat(gap[order, None] * counts[order], begins, axis=0)
-    found = np.abs(sums).sum(0) / counts.sum(0)
-    return found[0] if weights is None else found
+    found: Floats = np.abs(sums).sum(0) / counts.sum(0)
+    return np.asarray(found[0]) if weights is None else found
 
 
 def ece(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> float:

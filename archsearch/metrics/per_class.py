@@ -116,4 +116,6 @@ def _quadratic(hits: Hits, squares: Ints) -> Floats:
 def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
     """part / whole; nan where whole is 0."""
     known = np.asarray(whole, np.float64)
-    return np.divide(part, known, out=np.full(np.broadcast(part, known).shape, np.nan), where=known > 0)
+    found = np.full(np.broadcast(part, known).shape, np.nan)
+    np.divide(part, known, out=found, where=known > 0)
+    return found
