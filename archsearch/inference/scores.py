@@ -148,13 +148,14 @@ def judge(
         shares["auroc"], by_class["auroc"] = ranked.per_class()
     ece = None if several else calibration.ece(logits, labels)
     spans |= {} if ece is None else {"ece": _ece_interval(logits, labels)}
+    known = values if ece is None else {**values, "ece": ece}
     return Judgement(
         tuple(classes),
         len(labels),
         values,
         shares,
         hits.support.tolist(),
-        {name: spans.get(name) for name in (*values, *(() if ece is None else ("ece",)))},
+        {name: None if value is None else spans.get(name) for name, value in known.items()},
         by_class,
         confusion,
         ece,
