@@ -24,7 +24,7 @@ _COMMANDS = {
     "pareto": "Write a study's tables and plots again.",
     "show": "One candidate of a study: layers, cost, learning curve.",
     "retrain": "Train chosen networks fully, then read the test split once.",
-    "evaluate": "Accuracy, per class too, and confusion matrix of a trained file.",
+    "evaluate": "Every metric of a trained file, per class too, with intervals and calibration.",
     "export": "Write a trained network as safetensors, ONNX or .pt2, checked before it is kept.",
     "worker": "Join a study from any machine that reaches its storage.",
     "dashboard": "Open a study in the Optuna dashboard.",

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.units import counted, format_count
 from archsearch.cli.metrics import evaluated_metric, metric_option
 from archsearch.cli.options import data_options, split_option
-from archsearch.cli.screen import columns, terminal_width, wrapped
-from archsearch.cli.several import Told, several_text
+from archsearch.cli.screen import wrapped
 from archsearch.cli.sources import dataset_of, split_seed
-from archsearch.errors import InputError
+from archsearch.errors import DataError, InputError
 
 if TYPE_CHECKING:
-    from archsearch.inference.evaluate import Scores
+    from torch import Tensor
 
-MATRIX_UP_TO, MISTAKES = 20, 10
+    from archsearch.data import Dataset
+    from archsearch.data.dataset import Split
+    from archsearch.inference import Runner
+    from archsearch.inference.scores import Judgement
 
 
 @click.command()
@@ -34,70 +35,101 @@ MATRIX_UP_TO, MISTAKES = 20, 10
 @metric_option("What is measured beside accuracy", "that of the training, if any")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; auto for ONNX: cpu.")
 @click.option("--confusion", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix: a .png.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: accuracy, n, per_class.")
-def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_json: bool, **options: Any) -> None:
-    """Accuracy, accuracy a class and confusion matrix of WEIGHTS, a file that archsearch wrote.
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page, an .html: all figures, and the most certain errors as pictures.",
+)  # fmt: skip
+@click.option(
+    "--store-temperature", is_flag=True,
+    help="Write the temperature fitted on validation images into WEIGHTS; labels stay, probabilities get honest.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: accuracy, n, per_class and the rest.")
+def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: Any) -> None:
+    """Every metric, per class too, confusion matrix and calibration of WEIGHTS, a file that archsearch wrote.
 
-    A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
+    Each figure has a 95% interval. A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and
+    classes are in its metadata.
     """
+    from archsearch.cli.scores import text
     from archsearch.data import unread_test
     from archsearch.inference import evaluate as library
     from archsearch.inference import format_of, open_runner
+    from archsearch.inference.scores import judge, logits_of
+    from archsearch.metrics.thresholds import thresholds_in
     from archsearch.nn.devices import resolve_device
 
-    if confusion is not None and confusion.suffix != ".png":
-        raise InputError(f"--confusion {confusion}: must end in .png")
+    for name, suffix in (("confusion", ".png"), ("report", ".html")):
+        if options[name] is not None and options[name].suffix != suffix:
+            raise InputError(f"--{name} {options[name]}: must end in {suffix}")
     place = resolve_device("cpu" if device == "auto" and format_of(weights) != "safetensors" else device)
     runner = open_runner(weights, place)
     dataset = dataset_of(weights, runner.arch, runner.info, options)
     library.check_fit(runner, dataset, str(weights))
-    images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
-    if dataset.several:
-        notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
-        titled = f"{weights.name} on {dataset.name}, {part}"
-        click.echo(several_text(runner, images, dataset, titled, Told(str(weights), confusion, as_json, notes)))
-        return
+    seed = split_seed(options["seed"], runner.info)
+    images = library.part_of(dataset, part, seed)
     metric = evaluated_metric(options["metric"], runner.info, dataset, images[1])
     try:
-        found = library.evaluate(runner, images, dataset.classes, metric)
+        logits = logits_of(runner, images)
+        fitting, why_not = _fitting(runner, dataset, seed, (logits, images[1]) if part == "validation" else None)
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
+    found = judge(logits, images[1], dataset.classes, fitting, thresholds_in(runner.info, len(dataset.classes)))
+    if fitting and not found.temperature:
+        why_not = "the validation images are all answered rightly, or no better than by chance"
+    if options["store_temperature"]:
+        _store(weights, runner, found, why_not)
     notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
     title = f"{weights.name} on {dataset.name}, {part}"
-    if confusion is not None:
-        library.draw_confusion(confusion, found, title)
-    plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
-    plain |= {"metric": metric.name, metric.name: found.score} if metric else {}
-    scored = f"{metric.words} {metric.shown(found.score)}, accuracy " if metric and found.score is not None else ""
-    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(f"{title}: {scored}", found)]))
+    _draw(title, found, images, logits, runner, options)
+    score = metric(logits, images[1]) if metric else 0.0
+    plain = {**found.plain(), **({"metric": metric.name, metric.name: score} if metric else {})}
+    head = f"{title}: {metric.words} {metric.shown(score)}, accuracy " if metric else f"{title}: "
+    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *text(head, found, why_not)]))
 
 
-def _text(begin: str, found: Scores) -> list[str]:
-    lines = [*wrapped([f"{begin}{100 * found.accuracy:.2f}% of {counted(found.n, 'image')}"]), ""]
-    sizes = found.confusion.sum(1).tolist()
-    rows: list[tuple[str, ...]] = [("class", "accuracy", "images")]
-    rows += [
-        (name, "" if share is None else f"{100 * share:.2f}%", format_count(n))
-        for (name, share), n in zip(found.per_class.items(), sizes, strict=True)
-    ]
-    lines += columns(rows, left=(0,))
-    if len(found.classes) <= MATRIX_UP_TO:
-        lines += ["", *_matrix(found)]
-    mistakes = found.mistakes(MISTAKES)
-    if mistakes:
-        pairs = "; ".join(f"{a} as {b}, {format_count(n)}" for a, b, n in mistakes)
-        lines += ["", *wrapped([f"most often confused: {pairs}"])]
-    return lines
+def _fitting(
+    runner: Runner, dataset: Dataset, seed: int, known: tuple[Tensor, Tensor] | None
+) -> tuple[tuple[Tensor, Tensor] | None, str]:
+    """Logits and labels of validation images, which may be known; or none, and why."""
+    from archsearch.inference.scores import logits_of, unseen
+    from archsearch.metrics import is_multilabel
+
+    if is_multilabel(dataset.labels):
+        return None, "images may have several labels"
+    try:
+        split = unseen(dataset, runner.info, seed)
+    except DataError as error:
+        return None, str(error)
+    if split is None:
+        return None, "this network was trained on the validation images too"
+    return known or (logits_of(runner, split), split[1]), ""
 
 
-def _matrix(found: Scores) -> list[str]:
-    """The confusion matrix, or where it stands if the terminal is too narrow for it: its rows can't be broken."""
-    rows: list[tuple[str, ...]] = [("", *(name[:6] for name in found.classes))]
-    for name, counts in zip(found.classes, found.confusion.tolist(), strict=True):
-        rows.append((name, *(format_count(n) if n else "." for n in counts)))
-    lines = columns(rows, left=(0,), width=sys.maxsize)
-    wide, width = max(map(len, lines)), terminal_width()
-    if width and wide > width:
-        told = f"confusion: takes {wide} columns and this terminal has {width}; --confusion FILE.png draws it"
-        return wrapped([told])
-    return [*wrapped(["confusion: one row a class, one column for what it was taken for"]), *lines]
+def _store(weights: Path, runner: Runner, found: Judgement, why_not: str) -> None:
+    from archsearch.inference.metadata import TEMPERATURE, store
+
+    if found.temperature is None:
+        raise InputError(f"--store-temperature: {weights} gets none: {why_not}")
+    store(weights, runner.arch, {**runner.info, TEMPERATURE: round(found.temperature.value, 4)})
+
+
+def _draw(
+    title: str, found: Judgement, part: Split, logits: Tensor, runner: Runner, options: Mapping[str, Any]
+) -> None:
+    """The picture and the page that were asked for."""
+    from archsearch.inference.evaluate import Scores, draw_confusion
+
+    if options["confusion"] is not None:
+        if found.confusion is None:
+            raise InputError("--confusion: images may have several labels, so there is no such matrix: leave it out")
+        draw_confusion(options["confusion"], Scores(found.classes, found.confusion), title)
+    if options["report"] is not None:
+        from archsearch.inference.metadata import temperature_of
+        from archsearch.inference.mistakes import confident_mistakes
+        from archsearch.report.html.evaluation import write_evaluation
+        from archsearch.report.scores import for_page
+
+        images, labels = part
+        temperature = temperature_of(runner.info, "this file")
+        mistakes = confident_mistakes(logits, labels, found.classes, temperature=temperature)
+        write_evaluation(options["report"], for_page(title, found, images, mistakes))

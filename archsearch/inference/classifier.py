@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from archsearch.data.picture import Broken, Levels, decode, square
 from archsearch.errors import InputError
+from archsearch.inference.metadata import temperature_of
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.inference.runner import Runner, open_runner
 from archsearch.metrics.thresholds import thresholds_in
@@ -60,6 +61,11 @@ class Classifier(nn.Module):
         A probability is the sigmoid of a logit. None where an image has one label, that of the largest logit.
         """
         return thresholds_in(self.info, self.arch.classes)
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by for probabilities; 1 where the file has none. Raises InputError."""
+        return temperature_of(self.info, self._path)
 
     @property
     def input_shape(self) -> Shape:

@@ -5,6 +5,9 @@
     metric(logits, labels)
 
 scikit-learn computes them, on the CPU. Labels are int64 (N,), or bool (N, classes) where an image may have several.
+
+What stands beside a metric is in files of its own: `per_class` (precision, recall, F1), `calibration` (ECE,
+temperature), `bootstrap` and `ranking` (95% intervals). `inference.scores` puts them together.
 """
 
 from archsearch._utils.scores import ACCURACY, NAMES

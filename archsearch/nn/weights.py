@@ -77,6 +77,22 @@ def save_names(path: Path, arch: Arch, info: Mapping[str, Any]) -> None:
         names_beside(path).unlink(missing_ok=True)
 
 
+def save_info(path: Path, arch: Arch, info: Mapping[str, Any]) -> Path:
+    """Write a weights file again with other metadata; its tensors stay as they are.
+
+    Raises:
+        InputError: it is no safetensors file.
+        OSError: the files cannot be written.
+    """
+    try:
+        state = safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: no readable safetensors file: {printable(str(error))}") from None
+    metadata = _within_room(arch, info)
+    save_names(path, arch, info)
+    return write_with(path, lambda temporary: _save_file(state, temporary, metadata))
+
+
 def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
         safetensors.torch.save_file(state, path, metadata=metadata)

@@ -20,6 +20,7 @@ from archsearch.network.blocks.imports import loaded
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import resolve_device
+from archsearch.report.best import BestScores
 from archsearch.report.dashboard import DashboardCurves, DashboardFront
 from archsearch.report.files import ArchFiles, RunFolder, environment, read_counts, read_rejects
 from archsearch.report.html import StudyPage
@@ -140,9 +141,8 @@ def configure(
     if dataset.input_shape != (wanted := shapes_of(loaded.input, dataset.input_shape)[-1]):
         own_shape, other = shape_words([dataset.input_shape]), shape_words([wanted])
         raise InputError(f"{dataset.name} has images of {own_shape}, the study wants {other}: load them so")
-    recipe = recipe or default_recipe(
-        loaded, dataset.name, suggested=suggestion(len(dataset.labels), dataset.input_shape)
-    )
+    suggested = suggestion(len(dataset.labels), dataset.input_shape)
+    recipe = recipe or default_recipe(loaded, dataset.name, suggested=suggested)
     check_recipe(recipe, dataset)
     return StudyConfig(
         space_name=loaded.name,
@@ -290,6 +290,7 @@ def _search(
         files,
         *observers,
         DashboardCurves(study),
+        BestScores(folder, config, options.data_dir, preparation.device, study_dataset),
         StudyPage(folder, study, config),
         DashboardFront(folder, study),
     ]

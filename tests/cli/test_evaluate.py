@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from commands import STUDY, Answer, small_npz
 from exports import info_of, settled
 from PIL import Image
 
+import archsearch
 from archsearch.data import load_dataset
 from archsearch.inference import open_runner
 from archsearch.inference.evaluate import part_of, tally
@@ -33,7 +35,12 @@ def test_the_test_split_by_default(command: Command, best: Path) -> None:
     digits = load_dataset("digits")
     images, labels = digits.test()
     wanted = tally(open_runner(best)(images), labels, digits.classes)
-    assert json.loads(answer.out) == {"accuracy": wanted.accuracy, "n": 300, "per_class": wanted.per_class}
+    found = json.loads(answer.out)
+    assert list(found)[:3] == ["accuracy", "n", "per_class"]
+    assert (found["accuracy"], found["n"], found["per_class"]) == (wanted.accuracy, 300, wanted.per_class)
+    assert found["recall"] == wanted.per_class
+    low, high = found["intervals"]["accuracy"]
+    assert low < found["accuracy"] < high
 
 
 def test_the_validation_accuracy_is_that_of_the_run(command: Command, best: Path) -> None:
@@ -53,16 +60,52 @@ def test_table_matrix_and_picture(command: Command, best: Path, work: Path) -> N
     assert answer.status == 0
     lines = answer.out.splitlines()
     plain = json.loads(command("evaluate", best, "--json").out)
-    assert lines[0] == f"{best.name} on digits, test: {100 * plain['accuracy']:.2f}% of 300 images"
-    assert lines[2].split() == ["class", "accuracy", "images"]
-    assert lines[3].split()[:2] == ["0", f"{100 * plain['per_class']['0']:.2f}%"]
-    at = lines.index("confusion: one row a class, one column for what it was taken for")
+    low, high = (100 * bound for bound in plain["intervals"]["accuracy"])
+    told = f"{best.name} on digits, test: {100 * plain['accuracy']:.2f}% of 300 images (95%: {low:.1f} to {high:.1f})"
+    assert lines[0] == told
+    assert lines[2].split() == ["class", "images", "recall", "precision", "F1"]
+    assert lines[3].split()[:3] == ["0", str(plain["support"]["0"]), f"{100 * plain['recall']['0']:.2f}%"]
+    assert any(line.startswith(f"macro F1                 {plain['macro-f1']:.3f} (") for line in lines)
+    (told,) = [line for line in lines if line.startswith("calibration: ")]
+    assert f"ECE {100 * plain['ece']:.2f}%" in told
+    assert f"{100 * plain['ece_at_temperature']:.2f}% at temperature {plain['temperature']:.3f}" in told
+    assert told.endswith("fitted on 299 validation images; labels stay")
+    at = lines.index("confusion: one row per class, one column for what it was taken for")
     cells = [[int(cell.replace(".", "0")) for cell in line.split()[1:]] for line in lines[at + 2 : at + 12]]
     assert sum(map(sum, cells)) == 300
     assert sum(cells[i][i] for i in range(10)) == round(300 * plain["accuracy"])
     assert lines[-1].startswith("most often confused: ")
     with Image.open(work / "confusion.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_a_page_and_a_stored_temperature(command: Command, best: Path, work: Path) -> None:
+    before = json.loads(command("evaluate", best, "--json").out)
+    labels = open_runner(best)(load_dataset("digits").test()[0]).argmax(1)
+    answer = command("evaluate", best, "--report", "page.html", "--store-temperature")
+    assert (answer.status, answer.err) == (0, "")
+    network = archsearch.load(best)
+    assert network.temperature == pytest.approx(before["temperature"], abs=1e-4)
+    assert torch.equal(open_runner(best)(load_dataset("digits").test()[0]).argmax(1), labels)
+    assert json.loads(command("evaluate", best, "--json").out) == before
+    page = (work / "page.html").read_text()
+    assert f"{100 * before['accuracy']:.2f}% of 300 images" in page
+    assert page.count("data:image/png;base64,") == min(24, round(300 * (1 - before["accuracy"])))
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_network_that_saw_the_validation_images_gets_no_temperature(command: Command, best: Path) -> None:
+    read = weights.read(best)
+    weights.save_info(best, read.arch, {**read.info, "trained": "retrain"})
+    kept = best.read_bytes()
+    answer = command("evaluate", best, "--store-temperature")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.error.endswith("gets none: this network was trained on the validation images too")
+    assert best.read_bytes() == kept
+    answer = command("evaluate", best)
+    assert answer.status == 0
+    assert "no temperature: this network was trained on the validation images too" in answer.out
+    assert json.loads(command("evaluate", best, "--json").out)["temperature"] is None
 
 
 def test_a_file_says_which_images_it_needs(command: Command, best: Path, work: Path) -> None:
@@ -99,6 +142,7 @@ def test_many_classes_have_no_matrix(command: Command, work: Path) -> None:
         (["results"], "results: there is no such file"),
         ([f"results/{STUDY}/pareto.csv"], "no readable safetensors file"),
         (["BEST", "--confusion", "c.pdf"], "--confusion c.pdf: must end in .png"),
+        (["BEST", "--report", "page.pdf"], "--report page.pdf: must end in .html"),
         (["BEST", "--device", "cuda:99"], "device 'cuda:99' is not available here"),
         (["BEST", "--dataset", "digit"], "dataset 'digit': must be one of"),
         (["BEST", "--split", "all"], "'all'"),

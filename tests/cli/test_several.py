@@ -44,7 +44,7 @@ def test_run_retrain_evaluate_export_load(command: Command, work: Path, chest: P
     ran = command("run", "--dataset", SPEC, "--max-params", "20k", "--space", "tiny.toml", "--trials", 2, "--epochs", 2,
                   "--study", "chest", "--recipe", "batch_size=32", "--recipe", "initial_scale=1")  # fmt: skip
     assert (ran.status, ran.err) == (0, "")
-    assert "14 classes, several per image" in ran.out
+    assert "14 classes, several per image; by macro AUROC" in ran.out
     assert json.loads((work / "results/chest/run.json").read_text())["dataset"]["several"] is True
     found = next((work / "results/chest/weights").glob("*.safetensors"))
     assert len(weights.read(found).info["thresholds"]) == 14
@@ -77,35 +77,37 @@ def check_scores(plain: dict[str, object], path: Path) -> None:
     """What `evaluate --json` says against scikit-learn, from the file's own logits."""
     images, labels = load_dataset(SPEC).test()
     shares, flags = open_runner(path)(images).double().sigmoid().numpy(), labels.numpy()
-    told = shares > np.array(weights_of(path))
+    thresholds = archsearch.load(path).thresholds
+    assert thresholds is not None
+    told = shares > np.array(thresholds)
     close = {"abs": 1e-6}
     assert plain["n"] == 200
     assert plain["accuracy"] == pytest.approx(((shares > 0.5) == flags).mean(), **close)
     assert plain["macro-auroc"] == pytest.approx(roc_auc_score(flags, shares, average="macro"), **close)
     assert plain["average-precision"] == pytest.approx(average_precision_score(flags, shares, average="macro"), **close)
-    assert plain["f1_at_thresholds"] == pytest.approx(f1_score(flags, told, average="macro", zero_division=0), **close)
+    assert plain["macro-f1"] == pytest.approx(f1_score(flags, shares > 0.5, average="macro", zero_division=0), **close)
+    assert tuple(plain["thresholds"].values()) == thresholds
     for n, name in enumerate(NAMES):
         assert plain["auroc"][name] == pytest.approx(roc_auc_score(flags[:, n], shares[:, n]), **close)
-        assert plain["per_class"][name] == pytest.approx((told[:, n] == flags[:, n]).mean(), **close)
+        assert plain["f1"][name] == pytest.approx(f1_score(flags[:, n], told[:, n]), **close)
+        assert plain["per_class"][name] == pytest.approx(((shares[:, n] > 0.5) == flags[:, n]).mean(), **close)
         assert plain["support"][name] == flags[:, n].sum()
-
-
-def weights_of(path: Path) -> tuple[float, ...]:
-    found = archsearch.load(path).thresholds
-    assert found is not None
-    return found
 
 
 def test_the_table(command: Command, trained: Path) -> None:
     answer = command("evaluate", trained, "--split", "validation")
     assert (answer.status, answer.err) == (0, "")
     lines = answer.out.splitlines()
-    assert lines[0].startswith("w.safetensors on npz:chestmnist.npz, validation: macro AUROC 0.")
-    assert lines[0].endswith(", 200 images")
-    head = next(n for n, line in enumerate(lines) if line.startswith("label"))
-    assert lines[head].split() == ["label", "images", "AUROC", "AP", "threshold", "precision", "recall", "F1"]
-    assert [line.split()[0] for line in lines[head + 1 :]] == list(NAMES)
-    assert "confusion" not in answer.out
+    assert lines[0].startswith("w.safetensors on npz:chestmnist.npz, validation: ")
+    assert lines[0].endswith(" of 2,800 answers, yes or no, for 200 images")
+    head = next(n for n, line in enumerate(lines) if line.startswith("class"))
+    assert lines[head].split() == ["class", "images", "recall", "precision", "F1", "AUROC", "threshold"]
+    assert [line.split()[0] for line in lines[head + 1 : head + 15]] == list(NAMES)
+    assert all(line.endswith(" 0.400") for line in lines[head + 1 : head + 15])
+    assert "confus" not in answer.out
+    assert "macro AUROC" in answer.out
+    by = command("evaluate", trained, "--metric", "macro-auroc").out.splitlines()[0]
+    assert by.startswith("w.safetensors on npz:chestmnist.npz, test: macro AUROC 0.")
 
 
 def test_data_describes_them(command: Command, chest: Path) -> None:
@@ -125,7 +127,7 @@ def test_data_describes_them(command: Command, chest: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["evaluate", "w.safetensors", "--confusion", "c.png"], "has several labels per image, which no matrix shows"),
+        (["evaluate", "w.safetensors", "--confusion", "c.png"], "images may have several labels, so there is no such"),
         (["evaluate", "w.safetensors", "--dataset", "npz:single.npz"],
          "was trained on several labels per image, npz:single.npz has one label: give another dataset"),
         (["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC, "--teacher", "w.safetensors"],

@@ -53,7 +53,10 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
     [
         ("check ref:lenet5 --max-params 5e6 --json",
          ["target", "params", "size_bytes", "macs", "peak_activation_bytes", "limits", "ok", "size_dtype", "note"]),
-        ("evaluate results/STUDY/weights/ARCH.safetensors --json", ["accuracy", "n", "per_class"]),
+        ("evaluate results/STUDY/weights/ARCH.safetensors --json",
+         ["accuracy", "n", "per_class", "balanced-accuracy", "macro-f1", "macro-auroc", "average-precision",
+          "cohen-kappa", "quadratic-kappa", "precision", "recall", "f1", "support", "ece", "temperature",
+          "ece_at_temperature", "intervals"]),
         ("export STUDY ARCH --format safetensors --json", ["path", "bytes", "max_abs_diff", "accuracy"]),
         ("show STUDY ARCH --json", CANDIDATE),
         ("spaces --json", ["spaces"]),

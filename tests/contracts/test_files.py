@@ -42,7 +42,7 @@ def test_columns_after_retrain(command: Callable[..., Answer], study: Path) -> N
 def test_files_of_a_run(finished: Path) -> None:
     folder = finished / "results" / STUDY
     names = {path.name for path in folder.iterdir()}
-    assert {*COLUMNS, "pareto.png", "report.html", "run.json", "study.db", "archs", "weights"} <= names
+    assert {*COLUMNS, "pareto.png", "report.html", "run.json", "scores.json", "study.db", "archs", "weights"} <= names
     trained, front = (
         {line.partition(",")[0] for line in (folder / name).read_text().splitlines()[1:]}
         for name in ("trials.csv", "pareto.csv")

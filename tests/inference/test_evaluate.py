@@ -17,7 +17,7 @@ from PIL import Image
 
 from archsearch.data import Dataset, load_dataset
 from archsearch.errors import InputError
-from archsearch.inference.evaluate import Scores, accuracy, check_fit, draw_confusion, evaluate, part_of, tally
+from archsearch.inference.evaluate import Scores, accuracy, check_fit, correct, draw_confusion, evaluate, part_of, tally
 from archsearch.network.arch import Arch
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -37,6 +37,13 @@ def test_the_figures_of_a_small_case() -> None:
     assert result.per_class == {"a": 2 / 3, "b": 1.0, "c": 0.0}
     assert result.mistakes(10) == [("a", "b", 1), ("c", "a", 1)]
     assert result.mistakes(1) == [("a", "b", 1)]
+
+
+def test_several_labels_are_right_one_by_one() -> None:
+    logits = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
+    labels = torch.tensor([[True, True], [False, True]])
+    assert correct(logits, labels).tolist() == [[True, False], [False, True]]
+    assert accuracy(logits, labels) == 0.5
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page
 from studies import config, make_study
 
+from archsearch.data.pixels import Pixels
+from archsearch.inference.mistakes import confident_mistakes
+from archsearch.inference.scores import judge
 from archsearch.report.html import write_page
+from archsearch.report.html.evaluation import write_evaluation
+from archsearch.report.scores import for_page
 
 SIZES = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1280, "height": 900}}
 MODES = [("phone", "light"), ("phone", "dark"), ("desktop", "light"), ("desktop", "dark")]
@@ -121,3 +127,26 @@ def test_without_motion_nothing_moves(browser: Browser, report: Path) -> None:
         )
         page.close()
         assert (seconds != "0s") == moves
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_evaluation_fits_and_shows_its_errors(browser: Browser, tmp_path: Path, size: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    names = tuple(f"a class with a long name {i} <i>" for i in range(12))
+    labels = torch.arange(240) % 12
+    logits = torch.randn(240, 12, generator=generator) + 2 * torch.eye(12)[labels]
+    images = Pixels.of(torch.randint(0, 256, (240, 3, 32, 32), generator=generator).to(torch.uint8))
+    found = for_page("w on some", judge(logits, labels, names), images, confident_mistakes(logits, labels, names))
+    path = write_evaluation(tmp_path / "page.html", found)
+    page = browser.new_page(viewport=SIZES[size])
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shown = page.evaluate("[...document.images].map((image) => [image.complete, image.naturalWidth])")
+    assert shown == [[True, 32]] * len(found["mistakes"])
+    assert len(shown) == 24
+    assert page.locator("table.matrix tbody tr").count() == page.locator("table.classes tbody tr").count() == 12
+    assert page.locator("table.classes tbody th").first.inner_text() == names[0]
+    page.close()
+    assert trouble == []

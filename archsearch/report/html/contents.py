@@ -13,6 +13,7 @@ import optuna
 from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.sharing import shared
 from archsearch.network.budget import Budget
+from archsearch.report.best import scores_of
 from archsearch.report.files import read_rejects
 from archsearch.report.html.importance import Importance, importance
 from archsearch.report.tables import Tested, tested
@@ -23,7 +24,10 @@ from archsearch.study.storage import records, stored_references, stored_retraine
 
 @dataclass(frozen=True)
 class PageContents:
-    """A study for people. `about` holds the study's config and what `run.json` adds; `tests` go by architecture."""
+    """A study for people. `about` holds the study's config and what `run.json` adds; `tests` go by architecture.
+
+    `scores`: what `scores.json` says of the most accurate network.
+    """
 
     name: str
     about: Mapping[str, Any]
@@ -33,6 +37,7 @@ class PageContents:
     tests: Mapping[str, Tested] = field(default_factory=dict)
     importance: Importance = field(default_factory=Importance)
     files: Sequence[str] = ()
+    scores: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def front(self) -> list[Record]:
@@ -55,13 +60,23 @@ class PageContents:
         return dict(self.about.get("counts", {}))
 
 
-_FILES = ("pareto.csv", "trials.csv", "rejected.csv", "retrain.csv", "pareto.png", "run.json", "study.db")
+_FILES = (
+    "pareto.csv",
+    "trials.csv",
+    "rejected.csv",
+    "retrain.csv",
+    "pareto.png",
+    "run.json",
+    "scores.json",
+    "study.db",
+)
 
 
 def read_contents(folder: Path, study: optuna.Study, config: StudyConfig) -> PageContents:
     """Everything that a page tells of a study: its records, and the tables and `run.json` in its folder."""
     history = records(study)
-    weights = [f"weights/{record.arch}.safetensors" for record in front(history)]
+    best = front(history)
+    weights = [f"weights/{record.arch}.safetensors" for record in best]
     return PageContents(
         name=folder.name,
         about=shared({**config.to_json(), **_run_json(folder)}),
@@ -71,6 +86,7 @@ def read_contents(folder: Path, study: optuna.Study, config: StudyConfig) -> Pag
         tests=tested(stored_retrained(study)),
         importance=importance(study),
         files=[name for name in (*_FILES, *weights) if (folder / name).exists()],
+        scores=scores_of(folder, best[-1].arch) if best else {},
     )
 
 

@@ -11,6 +11,7 @@ import optuna
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from archsearch._utils.files import write_text
+from archsearch.report import scores
 from archsearch.report.html import charts, words
 from archsearch.report.html.contents import PageContents, read_contents
 from archsearch.study.config import StudyConfig
@@ -28,25 +29,35 @@ def write_page(folder: Path, study: optuna.Study, config: StudyConfig) -> Path:
 
 def render(contents: PageContents) -> str:
     """The page as HTML. It asks for nothing but itself; what users named is text in it, never markup."""
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    page, script = environment().get_template("page.html"), (_TEMPLATES / "script.js").read_text(encoding="utf-8")
+    return page.render(
         contents=contents,
         front=charts.front_chart(contents),
         curves=charts.curve_chart(contents),
         histogram=charts.reject_histogram(contents),
         kinds=charts.KINDS,
         words=words,
-        style=style,
+        scored=scores,
+        style=style(),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def environment() -> Environment:
+    """The templates, whose values are text unless they say otherwise."""
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def style() -> str:
+    """The pages' CSS."""
+    return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
 class StudyPage(Observer):
