@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from archsearch.metrics.thresholds import best_thresholds
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
+from archsearch.nn import weights
+from archsearch.nn.build import build
 from archsearch.training.data import TrainingData
 from archsearch.training.fit import fit
 from archsearch.training.loss import loss_of
@@ -167,3 +170,15 @@ def test_thresholds_need_room_and_numbers(data: TrainingData) -> None:
         data.dataset.images.subset(torch.arange(0)), data.train.labels[:0], data.dataset.normalisation, CPU
     )
     assert about(Broken(), nothing) == {"labels": "several"}
+
+
+def test_a_file_with_thresholds_is_not_larger_than_was_said(tmp_path: Path) -> None:
+    """Of as many classes as have any, with names of twelve letters."""
+    wide = Arch((3, 32, 32), 400, Part("conv", (("width", 8),)), (Stage("basic", 12, 1, 2),) * 3, Part("linear"))
+    module = build(wide)
+    names = [f"finding {number:04}" for number in range(400)]
+    info = {"classes": names, "labels": "several", "thresholds": [0.0001234] * 400, "recipe": Recipe().to_dict()}
+    path = weights.save(tmp_path / "w.safetensors", module, wide, info)
+    assert path.stat().st_size <= wide.cost.size_bytes("fp32")
+    found = weights.read(path).info
+    assert (found["classes"], found["thresholds"]) == (names, [0.0001234] * 400)
