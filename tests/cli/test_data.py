@@ -75,7 +75,7 @@ def test_what_data_keeps_is_listed_and_removed(command: Callable[..., Answer], p
 
 def test_data_describes_a_set_without_files(command: Callable[..., Answer]) -> None:
     found = json.loads(command("data", "digits", "--json").out)
-    assert list(found) == ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts",
+    assert list(found) == ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts", "images", "several",
                            "notes", "stores"]  # fmt: skip
     assert found["files"] is None
     assert found["stores"] == []

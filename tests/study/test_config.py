@@ -53,6 +53,14 @@ def test_what_is_known_beforehand_is_carried(teachers: list[str], init_from: str
     assert carried["format"] == (3 if known == Known() else 4)
 
 
+def test_several_labels_are_carried_and_one_leaves_no_trace() -> None:
+    several = replace(config(), data=replace(config().data, several=True))
+    carried = several.to_json()
+    assert (carried["dataset"]["several"], carried["format"]) == (True, 5)
+    assert StudyConfig.from_json(carried) == several
+    assert "several" not in config().to_json()["dataset"]
+
+
 def test_a_metric_is_carried_and_accuracy_leaves_no_trace() -> None:
     by = next(one["archsearch"] for one in CARRIED if one["study"] == "by-macro-f1")
     assert StudyConfig.from_json(by).score.words == "macro F1"
