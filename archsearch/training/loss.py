@@ -77,7 +77,7 @@ def loss_of(setup: TrainingSetup) -> AnyLoss:
     if recipe.class_weights == BALANCED:
         weights = class_weights(train.truth, classes)
     elif listed := weights_listed(recipe.class_weights):
-        weights = torch.tensor(listed)
+        weights = torch.tensor([one / max(listed) for one in listed])  # inside of float32, whatever they are
     shares = prior(train.truth, classes)
     adjusted = recipe.logit_adjustment > 0 and not _is_even(shares)
     return Loss(

@@ -10,6 +10,7 @@ from by_path import benchmark_module
 from commands import small_npz
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import SMALL
 
 tail = benchmark_module("long_tail")
 
@@ -46,7 +47,17 @@ def test_every_treatment_is_trained_once_and_kept(
     images = (rng.integers(0, 60, (120, 8, 8)) + 180 * labels[:, None, None]).astype(np.uint8)
     small_npz(tmp_path / "all.npz", train_images=images, train_labels=labels)
     words = [str(tmp_path / "all.npz"), "--ratios", "5", "--validation", "10", "--epochs", "1", "--seeds", "1"]
-    words += ["--network", "ref:lenet5", "--out", str(tmp_path / "out"), "--recipe", "batch_size=8", "--device", "cpu"]
+    SMALL.dump(tmp_path / "small.toml")
+    words += [
+        "--network",
+        str(tmp_path / "small.toml"),
+        "--out",
+        str(tmp_path / "out"),
+        "--recipe",
+        "batch_size=8",
+        "--device",
+        "cpu",
+    ]
     tail.main(words)
     told = capsys.readouterr().out
     assert all(f"\n| {name} | " in told for name in tail.TREATMENTS)

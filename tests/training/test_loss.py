@@ -133,7 +133,10 @@ def test_a_recipe_names_its_weights() -> None:
     assert balanced.weights is not None
     assert balanced.weights.tolist() == pytest.approx([2 / 3, 2])
     assert listed.weights is not None
-    assert listed.weights.tolist() == [1, 2.5]
+    assert listed.weights.tolist() == pytest.approx([0.4, 1])
+    extreme = made((30, 10), class_weights="1e-300,2e-300")
+    assert extreme.weights is not None
+    assert extreme.weights.tolist() == [0.5, 1]
     with pytest.raises(SpecError, match="class_weights lists 3 numbers, toy has 2 classes: give one per class"):
         made((30, 10), class_weights="1,2,3")
 
