@@ -54,7 +54,7 @@ class BestScores(Observer):
             try:
                 found = self._judged(path)
             except (ArchsearchError, OSError, RuntimeError) as error:
-                found = {"missing": one_line(error)}
+                found = {"missing": str(error) if isinstance(error, ArchsearchError) else one_line(error)}
             write_text(self.folder / NAME, json.dumps({"arch": record.arch, **found}) + "\n")
 
     def _judged(self, path: Path) -> dict[str, Any]:
