@@ -83,7 +83,10 @@ def sample(part: Split, most: int) -> Split:
 
 
 def scores_of(folder: Path, arch: str) -> Mapping[str, Any]:
-    """What `scores.json` says of a network; nothing where it is of another one, or not there."""
+    """What `scores.json` says of a network; nothing where it is of another one, broken, or not there."""
     path = folder / NAME
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found if found.get("arch") == arch else {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and found.get("arch") == arch else {}

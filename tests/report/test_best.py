@@ -73,6 +73,8 @@ def test_data_that_are_gone_are_said_and_looked_for_again(study: Path) -> None:
     arch = front(history)[-1].arch
     assert scores_of(study, arch) == {"arch": arch, "missing": "digits: gone"}
     assert scores_of(study, "another") == {}
+    (study / NAME).write_text('{"arch": "')
+    assert scores_of(study, arch) == {}
     BestScores(study, config, Path("data"), "cpu", study_dataset).ended(history, Counts())
     assert (study / NAME).read_bytes() == before
 
