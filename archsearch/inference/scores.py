@@ -196,7 +196,7 @@ class _Ranked:
         scores = (exact.sigmoid() if several else exact.softmax(1)).numpy()
         mine = labels.bool().numpy() if several else np.eye(scores.shape[1], dtype=bool)[labels.numpy()]
         rankings = [ranking(column, own) if own.any() else None for column, own in zip(scores.T, mine.T, strict=True)]
-        self.values = _weighted(rankings, np.ones((len(scores), 1), np.int32))[..., 0]
+        self.values = _weighted(rankings, np.ones((1, len(scores)), np.int32))[..., 0]
         number = affordable(scores.size)
         draws = [_weighted(rankings, chunk) for chunk in (image_weights(len(scores), number) if number else ())]
         self.draws = np.concatenate(draws, axis=-1) if draws else None
@@ -217,7 +217,7 @@ class _Ranked:
 
 def _weighted(rankings: Sequence[Ranking | None], weights: NDArray[np.int32]) -> Floats:
     """AUROC and average precision: (2, classes, R)."""
-    unknown = (np.full(weights.shape[1], np.nan),) * 2
+    unknown = (np.full(len(weights), np.nan),) * 2
     found = [weighted(one, weights) if one else unknown for one in rankings]
     return np.asarray(found).transpose(1, 0, 2)
 

@@ -17,7 +17,7 @@ from archsearch.metrics.per_class import Floats, Hits, Ints, Rates, rates
 RESAMPLES, SEED = 1000, 0
 _OUTSIDE = (2.5, 97.5)
 _Z = 1.959964
-_CHUNK = 4_000_000
+_CHUNK = 1_000_000
 _LEAST = 100
 Interval = tuple[float, float] | None
 
@@ -101,10 +101,8 @@ def _sums(drawn: Ints, groups: Ints, size: int) -> Ints:
 def resampled_several(answers: NDArray[np.bool_], labels: NDArray[np.bool_], resamples: int = RESAMPLES) -> Hits:
     """The counts of `hits_of_several` of resampled images."""
     parts = [answers & labels, answers, labels]
-    drawn = [[part.T.astype(np.float32) @ chunk for part in parts] for chunk in image_weights(len(labels), resamples)]
-    right, said, support = (
-        np.concatenate([one[i] for one in drawn], axis=1).T.round().astype(np.int64) for i in range(3)
-    )
+    drawn = [[chunk @ part.astype(np.float32) for part in parts] for chunk in image_weights(len(labels), resamples)]
+    right, said, support = (np.concatenate([one[i] for one in drawn]).round().astype(np.int64) for i in range(3))
     return Hits(right, said, support, len(labels))
 
 
@@ -115,11 +113,10 @@ def affordable(cells: int, budget: float = 4e8) -> int:
 
 
 def image_weights(n: int, resamples: int = RESAMPLES) -> Iterator[NDArray[np.int32]]:
-    """How often each of n images is in each resample, (n, r), some resamples at a time."""
+    """How often each of n images is in each resample, (r, n), some resamples at a time."""
     generator = np.random.default_rng(SEED)
     size = max(1, _CHUNK // n)
     for begin in range(0, resamples, size):
         number = min(size, resamples - begin)
         chosen = generator.integers(n, size=(number, n)) + np.arange(number)[:, None] * n
-        counts = np.bincount(chosen.ravel(), minlength=number * n).reshape(number, n)
-        yield np.ascontiguousarray(counts.T, np.int32)
+        yield np.bincount(chosen.ravel(), minlength=number * n).reshape(number, n).astype(np.int32)

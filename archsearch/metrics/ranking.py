@@ -36,20 +36,20 @@ def ranking(scores: Floats, mine: NDArray[np.bool_]) -> Ranking:
 
 
 def weighted(ranked: Ranking, weights: NDArray[np.int32]) -> tuple[Floats, Floats]:
-    """AUROC and average precision (R,) where each image counts `weights` (N, R) times, as scikit-learn has them.
+    """AUROC and average precision (R,) where each image counts `weights` (R, N) times, as scikit-learn has them.
 
     nan where the images are all of the class, or none is.
     """
-    sums = np.zeros((len(weights) + 1, weights.shape[1]), np.int64)
-    np.cumsum(weights[ranked.order], axis=0, out=sums[1:])
-    upto, before = sums[ranked.upto], sums[ranked.before]
-    own = np.add.reduceat(weights[ranked.positives], ranked.begins, axis=0, dtype=np.int64)
-    own_upto = own.cumsum(0)
-    mine = own_upto[-1]
-    others = sums[-1] - mine
+    sums = np.zeros((len(weights), weights.shape[1] + 1), np.int32)
+    np.cumsum(weights[:, ranked.order], axis=1, out=sums[:, 1:])
+    upto, before = sums[:, ranked.upto].astype(np.float64), sums[:, ranked.before]
+    own = np.add.reduceat(weights[:, ranked.positives], ranked.begins, axis=1, dtype=np.float64)
+    own_upto = own.cumsum(1)
+    mine = own_upto[:, -1]
+    others = sums[:, -1] - mine
     others_here = upto - before - own
-    below = others - (upto - own_upto)
+    below = others[:, None] - (upto - own_upto)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is what is not defined
-        auroc = (own * (below + others_here / 2)).sum(0) / (mine * others)
+        auroc = (own * (below + others_here / 2)).sum(1) / (mine * others)
         precision = np.where(own > 0, own_upto / upto, 0)
-        return auroc, np.where(others > 0, (own * precision).sum(0) / mine, np.nan)
+        return auroc, np.where(others > 0, (own * precision).sum(1) / mine, np.nan)

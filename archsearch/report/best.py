@@ -55,7 +55,7 @@ class BestScores(Observer):
             try:
                 found = self._judged(path)
             except (ArchsearchError, OSError, RuntimeError) as error:
-                found = {"missing": one_line(error)}
+                found = {"missing": str(error) if isinstance(error, ArchsearchError) else one_line(error)}
             write_text(self.folder / NAME, json.dumps({"arch": record.arch, **found}) + "\n")
 
     def _judged(self, path: Path) -> dict[str, Any]:
@@ -85,7 +85,10 @@ def sample(part: Split, most: int) -> Split:
 
 
 def scores_of(folder: Path, arch: str) -> Mapping[str, Any]:
-    """What `scores.json` says of a network; nothing where it is of another one, or not there."""
+    """What `scores.json` says of a network; nothing where it is of another one, broken, or not there."""
     path = folder / NAME
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found if found.get("arch") == arch else {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and found.get("arch") == arch else {}

@@ -75,8 +75,8 @@ def test_what_data_keeps_is_listed_and_removed(command: Callable[..., Answer], p
 
 def test_data_describes_a_set_without_files(command: Callable[..., Answer]) -> None:
     found = json.loads(command("data", "digits", "--json").out)
-    assert list(found) == ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts", "images", "several",
-                           "notes", "stores"]  # fmt: skip
+    assert list(found) == ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts",
+                           "images", "several", "notes", "stores"]  # fmt: skip
     assert found["files"] is None
     assert found["stores"] == []
     assert {part: sum(counts) for part, counts in found["counts"].items()} == {"train": 1497, "test": 300}

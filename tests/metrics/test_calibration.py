@@ -42,10 +42,10 @@ def test_a_small_case() -> None:
 
 def test_weights_repeat_images() -> None:
     logits, labels = drawn(3, n=20)
-    counts = np.random.default_rng(0).integers(1, 4, size=(20, 2)).astype(np.int32)
+    counts = np.random.default_rng(0).integers(1, 4, size=(2, 20)).astype(np.int32)
     found = error(*gaps(logits, labels), counts)
     for k in range(2):
-        rows = torch.from_numpy(np.repeat(np.arange(20), counts[:, k]))
+        rows = torch.from_numpy(np.repeat(np.arange(20), counts[k]))
         assert found[k] == pytest.approx(ece(logits[rows], labels[rows]))
 
 

@@ -17,16 +17,16 @@ def test_they_are_those_of_scikit_learn(seed: int, n: int, digits: int) -> None:
     scores = generator.random(n).round(digits)  # few digits: many ties
     mine = generator.random(n) < 0.4
     mine[0], mine[1] = True, False
-    weights = generator.integers(0, 4, size=(n, 5)).astype(np.int32)
-    weights[:2] = 1
+    weights = generator.integers(0, 4, size=(5, n)).astype(np.int32)
+    weights[:, :2] = 1
     auroc, precision = weighted(ranking(scores, mine), weights)
-    for k, counts in enumerate(weights.T):
+    for k, counts in enumerate(weights):
         np.testing.assert_allclose(auroc[k], roc_auc_score(mine, scores, sample_weight=counts), atol=1e-9)
         np.testing.assert_allclose(precision[k], average_precision_score(mine, scores, sample_weight=counts), atol=1e-9)
 
 
 def test_a_resample_of_one_kind_alone_has_neither() -> None:
     ranked = ranking(np.array([0.1, 0.9, 0.5]), np.array([True, False, True]))
-    auroc, precision = weighted(ranked, np.array([[0, 2], [3, 0], [0, 1]], np.int32))
+    auroc, precision = weighted(ranked, np.array([[0, 3, 0], [2, 0, 1]], np.int32))
     assert np.isnan(auroc).all()
     assert np.isnan(precision).all()

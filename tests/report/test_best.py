@@ -17,6 +17,7 @@ from archsearch.errors import DataError
 from archsearch.inference import open_runner
 from archsearch.inference.evaluate import accuracy, part_of
 from archsearch.report.best import NAME, BestScores, sample, scores_of
+from archsearch.report.html import write_page
 from archsearch.study.config import StudyConfig
 from archsearch.study.observers import Counts
 from archsearch.study.records import Record, front
@@ -73,6 +74,11 @@ def test_data_that_are_gone_are_said_and_looked_for_again(study: Path) -> None:
     arch = front(history)[-1].arch
     assert scores_of(study, arch) == {"arch": arch, "missing": "digits: gone"}
     assert scores_of(study, "another") == {}
+    page = write_page(study, *open_existing(study)).read_text()
+    assert "scores.json</code> says why" in page
+    assert "gone" not in page
+    (study / NAME).write_text('{"arch": "')
+    assert scores_of(study, arch) == {}
     BestScores(study, config, Path("data"), "cpu", study_dataset).ended(history, Counts())
     assert (study / NAME).read_bytes() == before
 
