@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archsearch.report import tables
 from archsearch.report.files import write_csv
-from archsearch.report.tables import front_table, rejects_table, retrained_table, tested, trials_table
+from archsearch.report.tables import front_table, rejects_table, retrained_table, trials_table
 from archsearch.study.records import Record, Reject, Retrained, front
 
 BASE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activation_bytes", "epochs", "train_seconds",
@@ -128,7 +129,7 @@ def test_scores_of_retrainings_stand_behind_their_accuracies() -> None:
     assert list(retrained_table([again(0, 0.7, 0.2)]))[-2:] == ["recipe", "test_score"]
     assert "test_score" not in retrained_table([again(0, 0.7, None)])
     assert "test_score_mean" not in front_table(rows, [again(0, 0.7, None)])
-    assert tested([again(0, 0.7, 0.2), again(1, 0.7, None)])["0" * 12].score_mean is None  # not defined for all
+    assert tables.tested([again(0, 0.7, 0.2), again(1, 0.7, None)])["0" * 12].score_mean is None  # not defined for all
 
 
 def test_empty_tables_have_their_columns(tmp_path: Path) -> None:
