@@ -29,7 +29,7 @@ from archsearch.data.splits import split
 from archsearch.data.store.decoding import each
 from archsearch.data.transforms.colours import grey, rgb
 from archsearch.errors import DataError
-from archsearch.network.layers import COLOURS
+from archsearch.network.layers import COLOURS, Shape
 
 _WAYS = "give a folder, picture files, or one of npz:FILE, parquet:PATH, csv:FILE and a pickled batch as CIFAR's"
 _BY_SUFFIX = {".npz": "npz", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".pkl": "cifar", ".pickle": "cifar"}
@@ -45,7 +45,7 @@ class Form:
     turned; None: they stay as they are.
     """
 
-    shape: tuple[int, int, int]
+    shape: Shape
     levels: Levels | None = None
     size: int | None = None
     colour: str | None = None

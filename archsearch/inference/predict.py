@@ -103,7 +103,7 @@ class Labels:
         info, count = runner.info, runner.arch.classes
         names = names_of(info, count, path) or tuple(map(str, range(count)))
         said = info.get("temperature")
-        temperature = float(said) if is_a(said, float) and said > 0 else 1.0
+        temperature = float(said) if isinstance(said, int | float) and is_a(said, float) and said > 0 else 1.0
         return cls(names, temperature, info.get("labels") == "several", _thresholds(info, count))
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -39,9 +39,7 @@ class Columns:
                 f"{', '.join(own[:-1])}: leave some out, or see --top"
             )
         if twice := [name for name in self.names if self.names.count(name) > 1]:
-            raise InputError(
-                f"--columns {','.join(self.names)}: {twice[0]!r} is there twice: give each column its name"
-            )
+            raise InputError(f"--columns {','.join(self.names)}: {twice[0]!r} is there twice: names must differ")
         return [*self.names] or own
 
     def _own(self) -> Iterator[str]:
@@ -79,7 +77,7 @@ class Columns:
 
     def _likeliest(self, answers: Answers) -> list[list[str]]:
         # A stable order: of equal logits the first class is said, as argmax does.
-        order = answers.logits.sort(1, descending=True, stable=True).indices[:, : self.top]
+        order = answers.logits.sort(dim=1, descending=True, stable=True).indices[:, : self.top]
         shares = self.labels.probabilities(answers.logits).gather(1, order)
         return [
             [cell for label, share in zip(*pair, strict=True) for cell in (self.label(label), short(share))]

@@ -92,11 +92,9 @@ def match(template: Template, images: Unlabelled) -> NDArray[np.int64]:
             best = missing, double
     missing, double = best or ([*template.ids], [])
     if missing:
-        said = "is no image" if len(missing) == 1 else "are no images"
-        first = images.id_of(0)
         raise InputError(
-            f"--template {template.path}: for {len(missing):,} of {len(wanted):,} ids there {said}: {_listed(missing)}; "
-            f"there are {len(images):,} images, the first is {first}"
+            f"--template {template.path}: {len(missing):,} of {len(wanted):,} ids have no image: {_listed(missing)}; "
+            f"there are {len(images):,} images, the first is {images.id_of(0)}"
         )
     raise InputError(f"--template {template.path}: several images are called {_listed(double)}: each id must be one's")
 

@@ -176,8 +176,10 @@ def load_batch(path: Path, name: str) -> tuple[NDArray[np.uint8], list[str] | No
 
 def _upright(pixels: object, path: Path, name: str) -> NDArray[np.uint8]:
     """Images (N, H, W, C) from any of the three ways in which batches have them."""
-    array = pixels if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 else np.empty(0, np.uint8)
-    shape = array.shape
+    array: NDArray[np.uint8] = np.empty(0, np.uint8)
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
+        array = pixels
+    shape: tuple[int, ...] = array.shape
     if len(shape) == 2:
         colours, side = _square(shape[1])
         if side:
