@@ -38,8 +38,10 @@ class Columns:
                 f"--columns {','.join(self.names)}: names {len(self.names)} columns of {len(own) - 1}, "
                 f"{', '.join(own[:-1])}: leave some out, or see --top"
             )
-        if twice := [name for name in self.names if self.names.count(name) > 1]:
-            raise InputError(f"--columns {','.join(self.names)}: {twice[0]!r} is there twice: names must differ")
+        if twice := [name for name in self.names if not name or self.names.count(name) > 1]:
+            raise InputError(
+                f"--columns {','.join(self.names)}: {twice[0]!r} is empty or there twice: names must differ"
+            )
         return [*self.names] or own
 
     def _own(self) -> Iterator[str]:
@@ -62,8 +64,8 @@ class Columns:
         for place, number in enumerate(answers.numbers):
             name = images.id_of(number)
             if number in answers.broken:
-                row = [name] + [_MISSING] * (width - 2) + [answers.broken[number].reason]
-                yield [*row[:-1], _MISSING] if self.names else row
+                reason = [] if self.names else [answers.broken[number].reason]
+                yield [name, *[_MISSING] * (width - 1 - len(reason)), *reason]
             else:
                 yield [name, *cells[place], _MISSING][:width]
 

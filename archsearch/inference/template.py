@@ -166,7 +166,7 @@ def filling_of(template: Template, labels: Labels, numbers: bool = False) -> Fil
 
 
 def filled(
-    template: Template, rows: NDArray[np.int64], filling: Filling, answers: Iterable[Answers], images: Unlabelled
+    template: Template, rows: NDArray[np.int64], filling: Filling, answers: Iterable[Answers]
 ) -> Iterator[list[str]]:
     """The rows of a submission, in the template's order; only their cells are kept.
 
