@@ -87,7 +87,7 @@ def _check(weights: Path, images: Sequence[str], options: Mapping[str, Any]) -> 
         raise InputError(f"--id-column {options['id_column']}: not with --split, whose ids are paths or numbers")
     read = [weights, options["template"], *images, *(parse_spec(word).place for word in images)]
     output = options["output"]
-    if output.absolute() in [Path(one).expanduser().absolute() for one in read if one]:
+    if output.resolve() in [Path(one).expanduser().resolve() for one in read if one]:
         raise InputError(f"--output {output}: is one of the files that are read: give another")
 
 
