@@ -219,7 +219,7 @@ class Alone:
                 data = file.read(wanted * size)
                 if len(data) < wanted * size:
                     raise EOFError(f"{self.array} ends early")
-                yield np.frombuffer(data, np.uint8).reshape(wanted, *sides)
+                yield np.frombuffer(bytearray(data), np.uint8).reshape(wanted, *sides)
             file.read()  # to the end, where zipfile compares the checksum
 
 
