@@ -25,6 +25,7 @@ _COMMANDS = {
     "show": "One candidate of a study: layers, cost, learning curve.",
     "retrain": "Train chosen networks fully, then read the test split once.",
     "evaluate": "Every metric of a trained file, per class too, with intervals and calibration.",
+    "predict": "Labels and probabilities of images without labels, as a table.",
     "export": "Write a trained network as safetensors, ONNX or .pt2, checked before it is kept.",
     "worker": "Join a study from any machine that reaches its storage.",
     "dashboard": "Open a study in the Optuna dashboard.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,7 @@ class Classifier(nn.Module):
         Raises:
             InputError: they are in a file beside it, which is missing.
         """
-        require_names(self.info, self._path)
-        names = self.info.get("classes")
-        return tuple(map(str, names)) if isinstance(names, list) and len(names) == self.arch.classes else None
+        return names_of(self.info, self.arch.classes, self._path)
 
     @property
     def thresholds(self) -> tuple[float, ...] | None:
@@ -83,15 +82,6 @@ class Classifier(nn.Module):
             raise InputError("ONNX and .pt2 files hold a graph with its normalisation: load the safetensors file")
         return self.pixel_network.network
 
-    @property
-    def _levels(self) -> Levels | None:
-        """Values of 16-bit grey pictures that are black and white, as those of the training."""
-        found = self.info.get("range")
-        if not isinstance(found, list) or len(found) != 2 or not all(is_a(value, int) for value in found):
-            return None
-        low, high = found
-        return (low, high) if low < high else None
-
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError for images of another shape or range."""
         _require_pixels(pixels, self.input_shape)
@@ -109,7 +99,7 @@ class Classifier(nn.Module):
             InputError: no such picture, or channels that the network does not take.
         """
         channels, height, width = self.input_shape
-        pixels = _pixels(image, self.input_shape, self._levels).reshape(height, width, channels)
+        pixels = _pixels(image, self.input_shape, levels_of(self.info)).reshape(height, width, channels)
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)) / 255
 
 
@@ -123,6 +113,26 @@ def load(path: str | Path) -> Classifier:
         InputError: missing, broken, foreign or tampered with, or a package is missing that can run it.
     """
     return Classifier(open_runner(path), Path(path))
+
+
+def names_of(info: Mapping[str, Any], count: int, path: Path) -> tuple[str, ...] | None:
+    """The names of so many classes by what a file's metadata say; None where it has none.
+
+    Raises:
+        InputError: they are in a file beside it, which is missing.
+    """
+    require_names(info, path)
+    names = info.get("classes")
+    return tuple(map(str, names)) if isinstance(names, list) and len(names) == count else None
+
+
+def levels_of(info: Mapping[str, Any]) -> Levels | None:
+    """Values of 16-bit grey pictures that are black and white, as those of the training; None where it had none."""
+    found = info.get("range")
+    if not isinstance(found, list) or len(found) != 2 or not all(is_a(value, int) for value in found):
+        return None
+    low, high = found
+    return (low, high) if low < high else None
 
 
 def _require_pixels(pixels: Tensor, shape: Shape) -> None:

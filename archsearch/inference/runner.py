@@ -19,7 +19,8 @@ from archsearch.nn import weights
 from archsearch.nn.devices import full_float32
 
 FORMATS = ("safetensors", "onnx", "pt2")
-_BATCH = 250
+BATCH = 250
+"""Images that are run at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Runner:
 
 
 def _batches(images: Tensor | Pixels) -> Iterable[Tensor]:
-    return images.chunks(_BATCH) if isinstance(images, Pixels) else torch.split(images, _BATCH)
+    return images.chunks(BATCH) if isinstance(images, Pixels) else torch.split(images, BATCH)
 
 
 def format_of(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,51 @@ def _bytes(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{name}: {path} cannot be read ({error.strerror}): see its permissions") from error
+
+
+def load_batch(path: Path, name: str) -> tuple[NDArray[np.uint8], list[str] | None]:
+    """uint8 images (N, H, W, C) of a pickled batch, and their ids where it has `ids`. Labels in it are not looked at.
+
+    `data`: bytes (N, C * H * W), colour by colour, of square images; or (N, H, W, C), or (N, C, H, W).
+    The pickle is not run. DataError for a file that is damaged, or holds no such images.
+    """
+    found = read_plain(_bytes(path, name), f"{name}: {path}", whole=True)
+    if "data" not in found:
+        keys = ", ".join(sorted(found)[:8]) or "nothing"
+        raise DataError(f"{name}: {path} holds no 'data': it has {keys}; images must be uint8 of N x 3072 or the like")
+    images = _upright(found["data"], path, name)
+    ids = found.get("ids")
+    if ids is None:
+        return images, None
+    texts = [one.decode(errors="replace") if isinstance(one, bytes) else str(one) for one in _list_of(ids)]
+    if len(texts) != len(images):
+        raise DataError(f"{name}: {path} has {len(texts):,} ids for {len(images):,} images: copy it again")
+    return images, texts
+
+
+def _upright(pixels: object, path: Path, name: str) -> NDArray[np.uint8]:
+    """Images (N, H, W, C) from any of the three ways in which batches have them."""
+    array: NDArray[np.uint8] = np.empty(0, np.uint8)
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
+        array = pixels
+    shape: tuple[int, ...] = array.shape
+    if len(shape) == 2:
+        colours, side = _square(shape[1])
+        if side:
+            return array.reshape(-1, colours, side, side).transpose(0, 2, 3, 1)
+    if len(shape) == 4 and 0 not in shape[1:] and shape[3] in (1, 3):
+        return array
+    if len(shape) == 4 and 0 not in shape[1:] and shape[1] in (1, 3):
+        return array.transpose(0, 2, 3, 1)
+    said = f"{pixels.dtype} of {pixels.shape}" if isinstance(pixels, np.ndarray) else f"a {type(pixels).__name__}"
+    raise DataError(f"{name}: {path} has as 'data' {said}: images must be uint8, N x 3072, N x 32 x 32 x 3 or the like")
+
+
+def _square(values: int) -> tuple[int, int]:
+    """Colours and pixels a side of a square image with so many values; 0 and 0 for none. 3 n^2 is never a square."""
+    found = ((colours, isqrt(values // colours)) for colours in (1, 3))
+    return next(((colours, side) for colours, side in found if colours * side**2 == values), (0, 0))
+
+
+def _list_of(ids: object) -> list[object]:
+    return ids.reshape(-1).tolist() if isinstance(ids, np.ndarray) else [*ids] if isinstance(ids, list | tuple) else []

@@ -89,6 +89,32 @@ def _classes(table: _Table, label: int, parts: Mapping[str, Sequence[int]], name
     )
 
 
+def every_picture(name: str) -> tuple[Files, list[str]]:
+    """The pictures of a table without labels, `csv:FILE?image=COLUMN&id=COLUMN&root=FOLDER`, and their ids, by row.
+
+    Ids are the names of the pictures as they are written, or a column of the table. Every row counts, also one that
+    names a picture again. Raises DataError as `list_csv` does.
+    """
+    options = options_of(name, ("image", "id", "root"))
+    path = _place(name)
+    table = _read(path, name)
+    image = _column(table, "image", {key: options[key] for key in options if key == "image"}, name)
+    if image is None and len(table.header) == 1:
+        image = 0
+    if image is None or not table.rows:
+        way = "name it by ?image=COLUMN" if image is None else "it has no rows"
+        raise DataError(f"{name}: {path} names no pictures: {way}; the first line is {_shown(table.header)}")
+    if "id" in options and table.header.count(options["id"]) != 1:
+        raise DataError(f"{name}: {path} has no column {options['id']!r}: the columns are {_shown(table.header)}")
+    texts = table.column(image)
+    if "" in texts:
+        raise DataError(f"{name}: {path}: line {table.lines[texts.index('')]} names no picture: remove the line")
+    root = Path(options["root"]).expanduser() if "root" in options else path.parent
+    paths, _ = find_pictures(root, Named(name, path, texts, table.lines))
+    ids = table.column(table.header.index(options["id"])) if "id" in options else texts
+    return Files([str(one) for one in paths], np.zeros(len(paths), np.int64)), ids
+
+
 def _split_off(files: Files) -> dict[str, Files]:
     """The same pictures as `folder:` takes, in whatever order the rows are."""
     keys = [(label, str(path)) for label, path in zip(files.labels.tolist(), files.paths, strict=True)]

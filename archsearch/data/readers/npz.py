@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from archsearch.errors import DataError
 _REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 _OWN_VALIDATION = ("val_images", "val_labels")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError)
+_BLOCK = 1 << 22  # bytes of images read at a time
 
 
 @dataclass(frozen=True)
@@ -276,3 +277,67 @@ def _read(archive: zipfile.ZipFile, array: str) -> NDArray[Any]:
         values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
         file.read()  # to the end, where zipfile compares the checksum
     return values
+
+
+@dataclass(frozen=True)
+class Alone:
+    """An array of images without labels, on disk. shape: (N, H, W, C). Picklable."""
+
+    path: Path
+    name: str
+    array: str
+    shape: tuple[int, int, int, int]
+
+    def blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """All images in order, uint8 (n, H, W, C), a few megabytes at a time. DataError where the file is damaged."""
+        count, *sides = self.shape
+        size = math.prod(sides)
+        step = max(1, _BLOCK // size)
+        with _archive(self.path, self.name) as archive, archive.open(f"{self.array}.npy") as file:
+            _start(file)
+            for first in range(0, count, step):
+                wanted = min(step, count - first)
+                data = file.read(wanted * size)
+                if len(data) < wanted * size:
+                    raise EOFError(f"{self.array} ends early")
+                yield np.frombuffer(bytearray(data), np.uint8).reshape(wanted, *sides)
+            file.read()  # to the end, where zipfile compares the checksum
+
+
+def images_alone(path: Path, name: str, key: str = "") -> Alone:
+    """The images of an npz file, of which only headers are read; labels in it are not looked at.
+
+    key: the array; "" for the only one that may hold images.
+    DataError for a key that is not there, for none or several that may be meant, and for other pixels than bytes.
+    """
+    with _archive(path, name) as archive:
+        stored = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+        if key and key not in stored:
+            raise DataError(f"{name}: there is no array {key!r}: the file holds {_listed(stored)}")
+        headers = {array: _header(archive, array) for array in ([key] if key else stored)}
+        fit = {array: one for array, one in headers.items() if key or not [*_image_faults(array, one)]}
+        if len(fit) > 1:
+            raise DataError(f"{name}: {_listed([*fit])} may be the images: choose by npz:{path}?images={min(fit)}")
+        if not fit:
+            raise DataError(
+                f"{name}: no images in {_listed(stored)}: save an array of uint8, (N, H, W) or (N, H, W, C), "
+                "with numpy.savez"
+            )
+        ((array, header),) = fit.items()
+        if faults := [*_image_faults(array, header)]:
+            raise DataError(f"{name}: {faults[0]}")
+        with archive.open(f"{array}.npy") as file:
+            if _start(file):
+                raise DataError(f"{name}: {array} lies column by column: write numpy.ascontiguousarray of it")
+    count, height, width, *channels = header.shape
+    return Alone(path, name, array, (count, height, width, channels[0] if channels else 1))
+
+
+def _start(file: IO[bytes]) -> bool:
+    """Go to the values of an array; whether they lie column by column."""
+    read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    return bool(read(file)[1])
+
+
+def _listed(arrays: Sequence[str]) -> str:
+    return ", ".join(sorted(arrays)[:8]) or "no array"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archsearch._utils.specs import options_of, parse_spec
+from archsearch._utils.specs import expand, options_of, parse_spec
 from archsearch.data.listing import Encoded, Listing, stamp
 from archsearch.data.readers.columns import image_column, label_column, label_names
 from archsearch.data.readers.labels import Written, classes_of, split_off
@@ -67,16 +67,20 @@ class _Table:
 
 @dataclass(eq=False)
 class ParquetPictures:
-    """Pictures in rows of parquet files, read from one to the next. rows: int64 (N,), ascending, over all files."""
+    """Pictures in rows of parquet files, read from one to the next. rows: int64 (N,), ascending, over all files.
+
+    lenient: a row without a picture is an empty one, which nothing can decode, rather than an error.
+    """
 
     table: _Table
     rows: NDArray[np.int64]
     labels: Labels
+    lenient: bool = False
     _batches: Iterator[tuple[int, Sequence[bytes | None]]] = field(default_factory=lambda: iter(()), repr=False)
     _ready: tuple[int, Sequence[bytes | None]] = field(default=(0, ()), repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"table": self.table, "rows": self.rows, "labels": self.labels, "_batches": iter(()), "_ready": (0, ())}
+        return {**vars(self), "_batches": iter(()), "_ready": (0, ())}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,6 +114,8 @@ class ParquetPictures:
                 found = next(self._batches, (row, [None]))
             start, ready = self._ready = found
         picture = ready[row - start]
+        if picture is None and self.lenient:
+            return b""
         if picture is None:
             raise DataError(f"{self.table.name}: {self.table.where(row)} holds no picture: leave the row out")
         return picture
@@ -136,6 +142,34 @@ def list_parquet(name: str) -> Listing:
         rows = {part: ("train", chosen) for part, chosen in split_off(found.parts["train"]).items()}
     parts = {part: ParquetPictures(tables[of], chosen, found.parts[of][chosen]) for part, (of, chosen) in rows.items()}
     return Listing(name, parse_spec(name).root, found.classes, parts, (*shards.notes, *found.notes))
+
+
+def every_row(name: str) -> tuple[ParquetPictures, list[str] | None]:
+    """The pictures of `parquet:PATH?image=COLUMN&id=COLUMN`, all rows of all files, and their ids if a column has them.
+
+    Labels and splits are not looked at. Raises DataError, one line, where files or columns are missing or damaged.
+    """
+    options = options_of(name, ("image", "id"))
+    places = expand(parse_spec(name).place, name)
+    files = [file for one in places for file in (sorted(one.rglob("*.parquet")) if one.is_dir() else [one])]
+    if not files:
+        raise DataError(f"{name}: no .parquet file in {places[0]}: check the path")
+    columns, ids, starts = set(), list[str](), [0]
+    for path in files:
+        with opened(path, name) as table:
+            columns.add(image_column(table.schema_arrow, options.get("image"), name))
+            if "id" in options and options["id"] not in table.schema_arrow.names:
+                raise DataError(f"{name}: {path} has no column {options['id']!r}: give ?id= another")
+            for group in range(table.num_row_groups if "id" in options else 0):
+                values = table.read_row_group(group, columns=[options["id"]], use_threads=False).column(0)
+                ids += map(_text, values.to_pylist())
+            starts.append(starts[-1] + table.metadata.num_rows)
+    if len(columns) > 1:
+        raise DataError(f"{name}: the files hold pictures in {', '.join(sorted(columns))}: choose by ?image=COLUMN")
+    firsts, (column,) = np.array(starts, np.int64), columns
+    rows = np.arange(starts[-1])
+    table = _Table(name, column, files, firsts, _beside(files, column, firsts, name, lenient=True))
+    return ParquetPictures(table, rows, np.zeros_like(rows), lenient=True), ids if "id" in options else None
 
 
 @contextmanager
@@ -209,8 +243,13 @@ def _text(value: object) -> str:
     return "" if value is None else str(int(value) if isinstance(value, bool) else value)
 
 
-def _beside(files: Sequence[Path], column: str, starts: NDArray[np.int64], name: str) -> dict[int, Path]:
-    """Picture files that rows without bytes name, by row. Raises DataError for a row that has neither."""
+def _beside(
+    files: Sequence[Path], column: str, starts: NDArray[np.int64], name: str, lenient: bool = False
+) -> dict[int, Path]:
+    """Picture files that rows without bytes name, by row.
+
+    lenient: rows whose file is missing, or that name none, are left out. Else DataError for them.
+    """
     found = {}
     for path, start in zip(files, starts.tolist(), strict=False):
         with opened(path, name) as table:
@@ -221,6 +260,7 @@ def _beside(files: Sequence[Path], column: str, starts: NDArray[np.int64], name:
                     batches = table.iter_batches(_BATCH, row_groups=[group], columns=[column], use_threads=False)
                     values = (value for batch in batches for value in batch.column(0).to_pylist())
                     lacking = ((row, value) for row, value in enumerate(values) if _bytes(value) is None)
+                    lacking = ((row, value) for row, value in lacking if not lenient or _is_there(value, path))
                     found.update({first + row: _file(value, path, first - start + row, name) for row, value in lacking})
                 first += about.num_rows
     return found
@@ -236,11 +276,21 @@ def _may_lack(group: Any, column: str) -> bool:
     return True
 
 
-def _file(value: Any, table: Path, row: int, name: str) -> Path:
+def _path(value: Any, table: Path) -> Path | None:
+    """The picture file that a row without bytes names."""
     said = value.get("path") if isinstance(value, dict) else None
-    if not said:
+    return table.parent / str(said) if said else None
+
+
+def _is_there(value: Any, table: Path) -> bool:
+    found = _path(value, table)
+    return found is not None and found.is_file()
+
+
+def _file(value: Any, table: Path, row: int, name: str) -> Path:
+    found = _path(value, table)
+    if found is None:
         raise DataError(f"{name}: {table}: row {row:,} holds no picture: leave the row out")
-    found = table.parent / str(said)
     if not found.is_file():
         raise DataError(
             f"{name}: {table}: row {row:,} names a file instead of a picture, and there is no {found}: "

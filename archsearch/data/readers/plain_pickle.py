@@ -1,4 +1,4 @@
-"""Pickles of plain data, read without running them: lists, dicts, texts, whole numbers and uint8 arrays.
+"""Pickles of plain data, read without running them: lists, dicts, texts, whole numbers and arrays of these.
 
 The file is walked opcode by opcode. Nothing that it names is imported or called: numpy's array and dtype, and the
 encoding of bytes by Python 3, are known by their names and rebuilt from their arguments here.
@@ -18,24 +18,31 @@ from archsearch.errors import DataError
 
 _MARK = object()
 _ARRAY, _DTYPE, _RECONSTRUCT, _ENCODE, _EMPTY_BYTES = "array", "dtype", "reconstruct", "encode", "bytes"
+_BUFFER = "buffer"  # of protocol 5
 _NAMED = {
     "numpy ndarray": _ARRAY,
     "numpy dtype": _DTYPE,
     "numpy.core.multiarray _reconstruct": _RECONSTRUCT,
     "numpy._core.multiarray _reconstruct": _RECONSTRUCT,
+    "numpy.core.numeric _frombuffer": _BUFFER,
+    "numpy._core.numeric _frombuffer": _BUFFER,
     "_codecs encode": _ENCODE,
     "__builtin__ bytes": _EMPTY_BYTES,
 }
 _BYTES = {"SHORT_BINSTRING", "BINSTRING", "STRING"}  # of Python 2; pickletools gives them as latin-1
 _VALUES = {
     "BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
-    "UNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "UNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS, _GETS = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
 _NOTHING = {"PROTO", "FRAME"}
+_BYTE = ("u1", b"u1", "|u1", b"|u1")
+_WHOLE = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
+
+_Values = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
 @dataclass(frozen=True)
@@ -47,20 +54,24 @@ class _Name:
 
 @dataclass
 class _Dtype:
+    """The code of a number's type, such as u1 or i8, and the order of its bytes."""
+
     code: object
+    order: object = "|"
 
 
 @dataclass
 class _Array:
     """An array before its state is known, and then its values."""
 
-    values: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    values: _Values | None = None
 
 
 @dataclass
 class _Machine:
-    """The stack and the memo of a pickle."""
+    """The stack and the memo of a pickle. whole: arrays may hold whole numbers of any size, not bytes alone."""
 
+    whole: bool = False
     stack: list[Any] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
@@ -120,6 +131,9 @@ class _Machine:
             self.stack.append(arguments[0].encode("latin-1"))
         elif kind == _EMPTY_BYTES and not arguments:
             self.stack.append(b"")
+        elif kind == _BUFFER:
+            data, dtype, shape, order = arguments
+            self.stack.append(_Array(self.array(shape, dtype, order == "F", data)))
         else:
             raise ValueError("it calls something, which plain data do not need")
 
@@ -128,22 +142,32 @@ class _Machine:
         state = self.pop()
         made = self.stack[-1]
         if isinstance(made, _Array) and made.values is None:
-            made.values = _values(state)
-        elif not isinstance(made, _Dtype):
+            _, shape, dtype, by_columns, data = state
+            made.values = self.array(shape, dtype, by_columns, data)
+        elif isinstance(made, _Dtype):
+            made.order = state[1]
+        else:
             raise ValueError("it sets the state of something, which plain data do not need")
 
+    def array(self, shape: Any, dtype: Any, by_columns: Any, data: Any) -> _Values:
+        """The values of an array, from its bytes."""
+        kind = _kind(dtype, self.whole)
+        if not (isinstance(data, bytes | bytearray) and all(type(size) is int and size >= 0 for size in shape)):
+            raise ValueError("an array is not made of bytes")
+        if prod(shape) * kind.itemsize != len(data):
+            raise ValueError(f"an array of shape {shape} has {len(data):,} bytes")
+        return np.frombuffer(bytes(data), kind).reshape(shape, order="F" if by_columns else "C")
 
-def _values(state: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The uint8 values of an array's state (version, shape, dtype, by columns, bytes)."""
-    _, shape, dtype, by_columns, data = state
+
+def _kind(dtype: Any, whole: bool) -> np.dtype[Any]:
+    """The numbers that an array holds; only bytes, unless `whole`."""
     code = dtype.code if isinstance(dtype, _Dtype) else None
-    if code not in ("u1", b"u1", "|u1", b"|u1"):
-        raise ValueError(f"an array has the dtype {code if isinstance(code, str) else '?'}: pixels are uint8")
-    if not (isinstance(data, bytes) and all(type(size) is int and size >= 0 for size in shape)):
-        raise ValueError("an array is not made of bytes")
-    if prod(shape) != len(data):
-        raise ValueError(f"an array of shape {shape} has {len(data):,} bytes")
-    return np.frombuffer(data, np.uint8).reshape(shape, order="F" if by_columns else "C")
+    if code in _BYTE:
+        return np.dtype(np.uint8)
+    text = code.decode("latin-1") if isinstance(code, bytes) else code
+    if not (whole and text in _WHOLE):
+        raise ValueError(f"an array has the dtype {text if isinstance(text, str) else '?'}: pixels are uint8")
+    return np.dtype(f"{'>' if dtype.order in ('>', b'>') else '<'}{text}")
 
 
 def _list(machine: _Machine) -> None:
@@ -201,12 +225,13 @@ _STEPS: dict[str, Callable[[_Machine], None]] = {
 }  # fmt: skip
 
 
-def read_plain(data: bytes, where: str) -> dict[str, Any]:
+def read_plain(data: bytes, where: str, *, whole: bool = False) -> dict[str, Any]:
     """The dict in a pickle, keys as texts; arrays are uint8 ones, texts of Python 2 bytes.
 
-    where: names the file, in messages. Raises DataError for a pickle that is damaged, or holds anything else.
+    where: names the file, in messages. whole: arrays may also hold larger whole numbers.
+    Raises DataError for a pickle that is damaged, or holds anything else.
     """
-    machine = _Machine()
+    machine = _Machine(whole)
     try:
         for operation, argument, _ in pickletools.genops(data):
             if operation.name == "STOP":
