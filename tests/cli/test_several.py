@@ -72,6 +72,15 @@ def test_run_retrain_evaluate_export_load(command: Command, work: Path, chest: P
     assert network.thresholds == tuple(info["thresholds"])
     assert network(torch.zeros(3, 1, 28, 28)).shape == (3, 14)
 
+    told = command("predict", "m.onnx", f"{SPEC}?images=test_images", "--output", "p.csv")
+    assert (told.status, told.err) == (0, "")
+    rows = [line.split(",") for line in (work / "p.csv").read_text().splitlines()]
+    images, _ = load_dataset(SPEC).test()
+    above = network(images[:].float() / 255).sigmoid() > torch.tensor(network.thresholds)
+    at = rows[0].index("atelectasis")
+    assert rows[0][at : at + 14] == list(NAMES)
+    assert [[cell == "1" for cell in row[at : at + 14]] for row in rows[1:]] == above.tolist()
+
 
 def check_scores(plain: dict[str, object], path: Path) -> None:
     """What `evaluate --json` says against scikit-learn, from the file's own logits."""
@@ -106,6 +115,9 @@ def test_the_table(command: Command, trained: Path) -> None:
     assert all(line.endswith(" 0.400") for line in lines[head + 1 : head + 15])
     assert "confus" not in answer.out
     assert "macro AUROC" in answer.out
+    page = command("evaluate", trained, "--report", "page.html")
+    assert (page.status, page.err) == (0, "")
+    assert ">threshold<" in (work / "page.html").read_text()
     by = command("evaluate", trained, "--metric", "macro-auroc").out.splitlines()[0]
     assert by.startswith("w.safetensors on npz:chestmnist.npz, test: macro AUROC 0.")
 
