@@ -111,5 +111,5 @@ def _place(
         train, out = wanted[0, label], wanted[1, label]
         side = int(out > train or (out == train and room[1] > room[0]))
         held[image] = side == 1
-        wanted[side, labels[image]] -= 1
+        wanted[side] -= labels[image]
         room[side] -= 1

@@ -117,7 +117,7 @@ def test_the_table(command: Command, trained: Path) -> None:
     assert "macro AUROC" in answer.out
     page = command("evaluate", trained, "--report", "page.html")
     assert (page.status, page.err) == (0, "")
-    assert ">threshold<" in (work / "page.html").read_text()
+    assert ">threshold<" in (trained.parent / "page.html").read_text()
     by = command("evaluate", trained, "--metric", "macro-auroc").out.splitlines()[0]
     assert by.startswith("w.safetensors on npz:chestmnist.npz, test: macro AUROC 0.")
 
