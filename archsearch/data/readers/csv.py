@@ -192,8 +192,8 @@ def _label(table: _Table, image: int, split: int | None, options: Mapping[str, s
         others = [number for number in range(len(table.header)) if number not in (image, split)]
         if len(others) != 1:
             raise DataError(
-                f"{name}: {table.path} has no column of labels: name it by ?label=COLUMN; "
-                f"the columns are {_shown(table.header)}"
+                f"{name}: {table.path} has no column of labels: name it by ?label=COLUMN, or several per picture by "
+                f"?labels=COLUMN,COLUMN; the columns are {_shown(table.header)}"
             )
         label = others[0]
     return label

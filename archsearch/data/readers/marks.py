@@ -16,7 +16,7 @@ import numpy as np
 
 from archsearch._utils.specs import parse_spec
 from archsearch.data.readers.labels import Labelled
-from archsearch.data.readers.several import Flags, check_names, check_train, notes_of, shown
+from archsearch.data.readers.several import Flags, check_names, check_train, is_one_hot, notes_of, shown
 from archsearch.errors import DataError
 
 EVERY = "*"
@@ -75,7 +75,7 @@ class Marks:
         if len(classes) < 2:
             raise DataError(f"{self.name}: there is one label, {shown(classes)}: at least 2 are needed")
         check_train(found["train"], self.name)
-        return Labelled(tuple(classes), found, tuple(notes_of(found, classes)))
+        return Labelled(tuple(classes), found, (*_notes(found), *notes_of(found, classes)))
 
     def _every(self, table: Table, others: Sequence[int | None]) -> list[int]:
         """All columns of 0 and 1."""
@@ -131,6 +131,11 @@ class Marks:
         for word in text.split(self.separator):
             if word.strip() and word.strip() != self.none:
                 yield word.strip()
+
+
+def _notes(parts: Mapping[str, Flags]) -> Iterator[str]:
+    if all(map(is_one_hot, parts.values())):
+        yield "every picture has exactly one label: a column of their names, ?label=COLUMN, makes them exclude each other"
 
 
 def asked_for(name: str, options: Mapping[str, str]) -> Marks | None:

@@ -211,7 +211,7 @@ def test_a_picture_listed_twice_is_taken_once(tmp_path: Path) -> None:
         ),
         (
             b"path,MEL,NV\n0.png,0,1\n",
-            "has no column of labels: name it by ?label=COLUMN; the columns are path, MEL, NV",
+            "name it by ?label=COLUMN, or several per picture by ?labels=COLUMN,COLUMN; the columns are path, MEL, NV",
         ),
         (b"path,file,label\n0.png,0.png,1\n", "columns path, file may be the image: choose by ?image=path"),
         (b"path,label\n\xff\xe9,1\n", "is no UTF-8 text (byte 11): save it as CSV in UTF-8"),

@@ -104,6 +104,11 @@ def test_nothing_to_learn_is_said(tmp_path: Path) -> None:
     assert "nothing to learn: no train image has label hernia" in load_dataset(f"{spec}?labels=*", image_size=8).notes
 
 
+def test_one_label_each_is_said(tmp_path: Path) -> None:
+    spec = table(tmp_path, "path,a,b", [(n % 2, 1 - n % 2) for n in range(12)])
+    assert any("every picture has exactly one label" in note for note in list_pictures(f"{spec}?labels=*").notes)
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [
