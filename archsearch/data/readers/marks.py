@@ -135,7 +135,7 @@ class Marks:
 
 def _notes(parts: Mapping[str, Flags]) -> Iterator[str]:
     if all(map(is_one_hot, parts.values())):
-        yield "every picture has exactly one label: one column of their names, ?label=COLUMN, says that they exclude others"
+        yield "every picture has exactly one label: a single column of names, ?label=COLUMN, makes them exclusive"
 
 
 def asked_for(name: str, options: Mapping[str, str]) -> Marks | None:
