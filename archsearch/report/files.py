@@ -128,9 +128,13 @@ class RunFolder(Observer):
         start = time.monotonic()
         self._late = self._spent > _FREE + _SHARE * (start - self._clock)
         if not self._late:
-            self._write(history, counts, picture=start > self._drawn + _PICTURE * self._cost)
+            is_due = start > self._drawn + _PICTURE * self._cost
+            self._write(history, counts, picture=is_due)
             drop_weights(self.folder, history)
-            self._spent += time.monotonic() - start
+            end = time.monotonic()
+            self._spent += end - start
+            if is_due:
+                self._drawn, self._cost = end, end - start
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         """The last counts, and references after which no candidate was trained."""
@@ -141,11 +145,7 @@ class RunFolder(Observer):
         self._write_about(counts)
 
     def _write(self, history: Sequence[Record], counts: Counts, picture: bool) -> None:
-        start, every = time.monotonic(), [*self.references, *history]
-        write_tables(self.folder, every, self.budget, self.retrained, picture=picture)
-        if picture:
-            self._drawn = time.monotonic()
-            self._cost = self._drawn - start
+        write_tables(self.folder, [*self.references, *history], self.budget, self.retrained, picture=picture)
         self._stale = not picture
         self._shown = self.references
         self._write_rejects()
