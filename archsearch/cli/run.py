@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
+    from archsearch.data import Dataset
+    from archsearch.study.config import StudyConfig
     from archsearch.workers.local import Result
 
 
@@ -193,8 +195,7 @@ def run(**options: Any) -> int:
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    metric = searched_metric(options, dataset, before)
-    config = replace(config, known=known_of(options, dataset, config.domain.shapes), metric=metric)
+    config = _completed(config, options, dataset, before)
     chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout, config.score)
     if sizes and "size" in choice.space.input:
@@ -202,6 +203,14 @@ def run(**options: Any) -> int:
     with view:
         result = run_study(config, chosen, [view, *_trackers(options["track"], chosen.folder, view.head)], dataset)
     return _close(result, chosen.folder, view)
+
+
+def _completed(
+    config: StudyConfig, options: Mapping[str, Any], dataset: Dataset, before: StudyConfig | None
+) -> StudyConfig:
+    """With what trainings learn from beside labels, and what is maximised. Raises InputError."""
+    known = known_of(options, dataset, config.domain.shapes)
+    return replace(config, known=known, metric=searched_metric(options, dataset, before))
 
 
 def _trackers(names: Sequence[str], folder: Path, say: Callable[[str], None]) -> list[Any]:

@@ -223,7 +223,7 @@ def _plain(labels: Tensor) -> NDArray[np.int64]:
 
 def _shares(logits: Tensor, classes: Classes) -> _Array:
     """float64 probabilities (N, classes): softmax, or of several labels the sigmoid of each."""
-    exact = logits.detach().double().cpu()
+    exact = logits.detach().cpu().double()  # Metal has no float64
     found: _Array = (exact.sigmoid() if classes.several else exact.softmax(1)).numpy()
     return found
 

@@ -95,9 +95,20 @@ def save_info(path: Path, arch: Arch, info: Mapping[str, Any]) -> Path:
 
 def _save_file(state: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
-        safetensors.torch.save_file(state, path, metadata=metadata)
+        written = safetensors.torch.save(state, metadata)
     except safetensors.SafetensorError as error:
         raise OSError(errno.EIO, str(error)) from None
+    path.write_bytes(_ordered(written))
+
+
+def _ordered(file: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: it writes them in any order, and equal networks are equal files."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def describe(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:

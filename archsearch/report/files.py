@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import time
@@ -31,6 +32,8 @@ from archsearch.training.checkpoint import Checkpoint
 _PACKAGES = ("torch", "torchvision", "optuna", "numpy")
 _REJECTS_EVERY = 500
 _FREE, _SHARE = 60.0, 0.1
+_PICTURE = 20
+"""The picture is drawn again after so many times the time that it takes: most of a table's time is its."""
 _NO_BUDGET = Budget()
 _ACCURACY = Score()
 
@@ -103,14 +106,15 @@ class RunFolder(Observer):
         self._written = -1
         self._shown = references
         self._clock, self._spent, self._late = time.monotonic(), 0.0, False
+        self._drawn, self._cost, self._stale = -math.inf, 0.0, True
 
     def reference(self, record: Record, every: Sequence[Record]) -> None:
         """Written with the next candidate."""
         self.references = every
 
     def started(self, history: Sequence[Record], counts: Counts) -> None:
-        """An empty table is a valid one: a run killed in its first training leaves all files."""
-        self._write(history, counts)
+        """An empty table is a valid one: a run killed in its first training leaves all tables."""
+        self._write(history, counts, picture=False)
 
     def checked(self, counts: Counts, reject: Reject | None) -> None:
         """Rejects cost no file each: they are written in hundreds, and with every finished candidate."""
@@ -120,24 +124,33 @@ class RunFolder(Observer):
                 self._write_rejects()
 
     def finished(self, record: Record, history: Sequence[Record], counts: Counts) -> None:
-        """Everything again, with the new candidate; where that takes minutes, only a tenth of the time."""
+        """Everything again, with the new candidate; where that takes minutes, only a tenth of the time.
+
+        The picture is as late as it may be, and whole at the end.
+        """
         start = time.monotonic()
         self._late = self._spent > _FREE + _SHARE * (start - self._clock)
         if not self._late:
-            self._write(history, counts)
+            is_due = start > self._drawn + _PICTURE * self._cost
+            self._write(history, counts, picture=is_due)
             drop_weights(self.folder, history)
-            self._spent += time.monotonic() - start
+            end = time.monotonic()
+            self._spent += end - start
+            if is_due:
+                self._drawn, self._cost = end, end - start
 
     def ended(self, history: Sequence[Record], counts: Counts) -> None:
         """The last counts, and references after which no candidate was trained."""
-        if self._late or self._shown is not self.references:
-            self._write(history, counts)
+        if self._late or self._stale or self._shown is not self.references:
+            self._write(history, counts, picture=True)
             drop_weights(self.folder, history)
         self._write_rejects()
         self._write_about(counts)
 
-    def _write(self, history: Sequence[Record], counts: Counts) -> None:
-        write_tables(self.folder, [*self.references, *history], self.budget, self.retrained, self.score)
+    def _write(self, history: Sequence[Record], counts: Counts, picture: bool) -> None:
+        every = [*self.references, *history]
+        write_tables(self.folder, every, self.budget, self.retrained, self.score, picture=picture)
+        self._stale = not picture
         self._shown = self.references
         self._write_rejects()
         self._write_about(counts)
@@ -211,11 +224,14 @@ def write_tables(
     budget: Budget,
     retrained: Sequence[Retrained] = (),
     score: Score = _ACCURACY,
+    *,
+    picture: bool = True,
 ) -> None:
     """Write `pareto.csv`, `trials.csv` and `pareto.png`, each whole; references may be in `history`. Raises OSError."""
     write_csv(folder / "pareto.csv", tables.front_table(history, retrained))
     write_csv(folder / "trials.csv", tables.trials_table(history))
-    plot(folder / "pareto.png", history, budget, folder.name, score)
+    if picture:
+        plot(folder / "pareto.png", history, budget, folder.name, score)
 
 
 def write_csv(path: Path, frame: Any) -> None:

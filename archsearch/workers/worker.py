@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
@@ -181,8 +182,7 @@ def _search(messages: Messages, job: Job) -> str:
     trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
 
     def save(path: Path, arch: Arch, record: Record) -> None:
-        scored = {} if record.val_score is None else {"metric": config.metric, "val_score": record.val_score}
-        trainer.save(path, arch, val_accuracy=record.val_accuracy, **scored, trained="search", **begun)
+        trainer.save(path, arch, **_measured(record, config), trained="search", **begun)
 
     files = CandidateFiles(job.folder, save)
     if job.estimates:
@@ -213,6 +213,12 @@ def _search(messages: Messages, job: Job) -> str:
         memory=predictor(data, config.recipe, shapes=config.domain.shapes),
     )
     return result.reason
+
+
+def _measured(record: Record, config: StudyConfig) -> dict[str, Any]:
+    """What a weights file says of its network's validation."""
+    scored = {} if record.val_score is None else {"metric": config.metric, "val_score": record.val_score}
+    return {"val_accuracy": record.val_accuracy, **scored}
 
 
 def estimate(config: StudyConfig, setup: TrainingSetup, messages: Messages) -> None:

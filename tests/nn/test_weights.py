@@ -78,6 +78,13 @@ def test_a_channels_last_module_is_written_like_any_other(path: Path, tmp_path: 
     assert {n: t.tolist() for n, t in load_file(other).items()} == {n: t.tolist() for n, t in load_file(path).items()}
 
 
+def test_equal_networks_are_equal_files(path: Path, tmp_path: Path) -> None:
+    again = {save(tmp_path / f"{i}.safetensors", trained(ARCH), ARCH, INFO).read_bytes() for i in range(8)}
+    assert again == {path.read_bytes()}
+    with safe_open(path, "pt") as file:
+        assert list(file.metadata()) == sorted(file.metadata())
+
+
 def test_halves_are_read_as_floats(tmp_path: Path) -> None:
     state = {name: t.half() if t.is_floating_point() else t for name, t in deployed_state(trained(ARCH)).items()}
     save_file(state, tmp_path / "w", metadata={"arch": ARCH.to_toml()})
@@ -170,7 +177,7 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save", full)
     with pytest.raises(OSError, match="No space left"):
         save(path, trained(ARCH), ARCH, {})
     assert path.read_bytes() == before

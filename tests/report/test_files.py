@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +47,7 @@ def state(folder: Path) -> tuple[int, set[str], set[str]]:
     assert {path.stem for path in (folder / "archs").glob("*")} >= set(trials.arch)
     json.loads((folder / "run.json").read_text())
     pd.read_csv(folder / "rejected.csv")
-    assert (folder / "pareto.png").stat().st_size > 1000
+    assert len(trials) == 0 or (folder / "pareto.png").stat().st_size > 1000
     return len(trials), front, {path.stem for path in (folder / "weights").glob("*")}
 
 
@@ -66,6 +67,20 @@ def test_everything_is_there_before_and_after_every_candidate(tmp_path: Path) ->
     for _, front, weights in [*watch.seen, state(tmp_path)]:
         assert weights == front
     assert state(tmp_path)[0] == 6
+
+
+def test_the_picture_waits_for_its_turn_and_is_whole_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def draw(path: Path, history: Any, *more: Any) -> None:
+        drawn.append(len(history))
+        time.sleep(0.2)  # four seconds until the next one
+
+    monkeypatch.setattr("archsearch.report.files.plot", draw)
+    run(tmp_path)
+    assert drawn == [1, 6]
 
 
 def test_run_json_has_the_counts_and_what_it_was_told(tmp_path: Path) -> None:
