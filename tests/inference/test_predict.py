@@ -122,7 +122,8 @@ def test_logits_are_those_of_evaluate_to_the_last_bit(shipped: Path, tmp_path: P
     (pixels,) = alone.read(FORM)
     assert np.array_equal(np.float32(pixels) / np.float32(255), network.preprocess(path)[0].permute(1, 2, 0).numpy())
     (one,) = predict(runner, alone, FORM)
-    assert torch.equal(one.logits, runner(network.preprocess(path)))
+    # A single image may count as either order in memory, and each has kernels that round in their own way.
+    assert torch.equal(one.logits, runner(network.preprocess(path).clone(memory_format=torch.channels_last)))
 
 
 def test_broken_pictures_change_no_others_logits(shipped: Path) -> None:
