@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import torch
 from commands import Answer, small_npz
-from data_samples import noise
+from data_samples import Lines, noise
 from exports import ARCH, CLASSES, INFO, info_of, settled
 from formats import encoded
 
+from archsearch.cli.predict import Tally
 from archsearch.data import load_dataset
+from archsearch.data.picture import Broken
+from archsearch.data.unlabelled import open_unlabelled
 from archsearch.inference import open_runner
+from archsearch.inference.predict import Answers
 from archsearch.network.arch import Arch
 from archsearch.network.stage import Part, Stage
 from archsearch.nn import weights
@@ -66,6 +70,17 @@ def test_a_folder_with_a_broken_picture(command: Command, network: Path, work: P
     assert answer.status == 2
     assert "none of 1 image can be read, the first is none/x.png (" in answer.error
     assert not (work / "none.csv").exists()
+
+
+def test_how_far_it_is_and_what_was_broken(work: Path) -> None:
+    for number in range(3):
+        (work / f"{number}.png").write_bytes(encoded(number) if number else b"")
+    watch, tally = Lines(), Tally(open_unlabelled([str(work)]))
+    said = [Answers(0, torch.zeros(2, 4), {0: Broken("empty")}), Answers(2, torch.zeros(1, 4))]
+    assert [*tally.watched(iter(said), watch)] == said
+    assert watch.steps == [("images", 2, 3), ("images", 3, 3)]
+    told = f"could not be read: 1 of 3, the first is {work / '0.png'} (empty)"
+    assert tally.summary(Path("p.csv")) == ["p.csv: 3 images", told]
 
 
 def test_a_split_has_the_logits_of_evaluate(command: Command, work: Path) -> None:
