@@ -68,7 +68,7 @@ def predict(weights: Path, images: tuple[str, ...], **options: Any) -> None:
     runner = open_runner(weights, resolve_device("cpu" if own else options["device"]))
     form = _form(weights, runner, images[0], options["image_size"])
     found = _images(images, runner, options)
-    tally = _Tally(found)
+    tally = Tally(found)
     with Decoding() as watch:
         answers = tally.watched(answers_of(runner, found, form), watch)
         table = _submission if options["template"] else _table
@@ -144,7 +144,7 @@ def _submission(
     return [*template.header], filled(template, rows, filling, answers)
 
 
-class _Tally:
+class Tally:
     """How many images were answered, and what could not be read."""
 
     def __init__(self, images: Unlabelled) -> None:

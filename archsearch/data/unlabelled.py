@@ -153,7 +153,7 @@ class PixelArrays:
 
 def _adapted(block: NDArray[np.uint8], form: Form) -> NDArray[np.uint8]:
     """As `load_dataset` does it: first the colour, then the size."""
-    images = images_from(block)
+    images = images_from(block if block.flags.writeable else block.copy())  # torch warns of others
     if form.shape[0] != images.shape[1]:
         images = grey(images) if form.shape[0] == 1 else rgb(images)
     found: NDArray[np.uint8] = resize(images, form.shape[1]).whole().permute(0, 2, 3, 1).numpy()

@@ -158,6 +158,7 @@ def test_an_unlabelled_batch(tmp_path: Path, write: Callable[[object], bytes], l
     assert ids(found) == [str(7 * n) for n in range(12)]
     assert not found.numbered
     assert np.array_equal(read(found, Form((3, 32, 32))), images)
+    assert read(found, Form((1, 16, 16), size=16, colour="grey")).shape == (12, 16, 16, 1)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])

@@ -25,6 +25,7 @@ from archsearch.data.pixels import Pixels
 from archsearch.data.unlabelled import Form, PixelArrays, open_split, open_unlabelled
 from archsearch.errors import InputError
 from archsearch.export import Images, Source, export
+from archsearch.export.job import DTYPES_OF
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.predict import Answers, Labels, form_of, predict
 from archsearch.inference.runner import BATCH
@@ -82,11 +83,11 @@ def test_every_format_says_what_the_module_says(shipped: Path, source: Source, n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16", "int8"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_of_ten_thousand_images(source: Source, images: Images, tmp_path: Path, kind: str, dtype: str) -> None:
     """Those of the module, but where it is less sure than the export's difference."""
-    if (kind, dtype) == ("onnx", "bf16"):
+    if dtype not in DTYPES_OF[kind]:
         pytest.skip("there are no such files")
     many = pixels(source.arch, 10_000, seed=5)
     wanted = Images(images.train, (Pixels.of(many), torch.zeros(len(many), dtype=torch.int64)))
@@ -99,7 +100,7 @@ def test_labels_of_ten_thousand_images(source: Source, images: Images, tmp_path:
     first, second = module.topk(2).values.unbind(1)
     sure = first - second > 2 * done.parity.max_abs_diff + 2e-5
     assert torch.equal(found.argmax(1)[sure], module.argmax(1)[sure])
-    assert sure.float().mean() > 0.9
+    assert sure.float().mean() > (0.3 if dtype == "int8" else 0.9)
 
 
 def test_logits_are_those_of_evaluate_to_the_last_bit(shipped: Path, tmp_path: Path) -> None:
@@ -122,7 +123,8 @@ def test_logits_are_those_of_evaluate_to_the_last_bit(shipped: Path, tmp_path: P
     (pixels,) = alone.read(FORM)
     assert np.array_equal(np.float32(pixels) / np.float32(255), network.preprocess(path)[0].permute(1, 2, 0).numpy())
     (one,) = predict(runner, alone, FORM)
-    assert torch.equal(one.logits, runner(network.preprocess(path)))
+    # A single image may count as either order in memory, and each has kernels that round in their own way.
+    assert torch.equal(one.logits, runner(network.preprocess(path).clone(memory_format=torch.channels_last)))
 
 
 def test_broken_pictures_change_no_others_logits(shipped: Path) -> None:
