@@ -247,3 +247,12 @@ def unseen(dataset: Dataset, info: Mapping[str, Any], seed: int) -> Split | None
         info.get("trained") == "retrain" and info.get("fingerprint", dataset.fingerprint) == dataset.fingerprint
     )
     return None if trained_on else part_of(dataset, "validation", seed)
+
+
+def sample(part: Split, most: int) -> Split:
+    """At most so many images of a split, evenly spaced."""
+    images, labels = part
+    if len(labels) <= most:
+        return part
+    chosen = torch.linspace(0, len(labels) - 1, most, dtype=torch.float64).round().long()
+    return images.subset(chosen), labels[chosen]
