@@ -15,6 +15,9 @@ from archsearch.cli.screen import wrapped
 from archsearch.cli.sources import dataset_of, split_seed
 from archsearch.errors import DataError, InputError
 
+ENOUGH = 5_000
+"""Validation images for a temperature, at most."""
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -91,7 +94,7 @@ def _fitting(
     runner: Runner, dataset: Dataset, seed: int, known: tuple[Tensor, Tensor] | None
 ) -> tuple[tuple[Tensor, Tensor] | None, str]:
     """Logits and labels of validation images, which may be known; or none, and why."""
-    from archsearch.inference.scores import logits_of, unseen
+    from archsearch.inference.scores import logits_of, sample, unseen
     from archsearch.metrics import is_multilabel
 
     if is_multilabel(dataset.labels):
@@ -102,7 +105,10 @@ def _fitting(
         return None, str(error)
     if split is None:
         return None, "this network was trained on the validation images too"
-    return known or (logits_of(runner, split), split[1]), ""
+    if known:
+        return known, ""
+    split = sample(split, ENOUGH)
+    return (logits_of(runner, split), split[1]), ""
 
 
 def _store(weights: Path, runner: Runner, found: Judgement, why_not: str) -> None:

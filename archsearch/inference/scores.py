@@ -38,7 +38,7 @@ from archsearch.metrics.per_class import (
     mean,
     rates,
 )
-from archsearch.metrics.ranking import Ranking, ranking, weighted
+from archsearch.metrics.ranking import ranking, weighted
 from archsearch.metrics.thresholds import said
 
 RANKED = ("macro-auroc", "average-precision")
@@ -152,13 +152,13 @@ def judge(
     if drawn and not several:
         spans["accuracy"] = of_share(int(hits.right.sum()), hits.n, resampled["accuracy"])
     by_class = of_rates(own, own_drawn) if own_drawn else {}
-    ranked = _Ranked(logits, labels, several)
-    spans |= {name: ranked.interval(name, values.get(name)) for name in RANKED}
+    value = None if several or fitting is None else calibration.fit_temperature(*fitting)
+    images = _ByImage(logits, labels, (1.0, value) if value else (1.0,))
+    spans |= {name: images.ranked_interval(name, values.get(name)) for name in RANKED}
     if several:
-        shares["auroc"], by_class["auroc"] = ranked.per_class()
-    ece = None if several else calibration.ece(logits, labels)
-    spans |= {} if ece is None else {"ece": _ece_interval(logits, labels)}
-    known = values if ece is None else {**values, "ece": ece}
+        shares["auroc"], by_class["auroc"] = images.auroc()
+    known = values if several else {**values, "ece": float(images.errors[0])}
+    spans |= {} if several else {"ece": images.error_interval(0)}
     return Judgement(
         tuple(classes),
         len(labels),
@@ -168,8 +168,8 @@ def judge(
         {name: None if value is None else spans.get(name) for name, value in known.items()},
         by_class,
         confusion,
-        ece,
-        None if several or fitting is None else _temperature(logits, labels, *fitting),
+        known.get("ece"),
+        _temperature(logits, value, images, fitting) if value and fitting else None,
         thresholds if several else None,
     )
 
@@ -188,54 +188,54 @@ def _several(
     return hits_of_several(answers, wanted), resampled_several(answers, wanted, number) if number else None, None
 
 
-class _Ranked:
-    """AUROC and average precision per class and their resampled values; too many images x classes have none."""
+class _ByImage:
+    """What needs more than counts: AUROC and average precision, or calibration errors at some temperatures.
 
-    def __init__(self, logits: Tensor, labels: Tensor, several: bool) -> None:
-        exact = logits.double()
+    `ranked`: AUROC and average precision per class, (2, classes); `errors`: (temperatures,), none of several labels.
+    `drawn`: both of resampled images, the resamples on a last axis; None for too many images x classes.
+    """
+
+    def __init__(self, logits: Tensor, labels: Tensor, temperatures: Sequence[float]) -> None:
+        several, exact = is_multilabel(labels), logits.double()
         scores = (exact.sigmoid() if several else exact.softmax(1)).numpy()
         mine = labels.bool().numpy() if several else np.eye(scores.shape[1], dtype=bool)[labels.numpy()]
-        rankings = [ranking(column, own) if own.any() else None for column, own in zip(scores.T, mine.T, strict=True)]
-        self.values = _weighted(rankings, np.ones((1, len(scores)), np.int32))[..., 0]
+        self._rankings = [ranking(*pair) if pair[1].any() else None for pair in zip(scores.T, mine.T, strict=True)]
+        self._gaps = [] if several else [calibration.gaps(logits, labels, one) for one in temperatures]
+        self.ranked, self.errors = (found[..., 0] for found in self._figures(np.ones((1, len(scores)), np.int32)))
         number = affordable(scores.size)
-        draws = [_weighted(rankings, chunk) for chunk in (image_weights(len(scores), number) if number else ())]
-        self.draws = np.concatenate(draws, axis=-1) if draws else None
+        draws = [self._figures(chunk) for chunk in (image_weights(len(scores), number) if number else ())]
+        self.drawn = [np.concatenate(part, axis=-1) for part in zip(*draws, strict=True)] if draws else None
 
-    def interval(self, name: str, value: float | None) -> Interval:
-        """Of the mean over classes."""
-        if value is None or self.draws is None:
+    def _figures(self, weights: NDArray[np.int32]) -> tuple[Floats, Floats]:
+        """Of images that count `weights` (R, N) times: (2, classes, R) and (temperatures, R)."""
+        unknown = (np.full(len(weights), np.nan),) * 2
+        ranked = np.asarray([weighted(one, weights) if one else unknown for one in self._rankings])
+        errors = [calibration.error(*gap, weights) for gap in self._gaps]
+        return ranked.transpose(1, 0, 2), np.asarray(errors).reshape(len(errors), len(weights))
+
+    def ranked_interval(self, name: str, value: float | None) -> Interval:
+        """Of the mean over classes of AUROC or average precision."""
+        if value is None or self.drawn is None:
             return None
-        return interval(value, mean(self.draws[RANKED.index(name)].T))
+        return interval(value, mean(self.drawn[0][RANKED.index(name)].T))
 
-    def per_class(self) -> tuple[Floats, list[Interval]]:
-        """AUROC, nan where undefined, and its interval."""
-        values = self.values[0]
-        if self.draws is None:
+    def error_interval(self, at: int) -> Interval:
+        """Of the calibration error at one of the temperatures."""
+        return interval(float(self.errors[at]), self.drawn[1][at]) if self.drawn else None
+
+    def auroc(self) -> tuple[Floats, list[Interval]]:
+        """Per class, nan where undefined, and its interval."""
+        values = self.ranked[0]
+        if self.drawn is None:
             return values, [None] * len(values)
-        return values, [interval(float(value), draws) for value, draws in zip(values, self.draws[0], strict=True)]
+        return values, [interval(float(value), draws) for value, draws in zip(values, self.drawn[0][0], strict=True)]
 
 
-def _weighted(rankings: Sequence[Ranking | None], weights: NDArray[np.int32]) -> Floats:
-    """AUROC and average precision: (2, classes, R)."""
-    unknown = (np.full(len(weights), np.nan),) * 2
-    found = [weighted(one, weights) if one else unknown for one in rankings]
-    return np.asarray(found).transpose(1, 0, 2)
-
-
-def _ece_interval(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> Interval:
-    bins, gap = calibration.gaps(logits, labels, temperature)
-    number = affordable(10 * len(gap))
-    draws = [calibration.error(bins, gap, chunk) for chunk in (image_weights(len(gap), number) if number else ())]
-    return interval(float(calibration.error(bins, gap)), np.concatenate(draws)) if draws else None
-
-
-def _temperature(logits: Tensor, labels: Tensor, other: Tensor, known: Tensor) -> Temperature | None:
-    value = calibration.fit_temperature(other, known)
-    if value is None:
-        return None
+def _temperature(logits: Tensor, value: float, images: _ByImage, fitting: tuple[Tensor, Tensor]) -> Temperature:
+    """One that was fitted, and what it does by the second calibration error of the images."""
+    other, known = fitting
     same = other.shape == logits.shape and torch.equal(other.cpu(), logits)
-    after = calibration.ece(logits, labels, value)
-    return Temperature(value, len(known), after, _ece_interval(logits, labels, value), same)
+    return Temperature(value, len(known), float(images.errors[1]), images.error_interval(1), same)
 
 
 def unseen(dataset: Dataset, info: Mapping[str, Any], seed: int) -> Split | None:
@@ -247,3 +247,12 @@ def unseen(dataset: Dataset, info: Mapping[str, Any], seed: int) -> Split | None
         info.get("trained") == "retrain" and info.get("fingerprint", dataset.fingerprint) == dataset.fingerprint
     )
     return None if trained_on else part_of(dataset, "validation", seed)
+
+
+def sample(part: Split, most: int) -> Split:
+    """At most so many images of a split, evenly spaced."""
+    images, labels = part
+    if len(labels) <= most:
+        return part
+    chosen = torch.linspace(0, len(labels) - 1, most, dtype=torch.float64).round().long()
+    return images.subset(chosen), labels[chosen]

@@ -106,7 +106,7 @@ def resampled_several(answers: NDArray[np.bool_], labels: NDArray[np.bool_], res
     return Hits(right, said, support, len(labels))
 
 
-def affordable(cells: int, budget: float = 4e8) -> int:
+def affordable(cells: int, budget: float = 2e8) -> int:
     """How many resamples of so many images x classes are taken where each takes a pass over them; 0 for too many."""
     found = int(min(RESAMPLES, budget // max(cells, 1)))
     return found if found >= _LEAST else 0

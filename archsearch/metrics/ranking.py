@@ -40,9 +40,9 @@ def weighted(ranked: Ranking, weights: NDArray[np.int32]) -> tuple[Floats, Float
 
     nan where the images are all of the class, or none is.
     """
-    sums = np.zeros((len(weights), weights.shape[1] + 1), np.int32)
-    np.cumsum(weights[:, ranked.order], axis=1, out=sums[:, 1:])
-    upto, before = sums[:, ranked.upto].astype(np.float64), sums[:, ranked.before]
+    sums = np.cumsum(weights[:, ranked.order], axis=1, dtype=np.int32)
+    upto = sums[:, ranked.upto - 1].astype(np.float64)
+    before = np.where(ranked.before > 0, sums[:, ranked.before - 1], 0)
     own = np.add.reduceat(weights[:, ranked.positives], ranked.begins, axis=1, dtype=np.float64)
     own_upto = own.cumsum(1)
     mine = own_upto[:, -1]

@@ -11,11 +11,10 @@ import torch
 
 from archsearch._utils.files import write_text
 from archsearch.data import Dataset
-from archsearch.data.dataset import Split
 from archsearch.errors import ArchsearchError, one_line
 from archsearch.inference import open_runner
 from archsearch.inference.mistakes import confident_mistakes
-from archsearch.inference.scores import judge, logits_of
+from archsearch.inference.scores import judge, logits_of, sample
 from archsearch.metrics.thresholds import thresholds_in
 from archsearch.network.layers import Shape
 from archsearch.report.scores import for_page
@@ -27,8 +26,8 @@ Load = Callable[[str, Path, StudyConfig, Shape], Dataset]
 NAME = "scores.json"
 _MACS = {"cpu": 1e10}
 _MACS_ELSEWHERE = 1e12
-_LEAST = 200
-"""Images that are judged at least, and multiply-accumulates that a second or two are enough for."""
+_LEAST, _CELLS = 200, 200_000
+"""Images that are judged at least; multiply-accumulates, and images x classes, that a second or two are enough for."""
 
 
 class BestScores(Observer):
@@ -63,7 +62,7 @@ class BestScores(Observer):
         dataset = self.load(self.config.data.name, self.data_dir, self.config, runner.arch.input_shape)
         _, validation = dataset.parts(self.config.seed)
         few = _MACS.get(torch.device(self.device).type, _MACS_ELSEWHERE) / max(1, runner.arch.cost.macs)
-        part = sample(validation, max(_LEAST, int(few)))
+        part = sample(validation, max(_LEAST, int(min(few, _CELLS / runner.arch.classes))))
         logits, (images, labels) = logits_of(runner, part), part
         thresholds = thresholds_in(runner.info, len(dataset.classes))
         of = f" {len(labels):,} of {len(validation[1]):,}" if len(labels) < len(validation[1]) else ""
@@ -73,15 +72,6 @@ class BestScores(Observer):
             images,
             confident_mistakes(logits, labels, dataset.classes),
         )
-
-
-def sample(part: Split, most: int) -> Split:
-    """At most so many images of a split, evenly spaced."""
-    images, labels = part
-    if len(labels) <= most:
-        return part
-    chosen = torch.linspace(0, len(labels) - 1, most, dtype=torch.float64).round().long()
-    return images.subset(chosen), labels[chosen]
 
 
 def scores_of(folder: Path, arch: str) -> Mapping[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from archsearch._utils.scores import WORDS, Score
 from archsearch._utils.units import counted, format_count
 from archsearch.data.pixels import Pixels
 from archsearch.inference.mistakes import Mistake
 from archsearch.inference.scores import PER_CLASS, Judgement
-from archsearch.metrics import NAMES, metric_of
 from archsearch.metrics.bootstrap import RESAMPLES
 from archsearch.metrics.calibration import BINS
 
@@ -84,9 +84,11 @@ def thumbnail(image: Tensor) -> str:
 
 
 def shown(name: str, value: float | None) -> str:
-    """A figure: `95.33%` of what is a share of images, else `0.953`."""
+    """A figure: `95.33%` of what is a share of images, else `0.953`; metrics as everywhere."""
     if value is None:
         return "–"
+    if name in WORDS:
+        return Score(name).shown(value)
     return f"{100 * value:.2f}%" if name in SHARES else f"{value:.3f}"
 
 
@@ -101,9 +103,9 @@ def cell(name: str, value: float | None, span: Sequence[float] | None) -> Cell:
 def metric_rows(scores: Mapping[str, Any]) -> list[tuple[str, Cell]]:
     """Every metric by its words, and the calibration error."""
     spans, rows = scores["intervals"], []
-    for name in NAMES[:-1]:
+    for name in WORDS:
         if name in scores:
-            rows.append((metric_of(name, ("0", "1")).words, cell(name, scores[name], spans.get(name))))
+            rows.append((WORDS[name], cell(name, scores[name], spans.get(name))))
     if scores["ece"] is not None:
         rows.append(("calibration error (ECE)", cell("ece", scores["ece"], spans.get("ece"))))
     return rows

@@ -66,7 +66,7 @@ def test_table_matrix_and_picture(command: Command, best: Path, work: Path) -> N
     assert lines[2].split() == ["class", "images", "recall", "precision", "F1"]
     assert lines[3].split()[:3] == ["0", str(plain["support"]["0"]), f"{100 * plain['recall']['0']:.2f}%"]
     (told,) = [line for line in lines if line.startswith("macro F1 ")]
-    assert f" {plain['macro-f1']:.3f} (" in told
+    assert f" {plain['macro-f1']:.4f} (" in told
     (told,) = [line for line in lines if line.startswith("calibration: ")]
     assert f"ECE {100 * plain['ece']:.2f}%" in told
     assert f"{100 * plain['ece_at_temperature']:.2f}% at temperature {plain['temperature']:.3f}" in told

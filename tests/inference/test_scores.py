@@ -13,9 +13,10 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor
 
 from archsearch.data import load_dataset
+from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError
 from archsearch.inference.evaluate import part_of, tally
-from archsearch.inference.scores import Judgement, judge, logits_of, unseen
+from archsearch.inference.scores import Judgement, judge, logits_of, sample, unseen
 from archsearch.metrics import every_metric
 from archsearch.metrics.calibration import ece, fit_temperature
 
@@ -150,3 +151,10 @@ def test_a_temperature_is_fitted_on_images_that_were_not_trained_on(tmp_path: Pa
         assert torch.equal(found[1], wanted)
     for info in ({"trained": "retrain"}, {"trained": "retrain", "fingerprint": dataset.fingerprint}):
         assert unseen(dataset, info, 3) is None
+
+
+def test_a_sample_is_evenly_spaced() -> None:
+    images, labels = Pixels.of(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8)), torch.arange(10)
+    few, mine = sample((images, labels), 4)
+    assert mine.tolist() == few[:].flatten().tolist() == [0, 3, 6, 9]
+    assert sample((images, labels), 10)[0] is images

@@ -124,5 +124,5 @@ def test_an_interval_holds_the_truth_nineteen_times_of_twenty() -> None:
 
 def test_large_sets_get_fewer_resamples_and_huge_ones_none() -> None:
     assert affordable(100_000) == RESAMPLES
-    assert affordable(1_000_000) == 400
+    assert affordable(1_000_000) == 200
     assert affordable(50_000_000) == 0

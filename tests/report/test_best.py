@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from commands import STUDY, Answer
 
 from archsearch.data import load_dataset
 from archsearch.errors import DataError
 from archsearch.inference import open_runner
 from archsearch.inference.evaluate import accuracy, part_of
-from archsearch.report.best import NAME, BestScores, sample, scores_of
+from archsearch.report.best import NAME, BestScores, scores_of
 from archsearch.report.html import write_page
 from archsearch.study.config import StudyConfig
 from archsearch.study.observers import Counts
@@ -89,12 +88,3 @@ def test_a_page_without_pictures(command: Callable[..., Answer], study: Path) ->
     page = (study / "report.html").read_text()
     assert "data:image" not in page
     assert "class by class" not in page
-
-
-def test_a_sample_is_evenly_spaced() -> None:
-    from archsearch.data.pixels import Pixels
-
-    images, labels = Pixels.of(torch.arange(10).view(10, 1, 1, 1).to(torch.uint8)), torch.arange(10)
-    few, mine = sample((images, labels), 4)
-    assert mine.tolist() == few[:].flatten().tolist() == [0, 3, 6, 9]
-    assert sample((images, labels), 10)[0] is images
