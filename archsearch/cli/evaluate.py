@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.units import counted, format_count
+from archsearch.cli import corruptions
 from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import columns, terminal_width, wrapped
 from archsearch.cli.sources import dataset_of, split_seed
@@ -31,8 +32,11 @@ MATRIX_UP_TO, MISTAKES = 20, 10
 )  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; auto for ONNX: cpu.")
 @click.option("--confusion", type=click.Path(path_type=Path, dir_okay=False), help="Draw the confusion matrix: a .png.")
+@corruptions.corrupt_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: accuracy, n, per_class.")
-def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_json: bool, **options: Any) -> None:
+def evaluate(
+    weights: Path, part: str, device: str, confusion: Path | None, corrupt: bool, as_json: bool, **options: Any
+) -> None:
     """Accuracy, accuracy a class and confusion matrix of WEIGHTS, a file that archsearch wrote.
 
     A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and classes are in its metadata.
@@ -51,6 +55,7 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     images = library.part_of(dataset, part, split_seed(options["seed"], runner.info))
     try:
         found = library.evaluate(runner, images, dataset.classes)
+        damaged = corruptions.measured(runner, images, library.accuracy) if corrupt else None
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
     notes = [*dataset.notes, *(unread_test(dataset, len(images[1])) if part == "test" else [])]
@@ -58,7 +63,10 @@ def evaluate(weights: Path, part: str, device: str, confusion: Path | None, as_j
     if confusion is not None:
         library.draw_confusion(confusion, found, title)
     plain = {"accuracy": found.accuracy, "n": found.n, "per_class": found.per_class}
-    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(title, found)]))
+    more = ["", *corruptions.text(damaged, found.accuracy)] if damaged else []
+    if damaged:
+        plain["corrupted"] = damaged.to_json()
+    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *_text(title, found), *more]))
 
 
 def _text(title: str, found: Scores) -> list[str]:

@@ -115,7 +115,7 @@ if TYPE_CHECKING:
     "--recipe",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set a value of the training recipe, such as lr=0.2; repeatable.",
+    help="Set a value of the training recipe, such as lr=0.2, or a preset of values: robust; repeatable.",
 )
 @teacher_option
 @init_from_option

@@ -18,7 +18,7 @@ from archsearch._utils.specs import Spec, is_pattern, parse_spec
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
-from archsearch.network.recipe import FIELDS, Recipe, check_values
+from archsearch.network.recipe import FIELDS, PRESETS, Recipe, check_values
 from archsearch.space.dims import Dim
 from archsearch.space.inputs import InputDims
 from archsearch.space.reader import (
@@ -77,12 +77,12 @@ def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], 
 
 
 def recipe_values(words: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words as values of a recipe's types. Raises InputError."""
-    values: dict[str, Any] = {}
-    for word in words:
+    """`KEY=VALUE` words as values of a recipe's types, before which those of presets give way. Raises InputError."""
+    values: dict[str, Any] = {name: value for word in words for name, value in PRESETS.get(word, {}).items()}
+    for word in (word for word in words if word not in PRESETS):
         name, separator, text = word.partition("=")
         if not separator or not text:
-            raise InputError(f"--recipe {word!r}: write KEY=VALUE, such as lr=0.2")
+            raise InputError(f"--recipe {word!r}: write KEY=VALUE, such as lr=0.2, or a preset: {', '.join(PRESETS)}")
         values[name] = _typed(text, FIELDS.get(name, str))
     if problems := check_values(values):
         raise InputError(f"--recipe {'; '.join(problems)}")

@@ -36,7 +36,7 @@ from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
 
 _BATCH = 1000
-_OLDER = {"resized_crop": 1.0}
+_OLDER = {"resized_crop": 1.0, "noise": 0.0}
 """Values of recipes from before there was such a key."""
 _TRAINED = "retrain"
 _TIMED_EPOCHS, _TIMED_STEPS, _TIMED_LR = 3, 40, 1e-6
