@@ -7,12 +7,15 @@ They are made on the fly, the same every time: the five strengths of a corruptio
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -144,11 +147,22 @@ def _cells(side: int, cells: int) -> Tensor:
 
 def _jpeg_compression(levels: Tensor, values: Values, generator: torch.Generator) -> Tensor:
     """values: the quality. Images of neither one nor three channels are compressed channel by channel."""
-    from torchvision.transforms.v2.functional import jpeg
+    planes = levels if levels.shape[1] in (1, 3) else levels.flatten(0, 1).unsqueeze(1)
+    pictures = _rounded(planes).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    found = np.stack([_compressed(picture, int(values[0])) for picture in pictures])
+    return torch.from_numpy(found).permute(0, 3, 1, 2).reshape(levels.shape).float()
 
-    images = levels.round().to(torch.uint8)
-    planes = images if images.shape[1] in (1, 3) else images.flatten(0, 1).unsqueeze(1)
-    return jpeg(planes.contiguous(), int(values[0])).view(images.shape).float()
+
+def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """uint8 (H, W, 1 or 3), written as JPEG and read again."""
+    from PIL import Image
+
+    file, shape = io.BytesIO(), picture.shape
+    Image.fromarray(np.ascontiguousarray(picture[..., 0] if shape[2] == 1 else picture)).save(
+        file, "JPEG", quality=quality
+    )
+    with Image.open(file) as found:
+        return np.asarray(found, dtype=np.uint8).reshape(shape)
 
 
 CORRUPTIONS = {

@@ -18,8 +18,8 @@ BAD = [
     ("momentum", 1.0), ("momentum", -0.1), ("weight_decay", -1e-9), ("warmup", 1.0), ("label_smoothing", 1.0),
     ("crop", -2), ("flip", 3), ("flip", -2), ("cutout", -1), ("rotate", -1), ("rotate", 181),
     ("mixup", -0.1), ("mixup", 100.5), ("cutmix", -0.1), ("cutmix", 1e9), ("policy", "trivia"), ("policy", ""),
-    ("resized_crop", 0.0), ("resized_crop", 1.01), ("noise", -0.1), ("noise", 1.5), ("initial_scale", 0.0), ("initial_scale", -0.5),
-    ("initial_scale", 1.01),
+    ("resized_crop", 0.0), ("resized_crop", 1.01), ("noise", -0.1), ("noise", 1.5),
+    ("initial_scale", 0.0), ("initial_scale", -0.5), ("initial_scale", 1.01),
 ]  # fmt: skip
 
 
