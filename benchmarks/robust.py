@@ -1,9 +1,10 @@
-"""What recipes earn on corrupted images: the same training by each, judged on validation images as they are and corrupted.
+"""What recipes earn on corrupted images: the same training by each, judged on validation images.
 
     python benchmarks/robust.py --dataset npz:cifar10.npz --size 16 --images 10000 --epochs 10 --seeds 2 '' robust
 
-One line a training, then one a recipe ("" is the default): means over seeds. "Not noise" leaves out the three corruptions that add
-noise, as `noise` in a recipe trains on one of them. Recipes take turns within a seed. docs/robustness.md has what it printed.
+One line a training, then one a recipe ("" is the default): means over seeds. "Not noise" leaves out the three
+corruptions that add noise, as `noise` in a recipe trains on one of them. Recipes take turns within a seed.
+docs/robustness.md has what it printed.
 """
 
 from __future__ import annotations
