@@ -133,16 +133,24 @@ def _contrast(levels: Tensor, values: Values, generator: torch.Generator) -> Ten
 
 def _pixelate(levels: Tensor, values: Values, generator: torch.Generator) -> Tensor:
     """values: the share of the sides at which images are stored, each pixel in one cell; as Pillow's BOX."""
-    height, width = levels.shape[2:]
-    rows, columns = (_cells(side, max(1, int(side * values[0]))) for side in (height, width))
+    rows, columns = (_cells(side, max(1, int(side * values[0]))) for side in levels.shape[2:])
     return rows @ _rounded(levels @ columns.T)
 
 
 def _cells(side: int, cells: int) -> Tensor:
     """(side, side): by which shares each place has the pixels of a row or column in it."""
-    centres = (torch.arange(side).double() + 0.5) * cells / side
-    inside = functional.one_hot(centres.ceil().long() - 1, cells).T.float()
-    return (inside / inside.sum(1, keepdim=True))[centres.long()]
+    return _box(cells, side) @ _box(side, cells)
+
+
+def _box(size: int, wanted: int) -> Tensor:
+    """(wanted, size): shares of the places in each new one, in Pillow's arithmetic, which decides ties."""
+    scale = size / wanted
+    wide = max(1.0, scale)
+    places, centres = torch.arange(size), ((torch.arange(wanted).double() + 0.5) * scale).view(-1, 1)
+    first, end = (centres - 0.5 * wide + 0.5).long(), (centres + 0.5 * wide + 0.5).long()
+    away = (places - centres + 0.5) * (1 / wide)
+    inside = ((away > -0.5) & (away <= 0.5) & (places >= first) & (places < end)).float()
+    return inside / inside.sum(1, keepdim=True)
 
 
 def _jpeg_compression(levels: Tensor, values: Values, generator: torch.Generator) -> Tensor:

@@ -142,8 +142,7 @@ def test_motion_draws_a_point_along_one_line(seed: int) -> None:
     assert ((rows - 15).abs() <= (15 - columns) + 1).all()  # 45 degrees at most
     assert found.sum().item() == pytest.approx(255, abs=8)
     assert found[15, 15] == found.max()
-    slope = (rows - 15).float() @ (15 - columns).float() / ((15 - columns).float().square().sum() + 1e-6)
-    assert ((rows - 15) - slope * (15 - columns)).abs().max() <= 1
+    assert (rows >= 15).all() or (rows <= 15).all()
 
 
 def test_brightness_is_the_value_of_hsv() -> None:
@@ -168,7 +167,7 @@ def pillow(image: Tensor) -> Image.Image:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("side", [9, 30, 32, 64])
+@pytest.mark.parametrize("side", [9, 28, 30, 32, 45, 64, 100])
 def test_coarse_pixels_are_pillows(strength: int, side: int) -> None:
     images = noise_images(3, 3, side, side)
     found = corrupt(images, "pixelate", strength, draws())
