@@ -1,6 +1,6 @@
 """How the committed networks for CIFAR-10 do on corrupted test images: the tables of docs/robustness.md.
 
-    python benchmarks/corruptions.py npz:cifar10.npz --images 2000 [FILE ...]
+    python benchmarks/corruptions.py npz:cifar10.npz [FILE ...] --images 2000
 
 Without FILE the winners under 78,042 parameters, 6 MB and 5M parameters. The same images for every file, drawn by seed
 0. One line a file, then a table of each: accuracy by corruption and strength. What follows ± is 1.96 standard errors of
@@ -90,7 +90,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("dataset", help="npz:FILE, or cifar10")
     parser.add_argument("files", nargs="*", type=Path, default=WINNERS)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--threads", type=int, default=1, help="of torch; ONNX Runtime takes its own")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and of ONNX Runtime")
     return parser.parse_args()
 
 
