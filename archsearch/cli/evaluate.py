@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch.cli import corruptions
 from archsearch.cli.metrics import evaluated_metric, metric_option
 from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import wrapped
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     "--store-temperature", is_flag=True,
     help="Write the temperature fitted on validation images into WEIGHTS; labels stay, probabilities get honest.",
 )  # fmt: skip
+@corruptions.corrupt_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: accuracy, n, per_class and the rest.")
 def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: Any) -> None:
     """Every metric, per class too, confusion matrix and calibration of WEIGHTS, a file that archsearch wrote.
@@ -74,6 +76,7 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     try:
         logits = logits_of(runner, images)
         fitting, why_not = _fitting(runner, dataset, seed, (logits, images[1]) if part == "validation" else None)
+        damaged = corruptions.measured(runner, images, library.accuracy) if options["corrupt"] else None
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
     found = judge(logits, images[1], dataset.classes, fitting, thresholds_in(runner.info, len(dataset.classes)))
@@ -85,9 +88,14 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     title = f"{weights.name} on {dataset.name}, {part}"
     _draw(title, found, images, logits, runner, options)
     score = metric(logits, images[1]) if metric else 0.0
-    plain = {**found.plain(), **({"metric": metric.name, metric.name: score} if metric else {})}
+    plain = {
+        **found.plain(),
+        **({"metric": metric.name, metric.name: score} if metric else {}),
+        **({"corrupted": damaged.to_json()} if damaged else {}),
+    }
     head = f"{title}: {metric.words} {metric.shown(score)}, accuracy " if metric else f"{title}: "
-    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *text(head, found, why_not)]))
+    more = ["", *corruptions.text(damaged, found.accuracy)] if damaged else []
+    click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *text(head, found, why_not), *more]))
 
 
 def _fitting(

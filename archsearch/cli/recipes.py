@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from archsearch.errors import InputError
-from archsearch.network.recipe import BALANCED, FIELDS, OFF, check_values
+from archsearch.network.recipe import BALANCED, FIELDS, OFF, PRESETS, check_values
 
 KEY = "class_weights"
 class_weights_option = click.option(
@@ -20,12 +20,12 @@ class_weights_option = click.option(
 
 
 def recipe_values(words: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` words as values of a recipe's types. Raises InputError."""
-    values: dict[str, Any] = {}
-    for word in words:
+    """`KEY=VALUE` words as values of a recipe's types, before which those of presets give way. Raises InputError."""
+    values: dict[str, Any] = {name: value for word in words for name, value in PRESETS.get(word, {}).items()}
+    for word in (word for word in words if word not in PRESETS):
         name, separator, text = word.partition("=")
         if not separator or not text:
-            raise InputError(f"--recipe {word!r}: write KEY=VALUE, such as lr=0.2")
+            raise InputError(f"--recipe {word!r}: write KEY=VALUE, such as lr=0.2, or a preset: {', '.join(PRESETS)}")
         values[name] = _typed(text, FIELDS.get(name, str))
     if problems := check_values(values):
         raise InputError(f"--recipe {'; '.join(problems)}")

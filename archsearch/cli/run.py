@@ -120,7 +120,7 @@ if TYPE_CHECKING:
     "--recipe",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set a value of the training recipe, such as lr=0.2; repeatable.",
+    help="Set a value of the training recipe, such as lr=0.2, or a preset of values: robust; repeatable.",
 )
 @class_weights_option
 @teacher_option

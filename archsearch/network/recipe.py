@@ -15,6 +15,8 @@ OPTIMISERS = ("sgd", "muon", "adam", "adamw")
 POLICIES = ("none", "trivial")
 OFF, BALANCED = "none", "balanced"
 """Class weights that are no list."""
+PRESETS: Mapping[str, Mapping[str, Value]] = {"robust": {"policy": "trivial", "noise": 0.1}}
+"""Values of a recipe by the name of what they are for; `robust`: corrupted images, see docs/robustness.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Recipe:
     `lr`: peak learning rate for a batch of 256, scaled linearly with the batch (Goyal et al. 2017); one cycle:
         linearly up over `warmup` of the steps, then linearly to zero.
     `batch_size`, `crop` (pixels), `flip` and `initial_scale` are chosen from the dataset where they are -1.
-    `crop` to `resized_crop`: augmentation, see `data.Augmentation`.
+    `crop` to `noise`: augmentation, see `data.Augmentation`.
     `initial_scale`: of the sides of images in the first epochs, see `training.resizing`; 1: whole images all along.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
@@ -50,6 +52,7 @@ class Recipe:
     cutmix: float = 0.0
     policy: str = "none"
     resized_crop: float = 1.0
+    noise: float = 0.0
     initial_scale: float = float(AUTO)
     ema: float = 0.0
     patience: int = 0
@@ -75,6 +78,7 @@ class Recipe:
             ("cutmix", 0 <= self.cutmix <= 100, "from 0 to 100"),
             ("policy", self.policy in POLICIES, f"one of {', '.join(POLICIES)}"),
             ("resized_crop", 0.05 <= self.resized_crop <= 1, "from 0.05 to 1"),
+            ("noise", 0 <= self.noise <= 1, "from 0 to 1"),
             (
                 "initial_scale",
                 self.initial_scale == AUTO or 0 < self.initial_scale <= 1,
@@ -106,7 +110,7 @@ class Recipe:
         return {name: value for name, value in asdict(self).items() if LATER.get(name) != value}
 
 
-LATER: Mapping[str, Value] = {"class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0}
+LATER: Mapping[str, Value] = {"class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0, "noise": 0.0}
 """What a recipe as a dict that says nothing of them means."""
 _WEIGHTS = "numbers from 0 on with commas, one per class and not all 0"
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from commands import Answer, small_npz
 
+from archsearch.cli.settings import recipe_values
+from archsearch.errors import InputError
+from archsearch.network.recipe import PRESETS
 from archsearch.space.reader import space_text
 from archsearch.study.storage import open_existing
 
@@ -67,3 +70,22 @@ def test_resume_begins_what_is_not_there(command: Command, work: Path) -> None:
     assert answer.status == 0, answer.err
     assert "space resnin, the default" in answer.out
     assert (work / "results" / "digits-resnin-params20k-macs300k" / "study.db").is_file()
+
+
+def test_a_preset_gives_way_to_values_before_and_after_it() -> None:
+    robust = dict(PRESETS["robust"])
+    assert recipe_values(["robust"]) == robust
+    assert recipe_values(["lr=0.2", "robust"]) == {**robust, "lr": 0.2}
+    for words in (["robust", "noise=0.3"], ["noise=0.3", "robust"]):
+        assert recipe_values(words) == {**robust, "noise": 0.3}
+    with pytest.raises(InputError, match=r"--recipe 'robsut': write KEY=VALUE, such as lr=0.2, or a preset: robust"):
+        recipe_values(["robsut"])
+
+
+def test_a_run_with_a_preset(command: Command, work: Path) -> None:
+    answer = command(
+        "run", *FEW, "--space", "tiny.toml", "--study", "s", "--recipe", "policy=none", "--recipe", "robust"
+    )
+    assert answer.status == 0, answer.err
+    recipe = json.loads((work / "results" / "s" / "run.json").read_text())["recipe"]
+    assert (recipe["policy"], recipe["noise"]) == ("none", PRESETS["robust"]["noise"])

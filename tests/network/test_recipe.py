@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from strategies import few
 
 from archsearch.errors import SpecError
-from archsearch.network.recipe import FIELDS, LATER, OPTIMISERS, POLICIES, Recipe, check_values, weights_listed
+from archsearch.network.recipe import FIELDS, LATER, OPTIMISERS, POLICIES, PRESETS, Recipe, check_values, weights_listed
 
 BAD = [
     ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -1.0),
     ("momentum", 1.0), ("momentum", -0.1), ("weight_decay", -1e-9), ("warmup", 1.0), ("label_smoothing", 1.0),
     ("crop", -2), ("flip", 3), ("flip", -2), ("cutout", -1), ("rotate", -1), ("rotate", 181),
     ("mixup", -0.1), ("mixup", 100.5), ("cutmix", -0.1), ("cutmix", 1e9), ("policy", "trivia"), ("policy", ""),
-    ("resized_crop", 0.0), ("resized_crop", 1.01), ("initial_scale", 0.0), ("initial_scale", -0.5),
+    ("resized_crop", 0.0), ("resized_crop", 1.01), ("noise", -0.1), ("noise", 1.5),
+    ("initial_scale", 0.0), ("initial_scale", -0.5),
     ("initial_scale", 1.01), ("class_weights", "balance"), ("class_weights", ""), ("class_weights", "1,"),
     ("class_weights", "1,-2"), ("class_weights", "1,nan"), ("class_weights", "inf,1"), ("class_weights", "0,0"),
     ("class_weights", "3"), ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1),
@@ -30,6 +31,13 @@ def test_augmentation_beyond_crop_and_flip_is_off_by_default() -> None:
     recipe = Recipe()
     assert (recipe.crop, recipe.flip, recipe.cutout, recipe.rotate) == (-1, -1, 0, 0)
     assert (recipe.mixup, recipe.cutmix, recipe.policy, recipe.resized_crop) == (0.0, 0.0, "none", 1.0)
+    assert recipe.noise == 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_recipe_that_is_not_the_default(name: str) -> None:
+    assert name not in FIELDS
+    assert Recipe().with_values(PRESETS[name]) != Recipe()
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
@@ -91,6 +99,7 @@ def test_what_is_off_of_imbalance_is_not_written() -> None:
             "class_weights": st.sampled_from(["balanced", "1,2.5", "0,1e-3,7"]),
             "balanced_batches": st.just(1),
             "logit_adjustment": st.floats(0.01, 10),
+            "noise": st.floats(0, 1) | st.integers(0, 1),
         },
     )
 )

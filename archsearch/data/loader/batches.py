@@ -16,7 +16,7 @@ from archsearch.data.loader.order import evened, shuffled
 from archsearch.data.loader.room import block_bytes, window_bytes
 from archsearch.data.loader.stream import ahead
 from archsearch.data.pixels import Pixels
-from archsearch.data.transforms.augment import Augmentation, cut_out, mirrored, resized_crop, rotate, take
+from archsearch.data.transforms.augment import Augmentation, add_noise, cut_out, mirrored, resized_crop, rotate, take
 from archsearch.data.transforms.mixing import mix
 from archsearch.data.transforms.policy import trivial
 from archsearch.errors import InputError
@@ -254,6 +254,9 @@ def _changed(
     if augmentation.policy == "trivial":
         levels = levels.float()
         trivial(levels, first, generator)
+    if augmentation.noise:
+        levels = levels.float()
+        add_noise(levels, augmentation.noise, generator)
     images = data.normalised(levels)
     if augmentation.cutout:
         cut_out(images, augmentation.cutout, generator)

@@ -1,4 +1,4 @@
-"""Random changes of whole batches on the device: shift, mirror, zoom, rotate, cut out. No Python per image, no sync."""
+"""Random changes of whole batches on the device: shift, mirror, zoom, rotate, noise, cut out. Nothing waits for it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from archsearch.network.recipe import Recipe
 
 _ALTERNATE = 2
 _RATIO = math.log(4 / 3)
+_LARGEST = 255.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Augmentation:
         (DeVries and Taylor 2017, arXiv 1708.04552; 0 <= cutout <= H, W).
     mixup, cutmix: the alpha of `mix`. policy: "trivial" for one operation of `policy.OPERATIONS` an image.
     resized_crop: the smallest share of its area that an image is cropped to and enlarged from; 1: whole.
+    noise: the largest deviation that Gaussian noise has, as a share of the levels' range.
     """
 
     crop: int = 0
@@ -37,6 +39,7 @@ class Augmentation:
     cutmix: float = 0.0
     policy: str = "none"
     resized_crop: float = 1.0
+    noise: float = 0.0
 
     @property
     def mixes(self) -> bool:
@@ -63,6 +66,7 @@ def augmentation_of(recipe: Recipe) -> Augmentation:
         recipe.cutmix,
         recipe.policy,
         recipe.resized_crop,
+        recipe.noise,
     )
 
 
@@ -108,6 +112,18 @@ def cut_out(images: Tensor, cutout: int, generator: torch.Generator) -> None:
     columns = side + draw(width - cutout + 1, count, generator, images.device)
     square = _positions(torch.arange(count, device=images.device), rows, columns, height, width)
     images.permute(0, 2, 3, 1).view(-1, channels).index_fill_(0, square, 0)
+
+
+def add_noise(levels: Tensor, most: float, generator: torch.Generator) -> None:
+    """Add Gaussian noise to float levels (B, C, H, W) from 0 to 255, in place; what leaves them is cut off.
+
+    Each image's deviation is uniform from 0 to `most`, as a share of the range. That such noise helps against other
+    corruptions too is from Rusak et al. 2020 (arXiv 2001.06057).
+    """
+    deviations = (_LARGEST * most) * draw_unit(len(levels), generator, levels.device).view(-1, 1, 1, 1)
+    count, channels, height, width = levels.shape
+    normal = torch.randn(count, height, width, channels, generator=generator, device=generator.device)
+    levels.addcmul_(normal.to(levels.device).permute(0, 3, 1, 2), deviations).clamp_(0, _LARGEST)
 
 
 def rotate(images: Tensor, degrees: int, generator: torch.Generator) -> Tensor:

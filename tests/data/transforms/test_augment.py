@@ -19,7 +19,7 @@ from whole import levels
 
 from archsearch.data import Augmentation, DeviceData, augmentation_of, epoch, load_dataset
 from archsearch.data.transforms import augment as module
-from archsearch.data.transforms.augment import resized_crop, rotation, warp
+from archsearch.data.transforms.augment import add_noise, resized_crop, rotation, warp
 from archsearch.errors import InputError, TrainingFailed
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
@@ -41,6 +41,7 @@ options = st.builds(
     cutmix=st.sampled_from([0.0, 1.0]),
     policy=st.sampled_from(["none", "trivial"]),
     resized_crop=st.sampled_from([1.0, 0.5, 0.05]),
+    noise=st.sampled_from([0.0, 0.1, 1.0]),
 )
 sizes = st.tuples(st.sampled_from([1, 3, 4]), st.integers(5, 12), st.integers(5, 12))
 
@@ -93,8 +94,10 @@ def test_with_everything_off_images_come_as_they_are() -> None:
 
 
 def test_a_recipe_says_it_all() -> None:
-    recipe = Recipe(crop=1, flip=2, rotate=3, cutout=4, mixup=0.5, cutmix=0.6, policy="trivial", resized_crop=0.7)
-    assert augmentation_of(recipe) == Augmentation(1, 2, 3, 4, 0.5, 0.6, "trivial", 0.7)
+    recipe = Recipe(
+        crop=1, flip=2, rotate=3, cutout=4, mixup=0.5, cutmix=0.6, policy="trivial", resized_crop=0.7, noise=0.8
+    )
+    assert augmentation_of(recipe) == Augmentation(1, 2, 3, 4, 0.5, 0.6, "trivial", 0.7, 0.8)
     assert augmentation_of(Recipe(crop=0, flip=0)) == Augmentation()
 
 
@@ -311,6 +314,40 @@ def test_a_resized_crop_enlarges_its_window_evenly() -> None:
     assert (ours - images).abs().max() > 1
 
 
+# noise
+
+
+@few(20)
+@given(st.floats(0.01, 0.2), seeds)
+def test_deviations_of_noise_are_uniform_up_to_the_most(most: float, seed: int) -> None:
+    levels = torch.full((400, 3, 16, 16), 127.5)
+    add_noise(levels, most, torch.Generator().manual_seed(seed))
+    shares = (levels / 255).flatten(1).std(1) / most
+    assert shares.max() < 1.15
+    assert shares.min() < 0.1
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.06)
+    assert levels.mean().item() == pytest.approx(127.5, abs=1)
+
+
+@few(20)
+@given(st.floats(0, 1), seeds)
+def test_noise_keeps_the_range_and_none_is_none(most: float, seed: int) -> None:
+    images = noise_images(8, 3, 9, 7).float().contiguous(memory_format=torch.channels_last)
+    levels = images.clone()
+    add_noise(levels, most, torch.Generator().manual_seed(seed))
+    assert levels.min() >= 0
+    assert levels.max() <= 255
+    add_noise(images, 0.0, torch.Generator().manual_seed(seed))
+    assert torch.equal(images, noise_images(8, 3, 9, 7).float())
+
+
+def test_an_epochs_noise_is_its_own_for_every_image() -> None:
+    grey = torch.full((30, 1, 8, 8), 127, dtype=torch.uint8)
+    noisy = augmented(grey, Augmentation(noise=0.1))
+    assert len({bytes(one.numpy()) for one in noisy}) == 30
+    assert (noisy - 127).abs().mean() > 1
+
+
 def test_an_epoch_turns_images_by_different_angles() -> None:
     image = smooth(1, 16, 16).round().to(torch.uint8)
     turned = augmented(image.expand(30, 3, 16, 16), Augmentation(rotate=20))
@@ -328,6 +365,7 @@ def test_an_epoch_turns_images_by_different_angles() -> None:
         {"mixup": 0.2, "cutmix": 1.0},
         {"policy": "trivial"},
         {"resized_crop": 0.6},
+        {"noise": 0.2},
         {"flip": 2},
     ],
     ids=str,
