@@ -63,8 +63,8 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
         ("data --json", ["stores"]),
         ("data --clear --json", ["removed_bytes"]),
         ("data digits --json",
-         ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts", "notes",
-          "stores"]),
+         ["name", "shape", "classes", "counts", "fingerprint", "files", "pixels", "blank", "doubts", "images",
+          "several", "notes", "stores"]),
         ("spaces nin --max-params 5e6 --draws 50 --json", SPACE),
     ],
 )  # fmt: skip
