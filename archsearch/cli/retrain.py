@@ -71,7 +71,7 @@ _TIMING = 0.05
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
 @teacher_option
-@metric_option("What is measured on the test split beside accuracy", "the study's; a file's: none")
+@metric_option("What is measured on the test split beside accuracy", "the study's, else as in `run`")
 @click.option("--tta", is_flag=True, help="Report apart what averaging over an image and its mirror gives.")
 @click.option(
     "--dtype",

@@ -93,7 +93,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="One in N goes on, and what nothing beats in size and accuracy.",
 )
-@metric_option("What is maximised on the validation images", "accuracy")
+@metric_option("What is maximised on the validation images", "accuracy; several labels: macro-auroc")
 @click.option(
     "--seed",
     type=click.IntRange(0),
