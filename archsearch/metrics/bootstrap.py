@@ -19,16 +19,17 @@ _OUTSIDE = (2.5, 97.5)
 _Z = 1.959964
 _CHUNK = 1_000_000
 _LEAST = 100
+_SAME = 1e-9
 Interval = tuple[float, float] | None
 
 
 def interval(figure: float, draws: Floats) -> Interval:
-    """The middle 95% of the resampled values (R,), widened to hold the figure; None where they are all the same."""
+    """The middle 95% of the resampled values (R,), widened to hold the figure; None where they are one value."""
     known = draws[~np.isnan(draws)]
-    if math.isnan(figure) or not len(known) or known.min() == known.max():
+    if math.isnan(figure) or not len(known):
         return None
     low, high = (float(bound) for bound in np.percentile(known, _OUTSIDE))
-    return min(low, figure), max(high, figure)
+    return (min(low, figure), max(high, figure)) if high - low > _SAME else None
 
 
 def of_share(right: int, n: int, draws: Floats) -> Interval:

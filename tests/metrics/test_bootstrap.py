@@ -53,6 +53,7 @@ def test_wilsons_interval(right: int, n: int) -> None:
 def test_what_all_resamples_agree_on() -> None:
     same = np.ones(10)
     assert interval(1.0, same) is None
+    assert interval(1 / 3, np.array([1 / 3] * 999 + [0.5])) is None
     assert of_share(7, 7, same) == wilson(7, 7)
     assert of_share(0, 0, same) is None
     assert interval(math.nan, np.arange(3.0)) is None
