@@ -23,7 +23,7 @@ from archsearch.inference import open_runner
 from archsearch.inference.corruptions import CORRUPTIONS, STRENGTHS, corrupted
 from archsearch.inference.evaluate import correct
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 WINNERS = (
     RESULTS / "cifar10-78k/export/208a62b17a5b/model.int8.onnx",
     RESULTS / "cifar10-6MB-deep32/export/c2ca4b300722/model.int8.onnx.xz",
@@ -58,7 +58,8 @@ def answers_of(path: Path, images: Pixels, labels: Tensor) -> Answers:
 
 def named(path: Path) -> str:
     """A file's place in `results/`, or its name."""
-    return str(path.relative_to(RESULTS)) if path.is_relative_to(RESULTS) else path.name
+    whole = path.resolve()
+    return str(whole.relative_to(RESULTS)) if whole.is_relative_to(RESULTS) else path.name
 
 
 def interval(shares: Tensor) -> str:

