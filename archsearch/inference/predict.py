@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +15,9 @@ from archsearch.data.picture import Broken
 from archsearch.data.unlabelled import Form, Unlabelled
 from archsearch.inference.classifier import levels_of, names_of
 from archsearch.inference.evaluate import require_finite
+from archsearch.inference.metadata import temperature_of
 from archsearch.inference.runner import BATCH, Runner
-from archsearch.network.blocks.registry import is_a
+from archsearch.metrics.thresholds import thresholds_in
 
 _MOST_BROKEN = 1000
 """After so many unreadable pictures in a row an answer is due."""
@@ -99,12 +99,11 @@ class Labels:
 
     @classmethod
     def of(cls, runner: Runner, path: Path) -> Labels:
-        """Those of a file. Raises InputError where the names of its classes are missing."""
+        """Those of a file. Raises InputError where the names of its classes are missing, or its temperature is none."""
         info, count = runner.info, runner.arch.classes
         names = names_of(info, count, path) or tuple(map(str, range(count)))
-        said = info.get("temperature")
-        temperature = float(said) if isinstance(said, int | float) and is_a(said, float) and said > 0 else 1.0
-        return cls(names, temperature, info.get("labels") == "several", _thresholds(info, count))
+        thresholds = thresholds_in(info, count)
+        return cls(names, temperature_of(info, path), thresholds is not None, thresholds or ())
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """float64 (N, classes): the share of each class, or of several labels the probability of each."""
@@ -114,12 +113,6 @@ class Labels:
     def chosen(self, logits: Tensor) -> Tensor:
         """bool (N, classes): of several labels those an image has. Thresholds are of the bare sigmoid."""
         return logits.double().sigmoid() > torch.tensor(self.thresholds, dtype=torch.float64)
-
-
-def _thresholds(info: Mapping[str, Any], count: int) -> tuple[float, ...]:
-    said = info.get("thresholds")
-    fit = isinstance(said, list) and len(said) == count and all(is_a(one, float) for one in said)
-    return tuple(map(float, said)) if fit and isinstance(said, list) else (0.5,) * count
 
 
 def form_of(runner: Runner, size: int | None = None, colour: str | None = None) -> Form:

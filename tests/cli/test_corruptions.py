@@ -46,7 +46,8 @@ def test_a_table_and_its_figures(command: Command, pictures: Path, work: Path) -
     answer = command("evaluate", pictures, "--corrupt", "--json")
     assert answer.status == 0, answer.err
     found = json.loads(answer.out)
-    assert list(found) == ["accuracy", "n", "per_class", "corrupted"]
+    assert list(found)[:3] == ["accuracy", "n", "per_class"]
+    assert list(found)[-1] == "corrupted"
     damaged = found["corrupted"]
     assert list(damaged) == ["mean", "worst", "by"]
     assert list(damaged["by"]) == list(CORRUPTIONS)

@@ -194,7 +194,7 @@ def test_a_missing_npz(refused: Callable[..., str]) -> None:
         ({"train_images": np.zeros((60, 8, 8), np.float32)}, ["train_images is float32", "uint8"]),
         ({"train_images": np.zeros((60, 64), np.uint8)}, ["train_images has shape (60, 64)", "(N, H, W)"]),
         ({"train_labels": np.zeros(59, np.int64)}, ["60 images", "59 labels"]),
-        ({"train_labels": np.zeros((60, 10), np.int64)}, ["train_labels has shape (60, 10)"]),
+        ({"train_labels": np.zeros((60, 10), np.int64)}, ["train_labels (60, 10)", "write them alike"]),
         ({"test_images": np.zeros((10, 9, 9), np.uint8)}, ["test_images has shape (10, 9, 9)", "one image size"]),
         ({"train_labels": np.zeros(60, np.int64)}, ["all train_labels are 0", "2 classes"]),
         (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import Answer, small_npz
 
-from archsearch.cli.settings import recipe_values
+from archsearch.cli.recipes import recipe_values
 from archsearch.errors import InputError
 from archsearch.network.recipe import PRESETS
 from archsearch.space.reader import space_text

@@ -98,7 +98,7 @@ def test_other_commands(start: Start, study: Path, window: Callable[[int], Termi
     assert f"{best.size_bytes:,}" in texts["check"]
     assert all(word in texts["spaces"] for word in ("\nresnin ", "\ninception ", " 207,401,596,416"))
     assert "stage3.depth > 0 and stage3.block = resnin" in texts["space"]
-    assert re.search(r"\n9 +\d+\.\d\d% +30\n", texts["evaluate"])
+    assert re.search(r"\n9 +30 +\d+\.\d\d%", texts["evaluate"])
     for name, text in texts.items():
         # What the terminal breaks is one line here. A path is left whole for it to break.
         broken = [line for line in text.splitlines() if len(line) > width and "/" not in line]

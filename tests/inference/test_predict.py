@@ -213,12 +213,13 @@ def labels_of(**info: Any) -> Labels:
 def test_names_and_probabilities() -> None:
     logits = torch.tensor([[1.0, 2, 0, -1]])
     plain = labels_of()
-    assert plain == Labels(tuple(CLASSES), thresholds=(0.5,) * 4)
+    assert plain == Labels(tuple(CLASSES))
     assert torch.allclose(plain.probabilities(logits), logits.double().softmax(1))
     assert torch.allclose(labels_of(temperature=2.0).probabilities(logits), (logits.double() / 2).softmax(1))
     assert labels_of(classes=None).names == ("0", "1", "2", "3")
     for odd in (0, -1.0, "2", None, True, float("nan"), float("inf")):
-        assert labels_of(temperature=odd).temperature == 1
+        with pytest.raises(InputError, match="w: its temperature .* is no number above 0"):
+            labels_of(temperature=odd)
     with pytest.raises(InputError, match="its class names are in"):
         labels_of(classes_in="classes.json")
 
