@@ -218,7 +218,7 @@ def test_names_and_probabilities() -> None:
     assert torch.allclose(labels_of(temperature=2.0).probabilities(logits), (logits.double() / 2).softmax(1))
     assert labels_of(classes=None).names == ("0", "1", "2", "3")
     for odd in (0, -1.0, "2", None, True, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="w: its temperature .* is no number above 0"):
+        with pytest.raises(InputError, match="is no number above 0"):
             labels_of(temperature=odd)
     with pytest.raises(InputError, match="its class names are in"):
         labels_of(classes_in="classes.json")
