@@ -13,9 +13,10 @@ import time
 from statistics import fmean, stdev
 
 from archsearch.cli.recipes import recipe_values
-from archsearch.data import load_dataset
+from archsearch.data import Dataset, load_dataset
 from archsearch.data.dataset import resized
 from archsearch.network import zoo
+from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import resolve_device
 from archsearch.training.data import TrainingData
@@ -23,23 +24,22 @@ from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="+", metavar="KEY=VALUE,...")
+def parser_of(what: str | None, epochs: int) -> argparse.ArgumentParser:
+    """The options of what trains one network by several recipes."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="+", metavar="KEY=VALUE,...|PRESET")
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--network", default="resnet-course-small")
     parser.add_argument("--size", type=int, default=16, help="pixels of a side")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
-    """A line a training as it ends, then a line a recipe."""
-    options = parse()
+def prepared(options: argparse.Namespace) -> tuple[Dataset, Arch, dict[str, Recipe]]:
+    """The images, the network for them, and the recipes by their words."""
     dataset = resized(load_dataset(options.dataset), options.size)
     arch = zoo.load(options.network).arch.adapted(dataset.input_shape, len(dataset.classes))
     default = Recipe(epochs=options.epochs)
@@ -47,12 +47,19 @@ def main() -> None:
         text or "default": default.with_values(recipe_values(text.split(",") if text else []))
         for text in options.recipes
     }
+    return dataset, arch, recipes
+
+
+def main() -> None:
+    """A line a training as it ends, then a line a recipe."""
+    options = parser_of(__doc__, epochs=8).parse_args()
+    dataset, arch, recipes = prepared(options)
     found: dict[str, list[float]] = {name: [] for name in recipes}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         data = TrainingData.of(dataset, seed, resolve_device(options.device))
         for name, recipe in recipes.items():
             clock = time.perf_counter()
-            found[name].append(100 * Trainer(TrainingSetup(data, recipe, seed))(arch, lambda *_: None))
+            found[name].append(100 * Trainer(TrainingSetup(data, recipe, seed))(arch, lambda *_: None).score)
             print(f"seed {seed}  {name}: {found[name][-1]:.2f}, {time.perf_counter() - clock:.0f} s", flush=True)
     first, *_ = (fmean(accuracies) for accuracies in found.values())
     for name, accuracies in found.items():

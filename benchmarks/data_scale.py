@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from archsearch import Arch, build
-from archsearch.data import Augmentation, Dataset, DeviceData, batches, epoch
+from archsearch.data import Augmentation, Dataset, DeviceData, epoch
+from archsearch.data.loader import batches
 from archsearch.data.pixels import Pixels
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage

@@ -9,22 +9,18 @@ docs/robustness.md has what it printed.
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
 from statistics import fmean
 
 import torch
+from ablations import parser_of, prepared
 
-from archsearch.cli.settings import recipe_values
-from archsearch.data import load_dataset
-from archsearch.data.dataset import resized
 from archsearch.data.pixels import Pixels
 from archsearch.inference.corruptions import evaluate_corrupted
 from archsearch.inference.evaluate import accuracy
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.inference.runner import Runner
-from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import resolve_device
@@ -33,21 +29,6 @@ from archsearch.training.fit import fit
 from archsearch.training.setup import TrainingSetup
 
 Figures = tuple[float, float, float, float]
-
-
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="+", metavar="KEY=VALUE,...|PRESET")
-    parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--network", default="resnet-course-small")
-    parser.add_argument("--size", type=int, default=16, help="pixels of a side")
-    parser.add_argument("--images", type=int, default=10_000, help="to train on")
-    parser.add_argument("--judges", type=int, default=1_000, help="validation images")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--device", default="auto")
-    return parser.parse_args()
 
 
 def trained(arch: Arch, data: TrainingData, recipe: Recipe, seed: int) -> Figures:
@@ -64,16 +45,13 @@ def trained(arch: Arch, data: TrainingData, recipe: Recipe, seed: int) -> Figure
 
 def main() -> None:
     """A line a training as it ends, then a line a recipe."""
-    options = parse()
-    dataset = resized(load_dataset(options.dataset), options.size)
-    arch = zoo.load(options.network).arch.adapted(dataset.input_shape, len(dataset.classes))
-    default = Recipe(epochs=options.epochs)
-    recipes = {
-        text or "default": default.with_values(recipe_values(text.split(",") if text else []))
-        for text in options.recipes
-    }
+    parser = parser_of(__doc__, epochs=10)
+    parser.add_argument("--images", type=int, default=10_000, help="to train on")
+    parser.add_argument("--judges", type=int, default=1_000, help="validation images")
+    options = parser.parse_args()
+    dataset, arch, recipes = prepared(options)
     found: dict[str, list[Figures]] = {name: [] for name in recipes}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         data = TrainingData.of(dataset, seed, resolve_device(options.device))
         data = replace(data, train=data.train.first(options.images), validation=data.validation.first(options.judges))
         for name, recipe in recipes.items():

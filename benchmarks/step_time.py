@@ -78,7 +78,7 @@ def prepared(case: Case, device: torch.device) -> tuple[Callable[[], object], bo
     torch.backends.cudnn.benchmark = case.timed
     module = build(network(case.network))
     initialise(module)
-    module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module.to(device, memory_format=torch.channels_last).train()
     optimiser = make_optimiser(module, Recipe(optimiser=case.optimiser), case.batch)
     images = torch.randn(case.batch, 3, case.side, case.side, device=device)
     images = images.contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
 
     from archsearch.report.dashboard import FOLDER
     from archsearch.study.retrying import Waiter
-    from archsearch.study.storage import connect, sqlite_url
+    from archsearch.study.storage import connect, experimental, sqlite_url
 
     source = click.get_current_context().get_parameter_source("storage")
     if study is not None and source is ParameterSource.ENVIRONMENT:
@@ -45,8 +44,7 @@ def dashboard(study: str | None, storage: str | None, artifacts: Path | None, ho
     place = artifacts or (folder / FOLDER if folder else None)
     store = FileSystemArtifactStore(str(place)) if place and place.is_dir() else None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():  # what is new in Optuna is no news to who looks at a study
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with experimental():
         app = Waiter(url, max_wait=0).attempt(lambda: wsgi(connect(url), artifact_store=store))
         _serve(app, host, port, hide_url(url))
 

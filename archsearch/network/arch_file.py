@@ -49,11 +49,11 @@ class _ArchReader:
         }  # fmt: skip
 
     def shape(self, value: object) -> Shape:
-        fine = isinstance(value, list) and len(value) == 3 and all(type(v) is int and v >= 1 for v in value)
-        if not fine:
-            self.problems.append(f"input = {value!r}: must be [channels, height, width], whole numbers")
-            return (1, 1, 1)
-        return tuple(value)  # type: ignore[arg-type]
+        if isinstance(value, list) and len(value) == 3 and all(type(v) is int and v >= 1 for v in value):
+            channels, height, width = value
+            return channels, height, width
+        self.problems.append(f"input = {value!r}: must be [channels, height, width], whole numbers")
+        return (1, 1, 1)
 
     def part(self, kind: str, value: object) -> Part:
         if not isinstance(value, Mapping):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import warnings
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
@@ -157,10 +159,17 @@ def _journal(path: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(path))
 
 
-def _proxy(place: str) -> BaseStorage:
-    address = urlsplit(place)
+@contextmanager
+def experimental() -> Iterator[None]:
+    """Within it, Optuna does not warn that what is called is new: that is no news to who searches."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def _proxy(place: str) -> BaseStorage:
+    address = urlsplit(place)
+    with experimental():
         proxy = optuna.storages.GrpcStorageProxy(host=address.hostname or "localhost", port=address.port or 13000)
     proxy.get_all_studies()  # it connects with the first question
     return proxy
@@ -201,8 +210,7 @@ def is_empty(storage: BaseStorage, name: str) -> bool:
 
 def name_metrics(study: optuna.Study, score: Score | None = None) -> None:
     """Say what the two objectives are called, for the dashboard; the first is accuracy unless it is another."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with experimental():
         study.set_metric_names([(score or Score()).objective, "params"])
 
 

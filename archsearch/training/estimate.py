@@ -44,7 +44,7 @@ def training_seconds(arch: Arch, setup: TrainingSetup) -> float:
     torch.set_num_threads(threads_of(arch, setup))
     module = build(arch)
     initialise(module)
-    module.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(data.device).to(memory_format=torch.channels_last)
     every = shapes(arch, recipe.initial_scale, recipe.epochs)
     evaluated = len(data.validation) + sample_size(len(data.train))
     images = len(data.train) + _FORWARD * evaluated

@@ -77,7 +77,7 @@ def fit(
     initialise(module)
     if setup.start:
         setup.start(module)
-    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(device).to(memory_format=torch.channels_last)
     told = Relay(report)
     try:
         with determinism(setup.deterministic, device):

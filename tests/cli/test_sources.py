@@ -100,7 +100,7 @@ def test_a_drop_by_chance_is_said(command: Command, file: Path, photos: Path, mo
     compare = job.compare
 
     def worse(*args: object) -> object:
-        parity = compare(*args)  # type: ignore[arg-type]
+        parity = compare(*args)
         return type(parity)(**{**vars(parity), "labelled": 404, "lost": 6, "won": 0})
 
     monkeypatch.setattr(job, "compare", worse)

@@ -126,7 +126,7 @@ def test_blocks_of_a_large_array_are_all_of_it_and_need_no_memory(tmp_path: Path
     np.savez_compressed(tmp_path / "large.npz", images)
     found = open_unlabelled([str(tmp_path / "large.npz")])
     tracemalloc.start()
-    seen = np.fromiter((one[0, 0, 0] for one in found.read(Form((3, 32, 32)))), np.uint8)  # type: ignore[call-overload]
+    seen = np.fromiter((one[0, 0, 0] for one in found.read(Form((3, 32, 32)))), np.uint8)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(seen, images[:, 0, 0, 0])

@@ -111,7 +111,7 @@ def test_labels_are_written_as_in_the_examples(
     sample: Path, examples: list[str], options: dict[str, object], wanted: list[str]
 ) -> None:
     sample.write_text("Id,Label\n" + "".join(f"{n},{one}\n" for n, one in enumerate(examples)))
-    found = submission(sample, numbered(2), answers([1, 2]), **options)  # type: ignore[arg-type]
+    found = submission(sample, numbered(2), answers([1, 2]), **options)
     assert found.split("\n")[1:] == [f"{n},{one}" for n, one in enumerate(wanted)]
 
 

@@ -26,7 +26,7 @@ CONV_MACS = 8 * 36 * 27 + 288 * 4
 
 
 def measured(factory: Callable[[], object], shape: object = IMAGE) -> Traced:
-    return measure_module(factory, "module", shape)  # type: ignore[arg-type]
+    return measure_module(factory, "module", shape)
 
 
 def conv() -> nn.Module:

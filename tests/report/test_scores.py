@@ -95,8 +95,8 @@ def test_rows_and_sentences() -> None:
 def test_of_many_classes_the_worst_are_shown() -> None:
     scores = page(120, tuple(f"c{i}" for i in range(30)))
     rows = class_rows(scores, 5)
-    recalls = sorted(scores["recall"].values())  # type: ignore[attr-defined]
-    assert [scores["recall"][name] for name, _, _ in rows] == recalls[:5]  # type: ignore[index]
+    recalls = sorted(scores["recall"].values())
+    assert [scores["recall"][name] for name, _, _ in rows] == recalls[:5]
     assert scores["confusion"] is None
     assert len(class_rows(scores)) == 30
 

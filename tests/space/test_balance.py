@@ -33,7 +33,7 @@ SHAPE: Shape = (3, 16, 16)
 DOMAIN = Domain(SMALL, SHAPE, 5)
 EVERY: list[Arch] = [
     DOMAIN.arch(dict(zip(SMALL.dims, values, strict=True)))
-    for values in itertools.product(*(dim.values for dim in SMALL.dims.values()))  # type: ignore[union-attr]
+    for values in itertools.product(*(dim.values for dim in SMALL.dims.values()))
 ]
 
 

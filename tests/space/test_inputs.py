@@ -49,7 +49,7 @@ def test_size_and_colour_are_dims_like_others() -> None:
         asked.append(name)
         return {"input.size": 12, "input.colour": "grey", "stem.width": 4, "stage1.width": 16}[name]
 
-    arch = SPACE.draw(ask, (3, 30, 20), 2)  # type: ignore[arg-type]
+    arch = SPACE.draw(ask, (3, 30, 20), 2)
     assert asked == list(SPACE.dims)
     assert arch.input_shape == (1, 12, 12)
     assert Arch.from_toml(arch.to_toml()) == arch

@@ -83,7 +83,7 @@ def test_other_images_are_refused() -> None:
     renamed = replace(base, classes=("a", "c"))
     for wrong in (fewer, renamed):
         with pytest.raises(DataError, match="toy: the images have changed since this search began"):
-            Shapes(data, lambda shape, wrong=wrong: resized(wrong, 4), 0)((1, 4, 4))  # type: ignore[misc]
+            Shapes(data, lambda shape, wrong=wrong: resized(wrong, 4), 0)((1, 4, 4))
     assert Shapes(data, lambda shape: resized(base, 4), 0)((1, 4, 4)).dataset.input_shape == (1, 4, 4)
 
 

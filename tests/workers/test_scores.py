@@ -157,7 +157,7 @@ def test_epochs_are_counted_from_one(epochs: Sequence[Any], words: str) -> None:
 def test_epochs_of_any_library_are_whole_numbers() -> None:
     def evaluate(arch: Arch, report: Report) -> float:
         for epoch in (np.int64(1), torch.tensor(2), 5.0):
-            report(epoch, 0.5)  # type: ignore[arg-type]
+            report(epoch, 0.5)
         return 0.5
 
     record = run(evaluate, trials=1).records[0]
@@ -181,7 +181,7 @@ def test_metrics_of_an_epoch_are_floats() -> None:
             told.append(metrics)
 
     def evaluate(arch: Arch, report: Report) -> float:
-        report(1, 0.5, {"loss": torch.tensor(2.0), "note": "text"})  # type: ignore[dict-item]
+        report(1, 0.5, {"loss": torch.tensor(2.0), "note": "text"})
         return 0.5
 
     run(evaluate, trials=1, observers=[Watch()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ import optuna
 from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from archsearch.study.storage import score_of, status
+from archsearch.study.storage import experimental, score_of, status
 
 LEAST = 10
 
@@ -52,8 +51,7 @@ def _shares(trials: list[FrozenTrial]) -> dict[str, float]:
         plain.add_trials(
             [create_trial(value=t.values[0], params=t.params, distributions=t.distributions) for t in trials]
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with experimental():
             evaluator = MeanDecreaseImpurityImportanceEvaluator(seed=0)
             return get_param_importances(plain, evaluator=evaluator)
     finally:
