@@ -196,7 +196,8 @@ def storm(trials: int, kills: int, restarts: int, joined: int, seed: int) -> lis
 
 def parse(folder: Path) -> int:
     """Read every file that a run leaves; the number of candidates in `trials.csv`."""
-    tables = {path.stem: pd.read_csv(path, dtype={"arch": str}) for path in folder.glob("*.csv")}
+    whole = [path for path in folder.glob("*.csv") if not path.name.startswith(".")]  # a kill leaves .NAME files
+    tables = {path.stem: pd.read_csv(path, dtype={"arch": str}) for path in whole}
     assert not {"pareto", "trials"} & set(tables) or {"pareto", "trials", "rejected"} <= set(tables)
     if (folder / "run.json").exists():
         json.loads((folder / "run.json").read_text())

@@ -222,6 +222,7 @@ def test_rows_of_parquet_files(tmp_path: Path) -> None:
         parquet(
             tmp_path / "p" / f"{name}.parquet", [0] * 6, seed=first, more={"key": [f"k{first + n}" for n in range(6)]}
         )
+    (tmp_path / "p" / "._test-00000-of-00002.parquet").write_bytes(b"what macOS leaves on a stick")
     found = open_unlabelled([f"parquet:{tmp_path / 'p'}"])
     assert (ids(found), found.numbered) == ([str(n) for n in range(12)], True)
     wanted = [np.asarray(Image.open(picture(tmp_path / "x.png", n, (10, 10))).resize((10, 10))) for n in range(12)]

@@ -16,7 +16,7 @@ from archsearch._utils.specs import expand, options_of, parse_spec
 from archsearch.data.listing import Encoded, Listing, stamp
 from archsearch.data.readers.columns import image_column, label_column, label_names
 from archsearch.data.readers.labels import Written, classes_of, split_off
-from archsearch.data.readers.shards import PARTS, find_shards
+from archsearch.data.readers.shards import PARTS, files_in, find_shards
 from archsearch.data.splits import Labels
 from archsearch.errors import DataError, one_line
 
@@ -151,7 +151,7 @@ def every_row(name: str) -> tuple[ParquetPictures, list[str] | None]:
     """
     options = options_of(name, ("image", "id"))
     places = expand(parse_spec(name).place, name)
-    files = [file for one in places for file in (sorted(one.rglob("*.parquet")) if one.is_dir() else [one])]
+    files = [file for one in places for file in (files_in(one, ".parquet") if one.is_dir() else [one])]
     if not files:
         raise DataError(f"{name}: no .parquet file in {places[0]}: check the path")
     columns, ids, starts = set(), list[str](), [0]

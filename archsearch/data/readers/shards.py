@@ -73,7 +73,7 @@ def _files(place: str, suffix: str, name: str) -> tuple[list[Path], Path | None]
             )
         return files, None
     folder = places[0]
-    inside = sorted(one for one in folder.rglob(f"*{suffix}") if one.is_file() and _visible(one, folder))
+    inside = files_in(folder, suffix)
     if not inside:
         packed = next((one for one in sorted(folder.rglob(f"*{suffix}.*")) if _visible(one, folder)), None)
         way = _way(packed, suffix, "; ") if packed else ""
@@ -81,6 +81,11 @@ def _files(place: str, suffix: str, name: str) -> tuple[list[Path], Path | None]
             way = "; it holds .arrow files, as save_to_disk of `datasets` writes: write it anew by to_parquet"
         raise DataError(f"{name}: no {suffix} file in {folder}: check the path{way}")
     return inside, folder
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder, at any depth, that end in a suffix, sorted; hidden ones are left out."""
+    return sorted(one for one in folder.rglob(f"*{suffix}") if one.is_file() and _visible(one, folder))
 
 
 def _way(file: Path, suffix: str, before: str = ": ") -> str:
