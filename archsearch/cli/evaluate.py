@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: Any) -> None:
     """Every metric, per class too, confusion matrix and calibration of WEIGHTS, a file that archsearch wrote.
 
-    Each figure has a 95% interval. A .safetensors, .onnx, .onnx.xz or .pt2 file: architecture, normalisation and
-    classes are in its metadata.
+    Each figure has a 95% interval. FILE is one that archsearch wrote, of any format: architecture, normalisation
+    and classes are in its metadata.
     """
     from archsearch.cli.scores import text
     from archsearch.data import unread_test
@@ -67,7 +67,7 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
         if options[name] is not None and options[name].suffix != suffix:
             raise InputError(f"--{name} {options[name]}: must end in {suffix}")
     place = resolve_device("cpu" if device == "auto" and format_of(weights) != "safetensors" else device)
-    runner = open_runner(weights, place)
+    runner = open_runner(weights, place, data_dir=options["data_dir"])
     dataset = dataset_of(weights, runner.arch, runner.info, options)
     library.check_fit(runner, dataset, str(weights))
     seed = split_seed(options["seed"], runner.info)

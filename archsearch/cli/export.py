@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.formats import FORMATS
+from archsearch._utils.toolchain import TOOLCHAINS
 from archsearch._utils.units import counted, format_bytes, format_count
 from archsearch.cli.options import (
     BYTES,
@@ -51,16 +53,20 @@ class Order:
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", required=False)
 @click.argument("arch", required=False)
 @click.option(
-    "--format", "kind", type=click.Choice(["safetensors", "onnx", "pt2"]), required=True,
-    help="ONNX needs the packages of the extra `export`.",
+    "--format", "kind", type=click.Choice([*FORMATS]),
+    help="All but safetensors and pt2 need packages: an extra, see docs/export.md, or --setup.",
+)  # fmt: skip
+@click.option(
+    "--setup", type=click.Choice([*TOOLCHAINS]),
+    help="Make an environment with this format's packages in DATA_DIR/toolchains, once, and end.",
 )  # fmt: skip
 @click.option(
     "--dtype", type=click.Choice(["fp32", "fp16", "bf16"]), help="Precision inside the file.  [default: fp32]"
 )
-@click.option("--quantize", type=click.Choice(["int8"]), help="8-bit weights and activations; ONNX only.")
+@click.option("--quantize", type=click.Choice(["int8"]), help="8-bit weights and activations.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File.  [default: OUT/STUDY/export/ARCH/model.*]"
 )
@@ -85,32 +91,39 @@ class Order:
 @storage_option()
 @out_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: path, bytes, max_abs_diff, accuracy.")
-def export(source: str, arch: str | None, **options: Any) -> None:
+def export(source: str | None, arch: str | None, **options: Any) -> None:
     """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
 
     The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
     accuracy on the validation split may drop by --max-drop points, its bytes must fit. Otherwise nothing is written
     and the exit status is 1. A model card, README.md, is written beside it.
     """
+    if options["setup"]:
+        _set_up(options["setup"], options["data_dir"])
+        return
+    if source is None or options["kind"] is None:
+        raise InputError("export takes STUDY ARCH, or a weights file, and --format: see archsearch export --help")
     from archsearch import export as library
     from archsearch.export.card import write_card
 
     dtype = _dtype(options["dtype"], options["quantize"])
-    library.check_kind(options["kind"], dtype)
+    library.check_kind(options["kind"], dtype, options["data_dir"])
     order = _order(source, arch, options)
     opened = library.Source.open(order.weights)
     if order.arch not in ("", opened.arch.id):
         raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
-    name = f"model.{options['kind']}" if dtype == "fp32" else f"model.{dtype}.{options['kind']}"
+    suffix = FORMATS[options["kind"]].suffix
+    name = f"model{suffix}" if dtype == "fp32" else f"model.{dtype}{suffix}"
     target = options["output"] or order.folder / opened.arch.id / name
-    if library.format_of(target) != options["kind"] or target.suffix == ".xz":
-        raise InputError(f"--output {target}: must end in .{options['kind']}")
+    if not target.name.endswith(suffix):
+        raise InputError(f"--output {target}: must end in {suffix}")
     done = library.export(
         opened,
         target,
         _images(opened, order, options["data_dir"]),
         options["kind"],
         dtype,
+        data_dir=options["data_dir"],
         max_size=order.max_size,
         check_images=options["check_images"],
         max_drop=options["max_drop"] / 100,
@@ -126,6 +139,14 @@ def export(source: str, arch: str | None, **options: Any) -> None:
     }
     text = wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))
     click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
+
+
+def _set_up(name: str, data_dir: Path) -> None:
+    from archsearch._utils.toolchain import TOOLCHAINS, set_up
+    from archsearch.cli.screen import say
+
+    say(f"an environment for {name}, {TOOLCHAINS[name].megabytes:,} MB: this takes minutes")
+    say(f"{set_up(name, data_dir)}: ready, and used from now on with --data-dir {data_dir}")
 
 
 def _dtype(dtype: str | None, quantize: str | None) -> str:

@@ -49,11 +49,16 @@ if TYPE_CHECKING:
 @split_option
 @click.option("--nested", is_flag=True, help="With --split and folder:DIR: as in `run`.")
 @click.option("--image-size", type=click.IntRange(1), help="Resize images of npz: and of batches to N x N pixels.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; auto for ONNX: cpu.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:1 or mps; auto: safetensors alone go to a GPU.",
+)
 def predict(weights: Path, images: tuple[str, ...], **options: Any) -> None:
     """Labels of IMAGES by FILE, a network that archsearch wrote, as a table with a row per image.
 
-    FILE is a .safetensors, .onnx, .onnx.xz or .pt2 file. IMAGES are folders and picture files, in sorted order; or
+    FILE is one of any format that `export` writes. IMAGES are folders and picture files, in sorted order; or
     npz:FILE, parquet:PATH, csv:FILE or a pickled batch as CIFAR's. A picture that cannot be read is a row that says
     so, and the exit status stays 0.
     """
@@ -65,7 +70,8 @@ def predict(weights: Path, images: tuple[str, ...], **options: Any) -> None:
 
     _check(weights, images, options)
     own = options["device"] == "auto" and format_of(weights) != "safetensors"
-    runner = open_runner(weights, resolve_device("cpu" if own else options["device"]))
+    place = resolve_device("cpu" if own else options["device"])
+    runner = open_runner(weights, place, data_dir=options["data_dir"])
     form = _form(weights, runner, images[0], options["image_size"])
     found = _images(images, runner, options)
     tally = Tally(found)

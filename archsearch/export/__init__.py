@@ -2,17 +2,17 @@
 
     result = export(Source.open("w.safetensors"), Path("model.onnx"), images, "onnx", "int8", max_size=6e6)
 
-A file is written beside its target, opened by the runtime that its users will have, held against the network's
-own outputs, its accuracy measured again and its bytes counted; only then it is renamed. Otherwise nothing is left.
+A file is written beside its target, its bytes counted, opened by the runtime that its users will have and held
+against the network's own outputs and accuracy; only then it takes its place. Otherwise nothing is left.
 """
 
-from archsearch.export.job import DTYPES_OF, Exported, Images, Source, check_kind, export
+from archsearch._utils.formats import FORMATS, format_of
+from archsearch.export.job import Exported, Images, Source, check_kind, export
 from archsearch.export.verify import ACCURACY_DROP, TOLERANCE, Checks
-from archsearch.inference import format_of
 
 __all__ = [
     "ACCURACY_DROP",
-    "DTYPES_OF",
+    "FORMATS",
     "TOLERANCE",
     "Checks",
     "Exported",

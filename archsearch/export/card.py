@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
+from archsearch._utils.formats import files_of, format_of
 from archsearch._utils.scores import Score
 from archsearch._utils.sharing import shipped
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.job import Exported, Source
 from archsearch.export.verify import Parity
-from archsearch.inference import format_of
 from archsearch.metrics.thresholds import is_several
 from archsearch.network.blocks.registry import is_a
 from archsearch.network.file_size import DTYPE_BYTES
@@ -42,6 +42,7 @@ def write_card(exported: Exported, dtype: str, source: Source, tested: Tested | 
     files = {name: entry for name, entry in _earlier(path, source).items() if (path.parent / name).is_file()}
     files[exported.path.name] = {
         "dtype": dtype,
+        **_runtime(exported),
         "bytes": exported.bytes,
         "accuracy": exported.parity.accuracy,
         "max_abs_diff": exported.parity.max_abs_diff,
@@ -49,6 +50,16 @@ def write_card(exported: Exported, dtype: str, source: Source, tested: Tested | 
         "labelled": exported.parity.labelled,
     }
     return write_text(path, card(source, files, exported.parity, tested))
+
+
+def _runtime(exported: Exported) -> dict[str, Any]:
+    """Which runtime checked a file, how many images it takes at a time, and how pixels become its integers."""
+    about = exported.about
+    if not about:
+        return {}
+    found = {"runtime": f"{about['runtime']} {about['version']}", "batch": about["batch"]}
+    sides = {side: about[side] for side in ("input", "output") if about[side]["dtype"] != "float32"}
+    return {**found, **sides}
 
 
 def _earlier(path: Path, source: Source) -> dict[str, Any]:
@@ -97,8 +108,8 @@ def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity,
         "## Files\n\n" + _files(files),
         "## Accuracy\n\n" + _accuracy(source, parity, tested),
         "## Network\n\n" + _network(source),
-        "## Input and output\n\n" + _input(source),
-        "## How to load\n\n" + "\n\n".join(_loading(name, source) for name in sorted(files)),
+        "## Input and output\n\n" + _input(source, files),
+        "## How to load\n\n" + "\n\n".join(_loading(name, source, files[name]) for name in sorted(files)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -190,13 +201,14 @@ def _network(source: Source) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def _input(source: Source) -> str:
+def _input(source: Source, files: Mapping[str, Mapping[str, Any]]) -> str:
     channels, height, width = source.arch.input_shape
     answer = _SEVERAL if is_several(source.info) else "the largest is the class."
     order = {1: "grey", 3: "red, green, blue"}.get(channels, "channels as in the data")
     return (
         f"In: float32, N x {channels} x {height} x {width}, {order}, pixels from 0 to 1 (bytes divided by 255).\n"
         f"Out: float32, N x {source.arch.classes} logits; {answer}\n\n"
+        f"{_differing(files)}"
         "Normalisation is inside. A picture is scaled by its short side, bilinear, and its centre is cut out: one that"
         " is squashed instead is recognised less often.\n"
         "`archsearch.load` takes every file here in the same way: `network.preprocess(picture)` gives such pixels,"
@@ -204,13 +216,27 @@ def _input(source: Source) -> str:
     )
 
 
-def _loading(name: str, source: Source) -> str:
+def _differing(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence for every file that takes one image at a time, or integers."""
+    found = []
+    for name, entry in sorted(files.items()):
+        if entry.get("batch"):
+            found.append(f"`{name}`: N is {entry['batch']}.")
+        for side in ("input", "output"):
+            if side in entry:
+                about = entry[side]
+                place = f"zero point {about['zero_point']}"
+                found.append(f"`{name}`: {side} of {about['dtype']}, scale {about['scale']:.9g}, {place}.")
+    return "\n".join([*found, "", ""]) if found else ""
+
+
+def _loading(name: str, source: Source, entry: Mapping[str, Any]) -> str:
     """Lines that open a picture and print its class, by archsearch or by the format's own runtime."""
     channels, height, width = source.arch.input_shape
     kind = format_of(Path(name)) if channels in _MODES else "safetensors"  # no picture file has other channels
     if is_several(source.info):
         kind = "safetensors"  # archsearch reads every format and its thresholds
-    code = {"onnx": _ONNX, "pt2": _PT2, "safetensors": _LOAD if channels in _MODES else _LOAD_ARRAY}[kind]
+    code = _CODE.get(kind) or (_LOAD if channels in _MODES else _LOAD_ARRAY)
     if not isinstance(source.info.get("classes"), list):
         code = _NAMES.sub("", code).replace("network.classes[logits.argmax()]", "logits.argmax()")
         code = code.replace("classes[logits.argmax()]", "logits.argmax()")
@@ -219,7 +245,9 @@ def _loading(name: str, source: Source) -> str:
     picture = _PICTURE.format(
         mode=_MODES.get(channels), size=f"{width}, {height}", shape=f"{height}, {width}, {channels}"
     )
-    return f"```python\n{code.format(name=json.dumps(name), picture=picture)}```"
+    last = json.dumps(files_of(Path(name))[-1].name)
+    fed = _INTEGERS.format(**entry["input"]) if "input" in entry else "pixels"
+    return f"```python\n{code.format(name=json.dumps(name), last=last, picture=picture, fed=fed)}```"
 
 
 _SEVERAL = (
@@ -227,7 +255,9 @@ _SEVERAL = (
     " the file's metadata `thresholds`."
 )
 _MODES = {1: "L", 3: "RGB"}
-_NAMES = re.compile(r"import json\n\n|about = .*\n|, extra_files=about|classes = .*\n")
+_NAMES = re.compile(
+    r"import json\n(import zipfile\n)?\n|about = .*\n|, extra_files=about|classes = .*\n|with zipfile.*\n( .*\n)*"
+)
 _LOAD = """import archsearch
 
 network = archsearch.load({name})
@@ -268,3 +298,68 @@ classes = json.loads(json.loads(about["archsearch.json"])["info"])["classes"]
 {picture}logits = network(torch.from_numpy(pixels))
 print(classes[logits.argmax()])
 """
+_INTEGERS = "np.clip(np.round(pixels / {scale!r}) + {zero_point}, -128, 127).astype(np.{dtype})"
+_ABOUT = """with zipfile.ZipFile({last}) as about:
+    classes = json.loads(json.loads(about.read("archsearch.json"))["info"])["classes"]
+"""
+_LITERT = f"""import json
+import zipfile
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image, ImageOps
+
+interpreter = Interpreter({{name}})
+interpreter.allocate_tensors()
+(source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+{_ABOUT}{{picture}}interpreter.set_tensor(source["index"], {{fed}})
+interpreter.invoke()
+logits = interpreter.get_tensor(sink["index"])
+print(classes[logits.argmax()])
+"""
+_EXECUTORCH = f"""import json
+import zipfile
+
+import numpy as np
+import torch
+from executorch.runtime import Runtime
+from PIL import Image, ImageOps
+
+method = Runtime.get().load_program({{name}}).load_method("forward")
+{_ABOUT}{{picture}}(logits,) = method.execute([torch.from_numpy(pixels)])
+print(classes[logits.argmax()])
+"""
+_OPENVINO = f"""import json
+import zipfile
+
+import numpy as np
+import openvino
+from PIL import Image, ImageOps
+
+network = openvino.Core().compile_model({{name}}, "CPU")
+{_ABOUT}{{picture}}logits = network(pixels)[0]
+print(classes[logits.argmax()])
+"""
+_NCNN = f"""import json
+import zipfile
+
+import ncnn
+import numpy as np
+from PIL import Image, ImageOps
+
+network = ncnn.Net()
+network.load_param({{name}})
+network.load_model({{last}})
+{_ABOUT}{{picture}}extractor = network.create_extractor()
+extractor.input(network.input_names()[0], ncnn.Mat(pixels[0]).clone())
+logits = np.array(extractor.extract(network.output_names()[0])[1])
+print(classes[logits.argmax()])
+"""
+_CODE = {
+    "onnx": _ONNX,
+    "pt2": _PT2,
+    "litert": _LITERT,
+    "executorch": _EXECUTORCH,
+    "openvino": _OPENVINO,
+    "ncnn": _NCNN,
+}

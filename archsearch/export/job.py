@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from archsearch._utils.files import write_with
+from archsearch._utils.formats import FORMATS, bytes_of, files_of, format_of
+from archsearch._utils.toolchain import DATA, interpreter
 from archsearch.data.dataset import Split
 from archsearch.data.pixels import Pixels
-from archsearch.errors import InputError
-from archsearch.export import write
+from archsearch.errors import ExportFailed, InputError
+from archsearch.export import converted, write
 from archsearch.export.quantize import evenly, quantized
 from archsearch.export.verify import Checks, Parity, check_size, compare
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.evaluate import require_finite
+from archsearch.inference.hosted import Hosted
+from archsearch.inference.metadata import attach
 from archsearch.inference.onnx import need
 from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
-
-DTYPES_OF = {
-    "safetensors": ("fp32", "fp16", "bf16"),
-    "pt2": ("fp32", "fp16", "bf16"),
-    "onnx": ("fp32", "fp16", "int8"),
-}
-"""ONNX Runtime computes in no bf16; int8 is ONNX Runtime's."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,29 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One way to write a format at a precision.
+
+    Args:
+        per_channel: int8 weights have a scale for each output channel, not one for the tensor.
+    """
+
+    per_channel: bool = False
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class Exported:
-    """A file that was written and checked; `parity` is that of its last check."""
+    """What was written and checked: the file that is named, and the bytes of all that belong to it.
+
+    `parity` is that of its last check; `about` what its runtime says, empty where that runs in this process.
+    """
 
     path: Path
     bytes: int
     parity: Parity
+    variant: Variant = Variant()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def export(
@@ -83,12 +99,18 @@ def export(
     images: Images,
     kind: str,
     dtype: str = "fp32",
+    *,
+    data_dir: Path = DATA,
     **checks: Any,
 ) -> Exported:
-    """Write a network to `target`, checked; an existing file is replaced only by one that passed.
+    """Write a network to `target`, checked; existing files are replaced only by those that passed.
+
+    Where a precision has several variants, the smallest is taken that is not worse than the network beyond chance;
+    if none is, the most accurate that passes.
 
     Args:
-        kind: safetensors, onnx or pt2. dtype: one of `DTYPES_OF[kind]`.
+        kind: one of `FORMATS`. dtype: one that it has.
+        data_dir: where `export --setup` put the converters that are not installed here.
         checks: those of `Checks`.
 
     Raises:
@@ -96,51 +118,114 @@ def export(
         ExportFailed: it cannot be exported, does not match the network, or does not fit.
         OSError: the file cannot be written.
     """
-    check_kind(kind, dtype)
-    wanted = Checks(**checks)
-    parities: list[Parity] = []
+    check_kind(kind, dtype, data_dir)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
+        attempt = _Attempt(source, images, kind, dtype, data_dir, Checks(**checks))
+        found = list[Exported]()
+        failures = list[ExportFailed]()
+        for number, variant in enumerate(variants(kind, dtype)):
+            place = Path(folder) / str(number) / target.name
+            place.parent.mkdir()
+            try:
+                found.append(attempt(place, variant))
+            except ExportFailed as error:
+                failures.append(error)
+        if not found:
+            raise failures[-1]
+        return _placed(_best(found), source, target, dtype)
 
-    def fill(path: Path) -> None:
-        few = kind == "pt2" and dtype != "fp32"
-        _write(path, source, images.train[evenly(len(images.train), wanted.calibration)], kind, dtype)
-        check_size(path.stat().st_size, wanted.max_size)
-        shown = images.sample(wanted.check_images) if few else images
-        parities.append(_verify(path, source, shown, wanted.check_images))
-        parities[-1].require(dtype, wanted.max_drop)
 
-    if kind == "safetensors":
-        weights.save_names(target, source.arch, {**source.info, "dtype": dtype})
-    write_with(target, fill)
-    return Exported(target, target.stat().st_size, parities[-1])
-
-
-def check_kind(kind: str, dtype: str) -> None:
+def check_kind(kind: str, dtype: str, data_dir: Path = DATA) -> None:
     """Raises InputError where there is no such format, not at this precision, or a package for it is missing."""
-    if kind not in DTYPES_OF:
-        raise InputError(f"unknown format {kind!r}: use one of {', '.join(DTYPES_OF)}")
-    if dtype not in DTYPES_OF[kind]:
-        raise InputError(f"{kind} files are written at {', '.join(DTYPES_OF[kind])}, not at {dtype}")
-    if kind == "onnx":
-        for name in ("onnx", "onnxscript", "onnxruntime"):
+    if kind not in FORMATS:
+        raise InputError(f"unknown format {kind!r}: use one of {', '.join(FORMATS)}")
+    if dtype not in FORMATS[kind].dtypes:
+        raise InputError(f"{kind} files are written at {', '.join(FORMATS[kind].dtypes)}, not at {dtype}")
+    if kind in ("onnx", *converted.FROM_ONNX):
+        for name in ("onnx", "onnxscript", *(["onnxruntime"] if kind == "onnx" else [])):
             need(name)
+    if FORMATS[kind].hosted:
+        interpreter(kind, data_dir)
+        interpreter(kind, data_dir, convert=True)
 
 
-def _write(path: Path, source: Source, calibration: Tensor, kind: str, dtype: str) -> None:
-    arch, info = source.arch, {**source.info, "dtype": dtype}
-    if kind == "safetensors":
-        write.write_safetensors(path, source.module, arch, info, dtype)
-    elif kind == "pt2":
-        write.write_pt2(path, source.network(dtype), arch, info)
-    else:
-        model = write.onnx_model(source.network("fp32" if dtype == "int8" else dtype), arch)
-        write.write_onnx(path, quantized(model, calibration) if dtype == "int8" else model, arch, info)
+def variants(kind: str, dtype: str) -> tuple[Variant, ...]:
+    """The ways to write a format at a precision, the smallest first."""
+    if dtype == "int8" and kind in ("litert", "executorch"):
+        return Variant(words="one scale a tensor"), Variant(per_channel=True, words="one scale a channel")
+    return (Variant(),)
 
 
-def _verify(path: Path, source: Source, images: Images, check_images: int) -> Parity:
-    """The file through its own runtime against the network, on the validation split."""
-    pixels, labels = images.validation
-    runner = open_runner(path, trusted=True)
-    network = source.network()
-    mine = Runner(source.arch, {}, network)(pixels)
-    require_finite(mine, source.path)
-    return compare(mine, runner(pixels), labels, check_images)
+@dataclass(frozen=True)
+class _Attempt:
+    """Writes and checks one variant after the other."""
+
+    source: Source
+    images: Images
+    kind: str
+    dtype: str
+    data_dir: Path
+    wanted: Checks
+
+    def __call__(self, path: Path, variant: Variant) -> Exported:
+        """Raises ExportFailed where the file does not pass."""
+        images, wanted = self.images, self.wanted
+        self._write(path, variant)
+        size = bytes_of(path)
+        check_size(size, wanted.max_size)
+        few = self.kind == "pt2" and self.dtype != "fp32"
+        runner = self._opened(path)
+        parity = self._verify(runner, images.sample(wanted.check_images) if few else images)
+        parity.require(self.dtype, wanted.max_drop)
+        about = runner.predict.about if isinstance(runner.predict, Hosted) else {}
+        return Exported(path, size, parity, variant, about)
+
+    def _write(self, path: Path, variant: Variant) -> None:
+        source, kind, dtype = self.source, self.kind, self.dtype
+        arch, info = source.arch, {**source.info, "dtype": dtype}
+        chosen = evenly(len(self.images.train), self.wanted.calibration)
+        if kind == "safetensors":
+            write.write_safetensors(path, source.module, arch, info, dtype)
+        elif kind == "pt2":
+            write.write_pt2(path, source.network(dtype), arch, info)
+        elif kind == "onnx":
+            model = write.onnx_model(source.network("fp32" if dtype == "int8" else dtype), arch)
+            written = quantized(model, self.images.train[chosen]) if dtype == "int8" else model
+            write.write_onnx(path, written, arch, info)
+        else:
+            job = converted.Job(kind, dtype, variant.per_channel, path)
+            images = self.images.train[chosen] if dtype == "int8" else None
+            job.do(source.path, source.network(), arch, images, interpreter(kind, self.data_dir, convert=True))
+            attach(path, weights.describe(arch, info))
+
+    def _opened(self, path: Path) -> Runner:
+        """Raises ExportFailed where the runtime of a converted file does not take it."""
+        try:
+            return open_runner(path, trusted=True, data_dir=self.data_dir)
+        except InputError as error:
+            if not FORMATS[self.kind].hosted:
+                raise
+            raise ExportFailed(f"this network cannot be shipped as {self.kind}: {error}") from None
+
+    def _verify(self, runner: Runner, images: Images) -> Parity:
+        """The file through its own runtime against the network, on the validation split."""
+        pixels, labels = images.validation
+        mine = Runner(self.source.arch, {}, self.source.network())(pixels)
+        require_finite(mine, self.source.path)
+        return compare(mine, runner(pixels), labels, self.wanted.check_images)
+
+
+def _best(found: Sequence[Exported]) -> Exported:
+    """The smallest that is as good as the network but for chance, else the most accurate."""
+    good = [one for one in found if one.parity.least_drop <= 0]
+    return min(good, key=lambda one: one.bytes) if good else max(found, key=lambda one: one.parity.accuracy)
+
+
+def _placed(done: Exported, source: Source, target: Path, dtype: str) -> Exported:
+    """The files of an export where they belong, the one that is named last."""
+    if format_of(target) == "safetensors":
+        weights.save_names(target, source.arch, {**source.info, "dtype": dtype})
+    for file, place in reversed(list(zip(files_of(done.path), files_of(target), strict=True))):
+        write_with(place, lambda temporary, file=file: shutil.copyfile(file, temporary))
+    return replace(done, path=target)

@@ -1,4 +1,4 @@
-"""Trained files as functions from pixels to logits: safetensors, ONNX and `torch.export` archives alike.
+"""Trained files as functions from pixels to logits: whatever their format.
 
     network = load("model.onnx")    # the same for every format: archsearch.load
     logits = network(network.preprocess("picture.jpg"))
@@ -8,7 +8,8 @@
 Nothing in a file is run or unpickled before it was checked: see `inference.pt2` for what that means there.
 """
 
+from archsearch._utils.formats import format_of
 from archsearch.inference.classifier import Classifier, load
-from archsearch.inference.runner import Runner, format_of, open_runner
+from archsearch.inference.runner import Runner, open_runner
 
 __all__ = ["Classifier", "Runner", "format_of", "load", "open_runner"]

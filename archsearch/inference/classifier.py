@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from archsearch._utils.toolchain import DATA
 from archsearch.data.picture import Broken, Levels, decode, square
 from archsearch.errors import InputError
 from archsearch.inference.metadata import temperature_of
@@ -76,10 +77,10 @@ class Classifier(nn.Module):
         """The bare network: normalised images (N, C, H, W) to logits.
 
         Raises:
-            InputError: an ONNX or .pt2 file has none.
+            InputError: a file of another format than safetensors has none.
         """
         if self.pixel_network is None:
-            raise InputError("ONNX and .pt2 files hold a graph with its normalisation: load the safetensors file")
+            raise InputError("this file holds a graph with its normalisation: load the safetensors file")
         return self.pixel_network.network
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -103,16 +104,19 @@ class Classifier(nn.Module):
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)) / 255
 
 
-def load(path: str | Path) -> Classifier:
-    """The trained network of a .safetensors, .onnx, .onnx.xz or .pt2 file, ready for pictures.
+def load(path: str | Path, data_dir: str | Path = DATA) -> Classifier:
+    """The trained network of a file that `archsearch` wrote, of any format, ready for pictures.
 
         network = load("model.safetensors")
         logits = network(network.preprocess("picture.jpg"))
 
+    Args:
+        data_dir: where `archsearch export --setup` put runtimes that are not installed beside archsearch.
+
     Raises:
         InputError: missing, broken, foreign or tampered with, or a package is missing that can run it.
     """
-    return Classifier(open_runner(path), Path(path))
+    return Classifier(open_runner(path, data_dir=Path(data_dir)), Path(path))
 
 
 def names_of(info: Mapping[str, Any], count: int, path: Path) -> tuple[str, ...] | None:

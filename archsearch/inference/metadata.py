@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from archsearch._utils.files import write_with
+from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch.errors import InputError
+from archsearch.inference import trailer
 from archsearch.inference.onnx import content, need
 from archsearch.inference.pt2 import METADATA
-from archsearch.inference.runner import format_of
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.registry import is_a
 from archsearch.nn import weights
@@ -41,9 +42,19 @@ def store(path: Path, arch: Arch, info: Mapping[str, Any]) -> Path:
     kind = format_of(path)
     if kind == "safetensors":
         return weights.save_info(path, arch, info)
-    fill = _with_onnx if kind == "onnx" else _with_pt2
     metadata = weights.describe(arch, info)
+    if FORMATS[kind].hosted:
+        return attach(path, metadata)
+    fill = _with_onnx if kind == "onnx" else _with_pt2
     return write_with(path, lambda temporary: temporary.write_bytes(fill(path, metadata)))
+
+
+def attach(path: Path, metadata: Mapping[str, str]) -> Path:
+    """Put metadata behind a file whose runtime has a process of its own, whole. Raises OSError."""
+    *first, last = files_of(path)
+    about = trailer.pair(path, metadata) if first else metadata
+    write_with(last, lambda temporary: temporary.write_bytes(trailer.append(last.read_bytes(), about)))
+    return path
 
 
 def _with_onnx(path: Path, metadata: Mapping[str, str]) -> bytes:

@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archsearch._utils.formats import FORMATS, files_of, format_of
+from archsearch._utils.toolchain import DATA, interpreter
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError, one_line
-from archsearch.inference import onnx, pt2
+from archsearch.inference import onnx, pt2, trailer
+from archsearch.inference.hosted import Hosted
 from archsearch.inference.pixels import PixelNetwork, normalisation_of
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
 from archsearch.nn.devices import full_float32
 
-FORMATS = ("safetensors", "onnx", "pt2")
 BATCH = 250
 """Images that are run at a time."""
 
@@ -48,30 +50,28 @@ def _batches(images: Tensor | Pixels) -> Iterable[Tensor]:
     return images.chunks(BATCH) if isinstance(images, Pixels) else torch.split(images, BATCH)
 
 
-def format_of(path: Path) -> str:
-    """The format by a file's name: what is neither .onnx (or .onnx.xz) nor .pt2 is safetensors."""
-    suffix = "onnx" if path.name.endswith(".onnx.xz") else path.suffix.removeprefix(".")
-    return suffix if suffix in FORMATS else "safetensors"
-
-
-def open_runner(path: str | Path, device: torch.device | None = None, *, trusted: bool = False) -> Runner:
+def open_runner(
+    path: str | Path, device: torch.device | None = None, *, trusted: bool = False, data_dir: Path = DATA
+) -> Runner:
     """A file's network, ready to run.
 
     Args:
-        device: for safetensors; the other two formats run on the CPU, where they were exported.
+        device: for safetensors; the other formats run on the CPU, where they were exported.
         trusted: this process wrote the file: an archive of `torch.export` is loaded unchecked.
+        data_dir: where `export --setup` put the runtimes that are not installed here.
 
     Raises:
         InputError: missing, broken, foreign or tampered with, or a package is missing that can run it.
     """
     path, device = Path(path), device or torch.device("cpu")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
     kind = format_of(path)
+    for file in files_of(path):
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such file" + (f", it belongs to {path}" if file != path else ""))
     if kind != "safetensors" and device.type != "cpu":
         raise InputError(f"{path}: {kind} files run on the CPU here, not on {device}")
     if kind != "safetensors":
-        metadata, predict = onnx.load(path) if kind == "onnx" else pt2.load(path, trusted=trusted)
+        metadata, predict = _graph(kind, path, trusted, data_dir)
         found = weights.described(metadata, path)
         _probe(predict, found.arch, path)
         return Runner(found.arch, found.info, predict)
@@ -79,6 +79,15 @@ def open_runner(path: str | Path, device: torch.device | None = None, *, trusted
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
     network = PixelNetwork(weights.load_module(path), normalisation).to(device)
     return Runner(found.arch, found.info, network, device)
+
+
+def _graph(kind: str, path: Path, trusted: bool, data_dir: Path) -> tuple[dict[str, str], Callable[[Tensor], Tensor]]:
+    """The metadata of a file that holds a graph, and the graph in its runtime."""
+    if FORMATS[kind].hosted:
+        metadata = trailer.read(files_of(path)[-1])
+        trailer.require_pair(metadata, path)
+        return metadata, Hosted(kind, path, interpreter(kind, data_dir), torch.get_num_threads())
+    return onnx.load(path) if kind == "onnx" else pt2.load(path, trusted=trusted)
 
 
 def _probe(predict: Callable[[Tensor], Tensor], arch: Arch, path: Path) -> None:

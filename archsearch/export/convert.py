@@ -1,0 +1,164 @@
+"""A network to a file of another format: `python convert.py JOB.json`, in the interpreter that has the converter.
+
+The job says `format`, `dtype` (fp32, fp16 or int8), `out` (the file), `package` (archsearch's own folder), and
+`weights` (a safetensors file) or `onnx` (a file of the same network); for int8 also `calibration` (an .npy of uint8
+images) and `per_channel`. An environment that has the converter need not have archsearch: its code is taken from
+`package`, its packages are not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def executorch(job: dict[str, Any]) -> None:
+    """A program whose operators are XNNPACK's, for one image."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    network, example = _network(job)
+    if job["dtype"] == "int8":
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+
+        quantizer = XNNPACKQuantizer()
+        quantizer.set_global(get_symmetric_quantization_config(is_per_channel=job["per_channel"]))
+        network = _quantized(network, example, quantizer, job)
+    program = torch.export.export(network, (example,))
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    Path(job["out"]).write_bytes(lowered.to_executorch().buffer)
+
+
+def litert(job: dict[str, Any]) -> None:
+    """A flat buffer for one image."""
+    import litert_torch
+    import torch
+
+    network, example = _network(job)
+    more = {}
+    if job["dtype"] == "int8":
+        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+        from litert_torch.quantize.quant_config import QuantConfig
+
+        quantizer = PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=job["per_channel"]))
+        network = _quantized(network, example, quantizer, job)
+        more = {"quant_config": QuantConfig(pt2e_quantizer=quantizer)}
+    with torch.no_grad():
+        litert_torch.convert(network, (example,), **more).export(job["out"])
+    _strip(job["out"])
+
+
+def _strip(path: str) -> None:
+    """Without the names of tensors: modules' paths, some 20 kB for 20 layers. Tensors are found by their places."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(path)
+    flatbuffer_utils.strip_strings(model)
+    flatbuffer_utils.write_model(model, path)
+
+
+def openvino(job: dict[str, Any]) -> None:
+    """An .xml and a .bin, any batch size."""
+    import openvino as ov
+
+    model = ov.convert_model(job["onnx"])
+    if job["dtype"] == "int8":
+        import nncf
+
+        images = [batch.astype(np.float32) / 255 for batch in _batches(job, 16)]
+        model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))
+    ov.save_model(model, job["out"], compress_to_fp16=job["dtype"] == "fp16")
+
+
+def ncnn(job: dict[str, Any]) -> None:
+    """A .param and a .bin, by pnnx."""
+    import pnnx
+
+    shape = ",".join(map(str, [1, *job["shape"]]))
+    out = Path(job["out"])
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder) / "model.onnx"
+        here.write_bytes(Path(job["onnx"]).read_bytes())
+        words = [pnnx.EXEC_PATH, here.name, f"inputshape=[{shape}]", f"fp16={int(job['dtype'] == 'fp16')}"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        made = [Path(folder) / f"model.ncnn.{suffix}" for suffix in ("param", "bin")]
+        if done.returncode or not all(one.exists() for one in made):
+            raise RuntimeError(f"pnnx ends with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}")
+        out.write_bytes(made[0].read_bytes())
+        out.with_suffix(".bin").write_bytes(made[1].read_bytes())
+
+
+CONVERTERS = {"executorch": executorch, "litert": litert, "openvino": openvino, "ncnn": ncnn}
+
+
+def _network(job: dict[str, Any]) -> tuple[Any, Any]:
+    """The network of the weights file, pixels to logits, and an image for it."""
+    import torch
+
+    _find_archsearch(Path(job["package"]))
+    from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
+    from archsearch.nn import weights
+
+    path = Path(job["weights"])
+    found = weights.read(path)
+    normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
+    dtype = "fp32" if job["dtype"] == "int8" else job["dtype"]
+    network = PixelNetwork(weights.load_module(path), normalisation, DTYPES[dtype])
+    return network, torch.zeros(1, *found.arch.input_shape)
+
+
+def _find_archsearch(package: Path) -> None:
+    """Import archsearch from a folder, and nothing else that lies beside it."""
+    if importlib.util.find_spec("archsearch"):
+        return
+    spec = importlib.util.spec_from_file_location(
+        "archsearch", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    assert spec
+    assert spec.loader
+    sys.modules["archsearch"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+def _quantized(network: Any, example: Any, quantizer: Any, job: dict[str, Any]) -> Any:
+    """The network with int8 weights and activations, whose ranges the calibration images gave."""
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    prepared = prepare_pt2e(torch.export.export(network, (example,)).module(), quantizer)
+    with torch.no_grad():
+        for batch in _batches(job, 1):
+            prepared(torch.from_numpy(batch).float() / 255)
+    return convert_pt2e(prepared, fold_quantize=job["format"] != "litert")
+
+
+def _batches(job: dict[str, Any], size: int) -> list[Any]:
+    images = np.load(job["calibration"])
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+def main() -> None:
+    """Do the job; the last line of standard error says why where it fails."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    warnings.simplefilter("ignore")
+    try:
+        CONVERTERS[job["format"]](job)
+    except Exception as error:  # noqa: BLE001 - four converters, as many kinds of errors
+        words = " ".join(str(error).split())
+        sys.exit(f"{type(error).__name__}: {words}"[:400])
+
+
+if __name__ == "__main__":
+    main()

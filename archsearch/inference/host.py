@@ -1,0 +1,225 @@
+"""One file in its own runtime, in a process of its own: `python host.py FORMAT FILE THREADS`.
+
+Runs in the interpreter that has the runtime, which need not have archsearch: numpy and the runtime are all it needs.
+A line of JSON and, where it says a shape, float32 values go each way:
+
+    -> {"runtime": ..., "version": ..., "input": {...}, "batch": 1 or null}        once, after the file was opened
+    <- {"run": [n, c, h, w]} and the pixels                                        -> {"shape": [n, classes]}, logits
+    <- {"time": {"seconds": ..., "most": ..., "least": ...}}                       -> {"milliseconds": [...]}
+
+`{"error": ...}` comes back instead of an answer. A runtime that dies takes this process along, and no other.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+
+class LiteRT:
+    """A `.tflite` file; int8 inputs and outputs are converted by the scale and zero point that it says."""
+
+    package = "ai-edge-litert"
+
+    def __init__(self, path: str, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.interpreter = Interpreter(model_path=path, num_threads=threads)
+        self.interpreter.allocate_tensors()
+        (self.source,) = self.interpreter.get_input_details()
+        (self.sink,) = self.interpreter.get_output_details()
+        self.shape = [int(n) for n in self.source["shape"]]
+        self.batch: int | None = self.shape[0]
+        self.about = {side: self._about(tensor) for side, tensor in (("input", self.source), ("output", self.sink))}
+
+    @staticmethod
+    def _about(tensor: dict[str, Any]) -> dict[str, Any]:
+        scale, zero = tensor["quantization"]
+        return {"dtype": np.dtype(tensor["dtype"]).name, "scale": float(scale), "zero_point": int(zero)}
+
+    def feed(self, pixels: Any) -> Any:
+        """What `step` takes."""
+        about = self.about["input"]
+        if about["dtype"] == "float32":
+            return pixels
+        info = np.iinfo(about["dtype"])
+        return np.clip(np.round(pixels / about["scale"]) + about["zero_point"], info.min, info.max).astype(info.dtype)
+
+    def step(self, fed: Any) -> Any:
+        """One batch."""
+        self.interpreter.set_tensor(self.source["index"], fed)
+        self.interpreter.invoke()
+        found = self.interpreter.get_tensor(self.sink["index"])
+        about = self.about["output"]
+        if about["dtype"] == "float32":
+            return found
+        return (found.astype(np.float32) - about["zero_point"]) * np.float32(about["scale"])
+
+
+class ExecuTorch:
+    """A `.pte` file."""
+
+    package = "executorch"
+
+    def __init__(self, path: str, threads: int) -> None:
+        import torch
+        from executorch.runtime import Runtime
+
+        self.torch = torch
+        self.program = Runtime.get().load_program(path)
+        self.method = self.program.load_method("forward")
+        meta = self.method.metadata.input_tensor_meta(0)
+        self.shape = [int(n) for n in meta.sizes()]
+        self.batch: int | None = self.shape[0]
+        self.about = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
+
+    def feed(self, pixels: Any) -> Any:
+        """What `step` takes."""
+        return [self.torch.from_numpy(pixels)]
+
+    def step(self, fed: Any) -> Any:
+        """One batch."""
+        (found,) = self.method.execute(fed)
+        return found.float().numpy().copy()
+
+
+class OpenVINO:
+    """An `.xml` file and its `.bin`, computed in fp32: the CPU plugin would take bf16 where it can."""
+
+    package = "openvino"
+
+    def __init__(self, path: str, threads: int) -> None:
+        import openvino
+
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        self.model = openvino.Core().compile_model(path, "CPU", hints)
+        shape = self.model.input(0).partial_shape
+        self.shape = [-1 if n.is_dynamic else n.get_length() for n in shape]
+        self.batch: int | None = None if self.shape[0] == -1 else self.shape[0]
+        self.request = self.model.create_infer_request()
+        self.about = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
+
+    def feed(self, pixels: Any) -> Any:
+        """What `step` takes."""
+        return pixels
+
+    def step(self, fed: Any) -> Any:
+        """One batch."""
+        self.request.infer({0: fed})
+        return np.array(self.request.get_output_tensor(0).data)
+
+
+class Ncnn:
+    """A `.param` file and its `.bin`, computed in fp32."""
+
+    package = "ncnn"
+
+    def __init__(self, path: str, threads: int) -> None:
+        import ncnn
+
+        self.ncnn, self.net = ncnn, ncnn.Net()
+        options = self.net.opt
+        options.num_threads = threads
+        options.use_vulkan_compute = options.use_fp16_packed = options.use_fp16_storage = False
+        options.use_fp16_arithmetic = options.use_bf16_storage = False
+        for what, found in (
+            ("param", self.net.load_param(path)),
+            ("bin", self.net.load_model(path.removesuffix(".param") + ".bin")),
+        ):
+            if found != 0:
+                raise ValueError(f"ncnn does not load its .{what} file (status {found}): a layer that it does not know")
+        self.names = self.net.input_names()[0], self.net.output_names()[0]
+        self.shape = [1, -1, -1, -1]
+        self.batch: int | None = 1
+        self.about = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
+
+    def feed(self, pixels: Any) -> Any:
+        """What `step` takes."""
+        return self.ncnn.Mat(np.ascontiguousarray(pixels[0])).clone()
+
+    def step(self, fed: Any) -> Any:
+        """One image."""
+        with self.net.create_extractor() as extractor:
+            extractor.input(self.names[0], fed)
+            status, found = extractor.extract(self.names[1])
+            if status != 0:
+                raise ValueError(f"ncnn does not compute it (status {status})")
+            return np.array(found).reshape(1, -1)
+
+
+RUNTIMES: dict[str, Any] = {"litert": LiteRT, "executorch": ExecuTorch, "openvino": OpenVINO, "ncnn": Ncnn}
+
+
+def run(network: Any, pixels: Any) -> Any:
+    """float32 (n, c, h, w) to float32 (n, classes), in batches as the file has them; the last one is filled up."""
+    size = network.batch or 64
+    found = []
+    for start in range(0, len(pixels), size):
+        batch = pixels[start : start + size]
+        short = size - len(batch) if network.batch else 0
+        if short:
+            batch = np.concatenate([batch, np.zeros((short, *batch.shape[1:]), np.float32)])
+        logits = np.asarray(network.step(network.feed(np.ascontiguousarray(batch))), np.float32)
+        found.append(logits[: len(logits) - short])
+    return np.concatenate(found)
+
+
+def clock(network: Any, shape: list[int], seconds: float, least: int, most: int) -> list[float]:
+    """Milliseconds of single images, warm, for so many seconds; at least and at most so many."""
+    fed = network.feed(np.random.default_rng(0).random((network.batch or 1, *shape), np.float32))
+    network.step(fed)
+    start, found = time.perf_counter(), list[float]()
+    while len(found) < least or (len(found) < most and time.perf_counter() - start < seconds):
+        before = time.perf_counter()
+        network.step(fed)
+        found.append(1000 * (time.perf_counter() - before))
+    return found
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+
+
+def main() -> None:
+    """Answer on what was standard output until the other side closes; runtimes that print reach standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    kind, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+    def answer(about: dict[str, Any], values: Any = None) -> None:
+        answers.write(json.dumps(about).encode() + b"\n")
+        if values is not None:
+            answers.write(np.ascontiguousarray(values, np.float32).tobytes())
+        answers.flush()
+
+    try:
+        runtime = RUNTIMES[kind]
+        network = runtime(path, threads)
+        version = importlib.metadata.version(runtime.package)
+    except Exception as error:  # noqa: BLE001 - four runtimes, as many kinds of errors
+        answer({"error": _words(error)})
+        return
+    answer({"runtime": runtime.package, "version": version, "shape": network.shape, "batch": network.batch,
+            **network.about})  # fmt: skip
+    while line := sys.stdin.buffer.readline():
+        order = json.loads(line)
+        try:
+            if "run" in order:
+                shape = order["run"]
+                raw = sys.stdin.buffer.read(4 * int(np.prod(shape)))
+                logits = run(network, np.frombuffer(raw, np.float32).reshape(shape))
+                answer({"shape": list(logits.shape)}, logits)
+            else:
+                answer({"milliseconds": clock(network, **order["time"])})
+        except Exception as error:  # noqa: BLE001 - as above
+            answer({"error": _words(error)})
+
+
+if __name__ == "__main__":
+    main()

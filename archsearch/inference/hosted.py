@@ -1,0 +1,98 @@
+"""A file in a runtime that has a process of its own: `host.py`, in the interpreter that has the runtime.
+
+What a file from elsewhere does to its runtime, it does there: a crash is one line here.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archsearch._utils.toolchain import Interpreter
+from archsearch.errors import InputError, printable
+
+_HOST = Path(__file__).with_name("host.py")
+
+
+class Hosted:
+    """float32 pixels (N, C, H, W) in [0, 1] to float32 logits (N, classes), by the runtime of a format.
+
+    Attributes:
+        about: what the runtime says: `runtime`, `version`, `shape` and `batch` of the input (None: any), and
+            `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`.
+    """
+
+    def __init__(self, kind: str, path: Path, interpreter: Interpreter, threads: int) -> None:
+        self._path = path
+        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(
+            [*interpreter.command, str(_HOST), kind, str(path.absolute()), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._noise,
+            env=interpreter.environment,
+        )
+        weakref.finalize(self, _stop, self._process, self._noise)
+        self.about = self._answer()
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Logits. Raises InputError where the runtime refuses or dies."""
+        values = np.ascontiguousarray(pixels.detach().numpy(), np.float32)
+        self._order({"run": values.shape}, values.tobytes())
+        shape = self._answer()["shape"]
+        assert self._process.stdout
+        raw = self._process.stdout.read(4 * int(np.prod(shape)))
+        return torch.from_numpy(np.frombuffer(raw, np.float32).reshape(shape).copy())
+
+    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 10, most: int = 10_000) -> list[float]:
+        """How long single images (C, H, W) take, warm, one figure a run. Raises InputError as a call does."""
+        self._order({"time": {"shape": shape, "seconds": seconds, "least": least, "most": most}})
+        found: list[float] = self._answer()["milliseconds"]
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        _stop(self._process, self._noise)
+
+    def _order(self, order: dict[str, Any], values: bytes = b"") -> None:
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n" + values)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death() from None
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._death()
+        found: dict[str, Any] = json.loads(line)
+        if "error" in found:
+            raise InputError(f"{self._path}: its runtime says {printable(found['error'])}")
+        return found
+
+    def _death(self) -> InputError:
+        status = self._process.wait()
+        self._noise.seek(0)
+        lines = self._noise.read().decode(errors="replace").strip().splitlines()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return InputError(f"{self._path}: its runtime died ({how}){': ' + printable(lines[-1][:200]) if lines else ''}")
+
+
+def _stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream and not stream.closed:
+            stream.close()
+    process.kill()
+    process.wait()
+    noise.close()
