@@ -1,0 +1,100 @@
+"""Depthwise convolution whose training in bfloat16 on a CPU is not slowed down by its gradients.
+
+oneDNN's are slow for kernels above 3x3 and for strides: a backward pass takes up to 40 times the forward pass
+(benchmarks/depthwise.py; in float32 they are not). So a larger kernel's gradient is taken in blocks of 3x3, over parts
+of a batch that stay in the cache, and the input's gradient is a convolution of stride 1 over gradients with zeros
+between them. Both are the same sums.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+_BLOCK = 3
+"""The largest kernel whose gradient is fast."""
+_CACHED = 2**20
+"""Elements of a map that stay in the cache beside their gradients."""
+_SMALL = 2**16
+"""Elements of a map below which the detour costs more than it saves."""
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """`nn.Conv2d` of one kernel a channel and without a bias; only its training on a CPU is another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and x.device.type == "cpu" and x.numel() >= _SMALL and _gains(self, _dtype(x))):
+            return super().forward(x)
+        out: Tensor = _Depthwise.apply(x, self.weight, self.stride[0], int(self.padding[0]))
+        return out
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    """In which the convolution computes."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def _gains(layer: nn.Conv2d, dtype: torch.dtype) -> bool:
+    slow = layer.kernel_size[0] > _BLOCK or layer.stride[0] > 1
+    return slow and dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        dtype = _dtype(x)
+        x, kernel = x.to(dtype), weight.to(dtype)
+        ctx.save_for_backward(x, kernel)
+        ctx.stride, ctx.padding = stride, padding
+        return functional.conv2d(x, kernel, None, stride, padding, 1, len(kernel))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel = ctx.saved_tensors
+        grad = grad.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        of_x = _input_gradient(x, kernel, grad, ctx.stride, ctx.padding) if ctx.needs_input_grad[0] else None
+        of_kernel = _kernel_gradient(x, kernel, grad, ctx.stride, ctx.padding) if ctx.needs_input_grad[1] else None
+        return of_x, of_kernel, None, None
+
+
+def _input_gradient(x: Tensor, kernel: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
+    channels, size = len(kernel), kernel.shape[-1]
+    if stride > 1:
+        sides = (side + 2 * padding - size + 1 for side in x.shape[2:])
+        spread = grad.new_zeros(len(x), channels, *sides).contiguous(memory_format=torch.channels_last)
+        spread[:, :, ::stride, ::stride] = grad
+        grad = spread
+    return functional.conv2d(grad, kernel.flip(2, 3), None, 1, size - 1 - padding, 1, channels)
+
+
+def _kernel_gradient(x: Tensor, kernel: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
+    """In float32."""
+    total = torch.zeros(kernel.shape)
+    images = max(1, _CACHED // x[0].numel())
+    for some, grads in zip(x.split(images), grad.split(images), strict=True):
+        if kernel.shape[-1] <= _BLOCK:
+            total += conv2d_weight(some, kernel.shape, grads, stride, padding, 1, len(kernel))
+        else:
+            _add_blocks(total, functional.pad(some, (padding,) * 4), grads, stride)
+    return total
+
+
+def _add_blocks(total: Tensor, x: Tensor, grad: Tensor, stride: int) -> None:
+    """Add the gradient of a kernel, block by block, for a map that is padded already."""
+    channels, size = len(total), total.shape[-1]
+    starts = sorted({min(start, size - _BLOCK) for start in range(0, size, _BLOCK)})
+    rows, columns = ((n - 1) * stride + _BLOCK for n in grad.shape[2:])
+    shape = (channels, 1, _BLOCK, _BLOCK)
+    done = torch.zeros(size, size, dtype=torch.bool)
+    for i in starts:
+        for j in starts:
+            part = x[:, :, i : i + rows, j : j + columns].contiguous(memory_format=torch.channels_last)
+            block = slice(i, i + _BLOCK), slice(j, j + _BLOCK)
+            found = conv2d_weight(part, shape, grad, stride, 0, 1, channels)
+            total[:, :, *block] += found * ~done[block]
+            done[block] = True

@@ -1,0 +1,84 @@
+"""Depthwise convolutions: the same sums as torch's, whatever kernel, stride, size and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from archsearch.network.layers import Conv
+from archsearch.nn import depthwise
+from archsearch.nn.build import build_expr
+from archsearch.nn.depthwise import DepthwiseConv2d, _Depthwise
+
+LAYERS = [
+    (kernel, stride, padding) for kernel in (2, 3, 4, 5, 7, 9) for stride in (1, 2, 3) for padding in (0, kernel // 2)
+]
+
+
+@pytest.fixture(autouse=True)
+def _every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depthwise, "_SMALL", 0)
+    monkeypatch.setattr(depthwise, "_CACHED", 6 * 13 * 11)  # two images of the three at once, then one
+
+
+def gradients(call: Callable[[Tensor], Tensor], weight: Tensor, x: Tensor) -> list[Tensor]:
+    """Outputs, and the gradients of inputs and weights of a loss that weighs every output otherwise."""
+    x = x.clone().requires_grad_()
+    weight.grad = None
+    out = call(x)
+    (out.float() * torch.arange(out.numel()).view(out.shape).cos()).sum().backward()
+    assert x.grad is not None
+    assert weight.grad is not None
+    return [out.detach(), x.grad, weight.grad]
+
+
+def in_bfloat16(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    return torch.autocast("cpu", torch.bfloat16)(layer.forward)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), LAYERS)
+def test_the_same_as_torch(kernel: int, stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    layer = DepthwiseConv2d(6, 6, kernel, stride, padding, groups=6, bias=False)
+    x = torch.randn(3, 6, 13, 11).to(memory_format=torch.channels_last)
+    wanted = gradients(layer, layer.weight, x)
+    exact = gradients(lambda x: _Depthwise.apply(x, layer.weight, stride, padding), layer.weight, x)
+    rounded = gradients(in_bfloat16(layer), layer.weight, x)
+    assert rounded[0].dtype == torch.bfloat16
+    for tolerance, found in ((1e-5, exact), (2e-2, rounded)):
+        for mine, theirs in zip(found, wanted, strict=True):
+            assert mine.shape == theirs.shape
+            assert float((mine.float() - theirs).abs().max()) <= tolerance * float(theirs.abs().max())
+
+
+def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = list[str]()
+    monkeypatch.setattr(
+        depthwise, "_kernel_gradient", lambda x, kernel, *_: taken.append("") or torch.zeros(kernel.shape)
+    )
+
+    def detours(kernel: int, stride: int, *, half: bool = True, training: bool = True) -> bool:
+        taken.clear()
+        layer = DepthwiseConv2d(4, 4, kernel, stride, kernel // 2, groups=4, bias=False).train(training)
+        gradients(in_bfloat16(layer) if half else layer, layer.weight, torch.randn(2, 4, 8, 8))
+        return bool(taken)
+
+    assert detours(5, 1)
+    assert detours(3, 2)
+    assert not detours(3, 1)
+    assert not detours(5, 2, half=False)
+    assert not detours(5, 2, training=False)
+
+
+def test_networks_have_them_and_files_plain_convolutions() -> None:
+    layer = build_expr(Conv(8, kernel=5, padding=2, groups=8), (8, 16, 16))
+    assert isinstance(layer, DepthwiseConv2d)
+    assert list(layer.state_dict()) == ["weight"]
+    program = torch.export.export(layer.eval(), (torch.zeros(1, 8, 16, 16),))
+    called = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    assert called == [torch.ops.aten.conv2d.default]
+    assert not isinstance(build_expr(Conv(16, kernel=5, padding=2, groups=8), (8, 16, 16)), DepthwiseConv2d)
+    assert not isinstance(build_expr(Conv(8, kernel=5, padding=2, groups=8, bias=True), (8, 16, 16)), DepthwiseConv2d)
