@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from commands import ENVIRONMENT, RUN, STUDY, TINY, Answer, Process
 from postgres import Postgres, binaries
@@ -24,6 +25,9 @@ from archsearch.cli import _run
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core tests at the same time: torch, imported later, is to use one thread in each.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+hypothesis.settings.register_profile("archsearch", deadline=None)  # no timed tests
+hypothesis.settings.load_profile("archsearch")
 
 PRELOAD = [
     "archsearch.cli.run", "archsearch.workers.local", "archsearch.training.fit", "archsearch.report.files",

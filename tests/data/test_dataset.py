@@ -20,7 +20,7 @@ from archsearch.data.splits import validation_share
 from archsearch.errors import DataError
 
 CPU = torch.device("cpu")
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 def generator(seed: int = 0) -> torch.Generator:

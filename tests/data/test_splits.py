@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from archsearch.data import split
 from archsearch.data.splits import hold_out, hold_out_several
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 
 
 @st.composite

@@ -31,7 +31,7 @@ def test_of_several_labels_each_wrong_yes_and_no_is_one() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(1, 40), st.integers(1, 10))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_they_are_wrong_and_sorted(seed: int, classes: int, n: int, most: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits, labels = torch.randn(n, classes, generator=generator), torch.randint(classes, (n,), generator=generator)

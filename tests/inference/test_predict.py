@@ -146,7 +146,7 @@ def first_pixel(images: Tensor) -> Tensor:
 
 
 @given(st.lists(st.none() | st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=900), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_order_and_count_are_kept(values: list[tuple[int, int] | None], data: st.DataObject) -> None:
     values = values * data.draw(st.integers(1, 3))
     made = Made([None if one is None else np.array([[[one[0]], [one[1]]]], np.uint8) for one in values])

@@ -87,7 +87,7 @@ def test_several_labels_are_a_column_each() -> None:
 
 
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1, max_size=20), st.integers(1, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_first_label_is_argmax_and_shares_fall(values: list[list[int]], top: int) -> None:
     logits = torch.tensor(values, dtype=torch.float32)
     images = PictureFiles(Files([str(n) for n in range(len(values))], np.zeros(len(values), np.int64)))

@@ -87,7 +87,7 @@ def test_ids_that_do_not_match(sample: Path, ids: list[str], images: Unlabelled,
 @given(
     order=st.permutations(range(9)), labels=st.lists(st.integers(0, 2), min_size=9, max_size=9), cut=st.integers(0, 9)
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_id_gets_its_own_images_label(sample: Path, order: list[int], labels: list[int], cut: int) -> None:
     sample.write_text("Id,Label\n" + "".join(f"n{one},0\n" for one in order))
     images = files(*(f"some/n{n}.png" for n in range(9)))

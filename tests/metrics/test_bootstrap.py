@@ -26,7 +26,7 @@ from archsearch.metrics.per_class import figures, hits_of_matrix, hits_of_severa
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(1, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_intervals_hold_the_figure(seed: int, classes: int, n: int) -> None:
     generator = np.random.default_rng(seed)
     labels = generator.integers(classes, size=n)

@@ -21,7 +21,7 @@ def drawn(seed: int, classes: int = 4, n: int = 200, scale: float = 1.0) -> tupl
 
 
 @given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 60), st.floats(0.1, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_error_by_its_definition(seed: int, classes: int, n: int, scale: float) -> None:
     logits, labels = drawn(seed, classes, n, scale)
     confidence, answers = (values.numpy() for values in logits.softmax(1).max(1))
@@ -50,7 +50,7 @@ def test_weights_repeat_images() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.floats(0.3, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_temperature_is_the_best_and_changes_no_label(seed: int, classes: int, scale: float) -> None:
     logits, labels = drawn(seed, classes, scale=scale)
     found = fit_temperature(logits, labels)

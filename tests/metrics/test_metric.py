@@ -24,7 +24,7 @@ def drawn(seed: int, classes: int, n: int = 60) -> tuple[Tensor, Tensor, list[st
 
 
 @given(st.integers(0, 10_000), st.integers(2, 7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_label_is_scored_as_scikit_learn_does(seed: int, classes: int) -> None:
     logits, labels, names = drawn(seed, classes)
     shares, y, said = logits.double().softmax(1).numpy(), labels.numpy(), logits.argmax(1).numpy()
@@ -45,7 +45,7 @@ def test_one_label_is_scored_as_scikit_learn_does(seed: int, classes: int) -> No
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_several_labels_are_scored_as_scikit_learn_does(seed: int, classes: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.rand(50, classes, generator=generator) < 0.3

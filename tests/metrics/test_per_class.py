@@ -20,7 +20,7 @@ def labelled(seed: int, classes: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 8), st.integers(1, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shares_are_those_of_scikit_learn(seed: int, classes: int, n: int) -> None:
     labels, answers = labelled(seed, classes, n)
     wanted = precision_recall_fscore_support(labels, answers, labels=range(classes), zero_division=np.nan)
@@ -32,7 +32,7 @@ def test_shares_are_those_of_scikit_learn(seed: int, classes: int, n: int) -> No
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shares_of_several_labels_too(seed: int, classes: int, n: int) -> None:
     generator = np.random.default_rng(seed)
     labels, answers = generator.random((n, classes)) < 0.3, generator.random((n, classes)) < 0.4
@@ -47,7 +47,7 @@ def test_shares_of_several_labels_too(seed: int, classes: int, n: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_metrics_from_counts_are_those_from_logits(seed: int, classes: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(50, classes, generator=generator)

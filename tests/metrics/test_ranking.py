@@ -11,7 +11,7 @@ from archsearch.metrics.ranking import ranking, weighted
 
 
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(0, 2))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_they_are_those_of_scikit_learn(seed: int, n: int, digits: int) -> None:
     generator = np.random.default_rng(seed)
     scores = generator.random(n).round(digits)  # few digits: many ties

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 from archsearch.metrics.thresholds import best_thresholds, said, thresholds_in
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(2, 60), st.integers(1, 8))
 def test_no_other_threshold_has_a_higher_f1(seed: int, count: int, levels: int) -> None:
     """Also where many images have one probability."""

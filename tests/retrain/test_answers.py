@@ -47,7 +47,7 @@ def levels(data: TrainingData, images: torch.Tensor) -> torch.Tensor:
     return ((images.mean((1, 2, 3)) * std[0] + mean[0]) * 255).round()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), share=st.sampled_from([None, 0.2, 0.5]), batch=st.integers(1, 16))
 def test_targets_go_with_their_images(
     tmp_path_factory: pytest.TempPathFactory, seed: int, share: float | None, batch: int

@@ -146,7 +146,7 @@ def test_a_size_that_a_model_does_not_take(tmp_path: Path) -> None:
 sides = st.integers(1, 70)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(height=sides, width=sides, size=sides, margin=st.integers(0, 20), squash=st.booleans())
 def test_a_view_has_its_size_whatever_the_image(height: int, width: int, size: int, margin: int, squash: bool) -> None:
     scaled = (size + margin, size + margin)

@@ -86,7 +86,7 @@ def test_a_stem_for_grey_images_becomes_one_for_colour(source: Inherited) -> Non
     assert torch.allclose(mine, other.stem(grey), atol=1e-5)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     width=st.sampled_from([4, 8, 12]),
     depth=st.integers(1, 3),

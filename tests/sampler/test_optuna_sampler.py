@@ -62,7 +62,7 @@ def identities(study):
 # ---- the closed form
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_expected_gain_against_monte_carlo(seed):
     rng = np.random.default_rng(seed)
@@ -603,7 +603,7 @@ def count_feasible(dims, cost, limit):
     return sum(fits(params) for params in Space(dims).all())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31))
 def test_random_small_spaces_stay_inside(seed):
     check_small_space(seed)

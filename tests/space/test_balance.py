@@ -85,7 +85,7 @@ def test_what_is_said_is_said_again() -> None:
 limits = st.floats(3, 7.5).map(lambda power: 10**power)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=limits, macs=limits)
 def test_every_network_of_a_small_space_agrees(size: float, macs: float) -> None:
     budget = Budget(max_size=size, max_macs=macs)

@@ -175,9 +175,7 @@ def hold(kind: str, text: str) -> None:
 
 
 def fuzz(examples: int) -> None:
-    @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, 2**32))
     def run(seed: int) -> None:
         kind, text = mutated(seed)

@@ -49,8 +49,8 @@ SPATIAL = (Conv, Pool, AdaptivePool)
 
 
 def few(examples: int) -> settings:
-    """Hypothesis settings: so many examples, no deadline (the machine is shared)."""
-    return settings(max_examples=examples, deadline=None)
+    """Hypothesis settings: so many examples."""
+    return settings(max_examples=examples)
 
 
 def draws(space: str, number: int, seed: int = 0) -> Iterator[Arch]:

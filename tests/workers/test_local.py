@@ -717,7 +717,7 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
     return parse_space("\n".join(lines), "random")
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(space=spaces(), share=st.floats(0.1, 1), sampler=st.sampled_from(["pareto", "random"]))
 def test_the_front_is_that_of_brute_force(space: SearchSpace, share: float, sampler: str) -> None:
     archs = sorted(every(space).values(), key=lambda arch: arch.cost.params)

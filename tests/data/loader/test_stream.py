@@ -116,7 +116,7 @@ def test_room_for_less_than_a_batch_holds_a_batch(stored: Pixels) -> None:
     assert len(targets.unique()) == len(targets) == len(TRAIN) // 16 * 16
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chosen=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=60))
 @example(chosen=[5, 5, 7])  # as many rows as from the first to the last, but others
 def test_rows_are_copied_from_anywhere(tmp_path: Path, chosen: list[int]) -> None:

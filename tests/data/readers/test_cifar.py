@@ -171,7 +171,7 @@ plain = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=5), plain, max_size=4), st.sampled_from([0, 1, 2, 3, 4]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_plain_data_are_what_pickle_reads(value: dict[str, object], protocol: int) -> None:
     data = pickle.dumps(value, protocol)
     assert read_plain(data, "f") == value
@@ -179,7 +179,7 @@ def test_plain_data_are_what_pickle_reads(value: dict[str, object], protocol: in
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cut_or_changed_batch_is_refused_or_read(tmp_path: Path, data: st.DataObject) -> None:
     if not (tmp_path / "batches.meta").exists():
         cifar10(tmp_path)

@@ -232,7 +232,7 @@ def test_places_that_are_no_table(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cut_or_changed_table_is_refused_or_read(tmp_path: Path, data: st.DataObject) -> None:
     names = pictures(tmp_path)
     table(tmp_path / "t.csv", "path,label", rows_of(names))

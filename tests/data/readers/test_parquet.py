@@ -239,7 +239,7 @@ def test_a_file_that_shrinks_later(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cut_file_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     whole = parquet(tmp_path / "whole.parquet", LABELS, NAMES).read_bytes()
     cut = tmp_path / "cut.parquet"

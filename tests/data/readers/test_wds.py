@@ -188,7 +188,7 @@ def test_remote_shards(place: str) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cut_or_changed_shard_is_refused_or_read(tmp_path: Path, data: st.DataObject) -> None:
     good = tar(tmp_path / "good.tar", samples(LABELS)).read_bytes()
     used = len(good.rstrip(b"\0"))

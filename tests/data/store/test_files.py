@@ -46,7 +46,7 @@ def write(shards: Shards, images: dict[str, np.ndarray]) -> None:
     shards.finish(Path("/pictures"), {"facts": [1, "two"]})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 9), st.integers(1, 4), st.sampled_from([1, 3]), st.integers(1, 400))
 def test_a_store_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, number: int, size: int, channels: int, shard_bytes: int
