@@ -15,7 +15,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from archsearch.errors import InputError
+from archsearch.errors import InputError, one_line, printable
 
 DATA = Path("data")
 """The data folder, where nothing else is said."""
@@ -32,13 +32,15 @@ class Toolchain:
 
     Args:
         convert, run: modules that must be importable for either.
-        megabytes: of the environment that `set_up` makes, measured.
+        megabytes: of the environment that `set_up` makes, measured on x86-64 Linux, Python 3.11.
+        whole: its lock names all that is installed; else torch brings its own libraries for the platform.
     """
 
     name: str
     convert: tuple[str, ...]
     run: tuple[str, ...]
     megabytes: int
+    whole: bool = False
 
 
 TOOLCHAINS = {
@@ -46,8 +48,8 @@ TOOLCHAINS = {
     for one in (
         Toolchain("litert", ("litert_torch", "ai_edge_litert"), ("ai_edge_litert",), 0),
         Toolchain("executorch", ("executorch", "torchao"), ("executorch",), 0),
-        Toolchain("openvino", ("openvino", "nncf"), ("openvino",), 0),
-        Toolchain("ncnn", ("pnnx", "ncnn"), ("ncnn",), 0),
+        Toolchain("openvino", ("openvino", "nncf"), ("openvino",), 0, whole=True),
+        Toolchain("ncnn", ("pnnx", "ncnn"), ("ncnn",), 0, whole=True),
     )
 }
 
@@ -72,17 +74,18 @@ def interpreter(name: str, data_dir: Path, *, convert: bool = False) -> Interpre
     """
     tools = TOOLCHAINS[name]
     if all(importlib.util.find_spec(module) for module in (tools.convert if convert else tools.run)):
-        return Interpreter((sys.executable,))
+        return Interpreter((sys.executable, "-P"))  # -P: the folder of our script has an onnx.py, too
     folder = data_dir / FOLDER / name
     python = _python(folder)
-    if (folder / _MARK).exists():
-        if (folder / _MARK).read_text() == lock(name):
-            return Interpreter((str(python.absolute()), "-I"))
-        raise InputError(f"{folder} holds other versions than this archsearch needs: archsearch export --setup {name}")
-    raise InputError(
-        f"{name} files need packages that are not here: pip install 'archsearch[{name}]', or, for an environment of"
-        f" their own, archsearch export --setup {name}"
-    )
+    way = f"archsearch export --setup {name}" + (f" --data-dir {data_dir}" if data_dir != DATA else "")
+    if not _is_whole(folder):
+        raise InputError(
+            f"{name} files need packages that are not here: pip install 'archsearch[{name}]', or, for an environment"
+            f" of their own, {way}"
+        )
+    if not _is_current(name, folder):
+        raise InputError(f"{folder} holds other versions than this archsearch needs: {way}")
+    return Interpreter((str(python.absolute()), "-I"))
 
 
 def lock(name: str) -> str:
@@ -97,18 +100,43 @@ def set_up(name: str, data_dir: Path) -> Path:
         InputError: pip cannot install it: no network, no room, or no such version for this Python.
     """
     folder = data_dir / FOLDER / name
-    if (folder / _MARK).exists() and (folder / _MARK).read_text() == lock(name):
+    if _is_whole(folder) and _is_current(name, folder):
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(folder.parent).free // 10**6, TOOLCHAINS[name].megabytes
+    if free < needed:
+        raise InputError(f"{folder.parent}: {free:,} MB are free, {needed:,} are needed: give another --data-dir")
     shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+    try:
+        _install(name, folder)
+        (folder / _MARK).write_text(lock(name))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _install(name: str, folder: Path) -> None:
+    """Raises InputError where pip is missing or does not install the lock."""
+    try:
+        venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise InputError(f"{folder}: this Python makes no environment with pip: {one_line(error)}") from None
     command = [_python(folder), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    command += ["--no-deps"] if TOOLCHAINS[name].whole else []
     done = subprocess.run([*command, "-r", _LOCKS / f"{name}.txt"], stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        shutil.rmtree(folder, ignore_errors=True)
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise InputError(f"pip cannot install {name}: {(said or ['no word'])[-1][:300]}")
-    (folder / _MARK).write_text(lock(name))
-    return folder
+        raise InputError(f"pip cannot install {name}: {printable((said or ['no word'])[-1])[:300]}")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether an environment was made to its end, and its Python is still there."""
+    return (folder / _MARK).is_file() and _python(folder).exists()
+
+
+def _is_current(name: str, folder: Path) -> bool:
+    return (folder / _MARK).read_text(errors="replace") == lock(name)
 
 
 def _python(folder: Path) -> Path:

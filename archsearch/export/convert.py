@@ -84,14 +84,16 @@ def openvino(job: dict[str, Any]) -> None:
 
 def ncnn(job: dict[str, Any]) -> None:
     """A .param and a .bin, by pnnx."""
-    import pnnx
-
+    spec = importlib.util.find_spec("pnnx")  # found, not imported: its Python part wants torch
+    assert spec
+    assert spec.submodule_search_locations
+    program = Path(spec.submodule_search_locations[0]) / ("pnnx.exe" if sys.platform == "win32" else "pnnx")
     shape = ",".join(map(str, [1, *job["shape"]]))
     out = Path(job["out"])
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder) / "model.onnx"
         here.write_bytes(Path(job["onnx"]).read_bytes())
-        words = [pnnx.EXEC_PATH, here.name, f"inputshape=[{shape}]", f"fp16={int(job['dtype'] == 'fp16')}"]
+        words = [program, here.name, f"inputshape=[{shape}]", f"fp16={int(job['dtype'] == 'fp16')}"]
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
         made = [Path(folder) / f"model.ncnn.{suffix}" for suffix in ("param", "bin")]
         if done.returncode or not all(one.exists() for one in made):

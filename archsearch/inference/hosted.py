@@ -5,6 +5,7 @@ What a file from elsewhere does to its runtime, it does there: a crash is one li
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -50,7 +51,10 @@ class Hosted:
         self._order({"run": values.shape}, values.tobytes())
         shape = self._answer()["shape"]
         assert self._process.stdout
-        raw = self._process.stdout.read(4 * int(np.prod(shape)))
+        size = 4 * int(np.prod(shape))
+        raw = self._process.stdout.read(size)
+        if len(raw) < size:
+            raise self._death()
         return torch.from_numpy(np.frombuffer(raw, np.float32).reshape(shape).copy())
 
     def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 10, most: int = 10_000) -> list[float]:
@@ -90,9 +94,9 @@ class Hosted:
 
 
 def _stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream and not stream.closed:
-            stream.close()
     process.kill()
     process.wait()
-    noise.close()
+    for stream in (process.stdin, process.stdout, noise):
+        with contextlib.suppress(BrokenPipeError):  # what was not written to a process that died
+            if stream:
+                stream.close()

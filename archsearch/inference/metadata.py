@@ -13,12 +13,11 @@ from typing import Any
 from archsearch._utils.files import write_with
 from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch.errors import InputError
-from archsearch.inference import trailer
 from archsearch.inference.onnx import content, need
 from archsearch.inference.pt2 import METADATA
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.registry import is_a
-from archsearch.nn import weights
+from archsearch.nn import trailer, weights
 
 TEMPERATURE = "temperature"
 

@@ -14,11 +14,11 @@ from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch._utils.toolchain import DATA, interpreter
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError, one_line
-from archsearch.inference import onnx, pt2, trailer
+from archsearch.inference import onnx, pt2
 from archsearch.inference.hosted import Hosted
 from archsearch.inference.pixels import PixelNetwork, normalisation_of
 from archsearch.network.arch import Arch
-from archsearch.nn import weights
+from archsearch.nn import trailer, weights
 from archsearch.nn.devices import full_float32
 
 BATCH = 250

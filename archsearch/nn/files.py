@@ -1,6 +1,7 @@
 """Files as targets of `archsearch check`: what each kind of them says of the network in it, without running it.
 
-Weights (safetensors, torch) are counted by their tensors, graphs (ONNX, torch.export) by their operators. Every
+Weights (safetensors, torch) are counted by their tensors, graphs (ONNX, torch.export) by their operators, files of
+LiteRT, ExecuTorch, OpenVINO and ncnn by archsearch's metadata or, where others wrote them, by their constants. Every
 other kind of model file is held against a limit on bytes alone.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archsearch.errors import InputError
+from archsearch.network.cost import layers
 from archsearch.network.layers import Shape
 from archsearch.nn.measured import ON_DISK, Counted, Measured, by, stored
 
@@ -19,11 +21,15 @@ _OTHERS = {
     ".trt": "TensorRT", ".keras": "Keras", ".h5": "Keras", ".pb": "TensorFlow", ".xml": "OpenVINO", ".param": "ncnn",
     ".mnn": "MNN", ".rknn": "RKNN", ".dlc": "SNPE", ".hef": "Hailo",
 }  # fmt: skip
-"""Kinds of which the bytes are known, and nothing else."""
+"""Kinds that are no weights files and no graphs of ONNX or torch."""
 _FOLDERS = (".mlpackage", ".mlmodelc")
 _MARKS = {".tflite": (4, b"TFL3"), ".pte": (4, b"ET"), ".ort": (4, b"ORTM"), ".gguf": (0, b"GGUF")}
 _BESIDE = {".xml": ".bin", ".param": ".bin"}
 """Where the weights lie in a file of their own."""
+_SHIPPED = (".tflite", ".pte", ".xml", ".param")
+"""Kinds that `export` writes, with metadata at their end."""
+_ROOM = 2**20
+"""Bytes that such a file may have beside its weights."""
 _POINTER = b"version https://git-lfs"
 
 
@@ -101,12 +107,41 @@ def _bytes_alone(target: str, path: Path, start: bytes, dtype: str | None) -> Me
         raise InputError(f"{target}: no {what} file: its first bytes are not those of one")
     if not (size := _size(path)):
         raise InputError(f"{target}: is empty")
-    beside = path.with_suffix(_BESIDE.get(suffix, suffix))
+    beside = path.with_suffix(_BESIDE[suffix]) if suffix in _BESIDE else path
     if beside != path and not beside.is_file():
         raise InputError(f"{target}: its weights, {beside.name}, are not beside it")
-    size += beside.stat().st_size if beside != path else 0
+    if suffix in _SHIPPED:
+        return _graph(target, path, f"{what} file", _shipped(target, suffix, path, beside), dtype)
     note = f"not counted: params, macs (of {what} files archsearch knows the bytes alone)"
     return Measured(target, f"{what} file", stored(None, size), (), _and(note, _unmoved(dtype)), ON_DISK)
+
+
+def _shipped(target: str, suffix: str, path: Path, last: Path) -> Counted:
+    """By the architecture in the metadata that `export` put at the end of its last file, else by its constants.
+
+    Raises:
+        InputError: the metadata are damaged, or its files belong to two networks.
+    """
+    from archsearch.network.arch import Arch
+    from archsearch.nn import runtime_files, trailer
+
+    external = last.stat().st_size if last != path else 0
+    metadata = trailer.read(last) if trailer.is_there(last) else {}
+    trailer.require_pair(metadata, path)
+    doubt = ""
+    if "arch" in metadata:
+        arch = Arch.from_toml(metadata["arch"], target)
+        cost = arch.cost
+        if cost.params <= path.stat().st_size + external <= 4.5 * (cost.params + cost.buffers) + _ROOM:
+            rows = tuple(layers(arch.parts(), arch.input_shape))
+            return Counted(cost.params, cost.macs, rows, (), metadata, arch.input_shape, external)
+        doubt = "the network in its metadata has another size"
+    try:
+        params = runtime_files.count(path, suffix) if suffix in runtime_files.COUNTED else None
+        why = "archsearch did not write it"
+    except runtime_files.Unreadable as error:
+        params, why = None, str(error)
+    return Counted(params, None, (), tuple(filter(None, (why, doubt))), {}, (), external)
 
 
 def _marked(start: bytes) -> str:

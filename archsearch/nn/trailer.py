@@ -9,15 +9,19 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from archsearch.errors import InputError, one_line
 
 _NAME = "archsearch.json"
+_HEADER = b"PK\x03\x04"
 _BESIDE = "sha256"
 """The key for what the first of two files holds."""
 _MOST_BYTES = 2**24
+_DAMAGED = (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, OSError, zlib.error)
+"""What zipfile and json raise over bytes that are none of theirs."""
 
 
 def append(content: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -36,6 +40,12 @@ def without(content: bytes) -> bytes:
     return content if start is None else content[:start]
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file ends in metadata. Raises OSError."""
+    with path.open("rb") as file:
+        return _start(file) is not None
+
+
 def read(path: Path) -> dict[str, str]:
     """The metadata of a file.
 
@@ -45,13 +55,20 @@ def read(path: Path) -> dict[str, str]:
     """
     with path.open("rb") as file:
         if _start(file) is None:
-            raise InputError(f"{path}: archsearch did not write it, or its end is cut off: there are no metadata")
+            raise InputError(
+                f"{path}: no metadata of archsearch at its end: another program wrote it, or it is cut off. Only files"
+                " of `archsearch export` can be run here"
+            )
         try:
             with zipfile.ZipFile(file) as archive:
-                if archive.getinfo(_NAME).file_size > _MOST_BYTES:
-                    raise ValueError("they are larger than 16 MiB")
-                found = json.loads(archive.read(_NAME))
-        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+                about = archive.getinfo(_NAME)
+                if about.file_size > _MOST_BYTES or about.compress_type not in (
+                    zipfile.ZIP_STORED,
+                    zipfile.ZIP_DEFLATED,
+                ):
+                    raise ValueError("they are larger than 16 MiB, or packed in another way")
+                found = json.loads(archive.read(about))
+        except _DAMAGED as error:
             raise InputError(f"{path}: its metadata are damaged: {one_line(error)}") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: its metadata are no JSON object")
@@ -73,7 +90,10 @@ def _start(file: io.BufferedIOBase | io.BytesIO) -> int | None:
     """Where our archive begins, None where a file ends in none."""
     try:
         with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]
-            names = archive.namelist()
-            return min(member.header_offset for member in archive.infolist()) if names == [_NAME] else None
-    except zipfile.BadZipFile:
+            names, starts = archive.namelist(), [member.header_offset for member in archive.infolist()]
+    except _DAMAGED:
         return None
+    if names != [_NAME] or starts[0] < 0:
+        return None
+    file.seek(starts[0])
+    return starts[0] if file.read(len(_HEADER)) == _HEADER else None
