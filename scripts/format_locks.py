@@ -18,7 +18,17 @@ LOCKS = Path(__file__).parents[1] / "archsearch/_utils/locks"
 OURS = ["torch==2.14.1", "numpy", "safetensors", "tomli-w", "tqdm"]
 """What archsearch's own code needs where the converter takes its module: `nn.weights` and `inference.pixels`."""
 WANTED = {
-    "litert": ["litert-torch==0.10.0", "ai-edge-litert==2.3.0", "torchao==0.18.0", *OURS],
+    # xdsl wants an old typing-extensions: what follows from that takes pip's resolver five minutes to find.
+    "litert": [
+        "litert-torch==0.10.0",
+        "ai-edge-litert==2.3.0",
+        "torchao==0.18.0",
+        *OURS,
+        "typing-extensions==4.12.2",
+        "pydantic==2.11.10",
+        "anyio==4.14.2",
+        "typing-inspection==0.4.2",
+    ],
     "executorch": ["executorch==1.5.1", "torchao==0.18.0", *OURS],
     "openvino": ["openvino==2026.4.1", "nncf==3.4.0", "numpy"],
     "ncnn": ["ncnn==1.0.20261020", "numpy"],
