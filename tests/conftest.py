@@ -159,6 +159,14 @@ def images(source: Any) -> Any:
     return images_of(source)
 
 
+@pytest.fixture(scope="session")
+def shelf(source: Any, images: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Files of the source's network in other formats, see `shipped.Shelf`."""
+    from shipped import Shelf
+
+    return Shelf(source, images, tmp_path_factory.mktemp("shelf"))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One for all, as its start costs most. Without Chromium its tests are skipped; on CI that is a failure."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,13 @@ import pytest
 import torch
 from exports import ARCH, CLASSES, INFO, images_of, info_of, settled
 from PIL import Image
+from shipped import Shelf
+from toolchains import HOSTED, kinds, precisions
 
 from archsearch.data.picture import square
 from archsearch.export import Exported, Images, Source, export
 from archsearch.export.card import write_card
+from archsearch.inference import open_runner
 from archsearch.network.arch import Arch
 from archsearch.network.stage import Part, Stage
 from archsearch.nn import weights
@@ -78,6 +85,51 @@ def test_the_lines_of_a_card_without_names_print_a_number(
     (code,) = blocks(card.read_text())
     said, logits = said_by(code, capsys)
     assert said == str(logits.argmax()) or said == str(logits.argmax().item())
+
+
+def run(code: str, folder: Path) -> tuple[str, list[float]]:
+    """What the lines of a card print, and their logits, by a Python of its own."""
+    (folder / "lines.py").write_text(f"{code}\nprint(logits.ravel().tolist())\n")
+    done = subprocess.run([sys.executable, "-P", "lines.py"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said, logits = done.stdout.strip().split("\n")[-2:]
+    return said, json.loads(logits)
+
+
+def of_picture(source: Source, picture: Path) -> torch.Tensor:
+    """The network's logits."""
+    pixels = torch.tensor(square(Image.open(picture), 8, grey=False)).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        return source.network()(pixels)[0]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), precisions(*HOSTED))
+def test_the_lines_for_other_runtimes_open_a_picture(
+    shelf: Shelf, source: Source, picture: Path, kind: str, dtype: str
+) -> None:
+    path = shelf.copy(picture.parent, kind, dtype)
+    card = write_card(replace(shelf(kind, dtype), path=path), dtype, source)
+    (code,) = blocks(card.read_text())
+    said, logits = run(code, picture.parent)
+    wanted = of_picture(source, picture)
+    found = open_runner(path)(torch.tensor(square(Image.open(picture), 8, grey=False)).permute(2, 0, 1)[None])[0]
+    assert said == CLASSES[found.argmax()]
+    if dtype == "fp32":
+        assert torch.allclose(torch.tensor(logits), wanted, atol=5e-3)
+    about = shelf(kind, dtype).about
+    assert ("N is 1" in card.read_text()) is (about["batch"] == 1)
+    assert ("zero point" in card.read_text()) is (about["input"]["dtype"] != "float32")
+
+
+@pytest.mark.parametrize("kind", kinds(*HOSTED))
+def test_the_lines_for_other_runtimes_without_names(shelf: Shelf, source: Source, picture: Path, kind: str) -> None:
+    path = shelf.copy(picture.parent, kind)
+    info = {key: value for key, value in source.info.items() if key != "classes"}
+    card = write_card(replace(shelf(kind), path=path), "fp32", replace(source, info=info))
+    (code,) = blocks(card.read_text())
+    said, logits = run(code, picture.parent)
+    assert said == str(int(np.argmax(logits)))
+    assert not re.search("json|zipfile|classes", code)
 
 
 def test_what_a_card_says(source: Source, images: Images, tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 import torch
 from exports import ARCH, images_of, info_of, settled, source_of
 from onnx import numpy_helper
+from toolchains import HERE, name_of, precisions
 from torch import nn
 
+from archsearch._utils.formats import files_of
 from archsearch.errors import ExportFailed, InputError, SpecError
-from archsearch.export import ACCURACY_DROP, DTYPES_OF, TOLERANCE, Images, Source, export, write
+from archsearch.export import ACCURACY_DROP, FORMATS, TOLERANCE, Images, Source, export, write
 from archsearch.export.quantize import evenly, quantized
 from archsearch.export.verify import Parity, compare
 from archsearch.inference import open_runner
@@ -28,19 +30,16 @@ from archsearch.network.stage import Part, Stage
 from archsearch.nn import weights
 from archsearch.nn.build import build
 
-EVERY = [(kind, dtype) for kind, dtypes in DTYPES_OF.items() for dtype in dtypes]
-
-
 # what is written is the network
 
 
-@pytest.mark.parametrize(("kind", "dtype"), EVERY)
+@pytest.mark.parametrize(("kind", "dtype"), precisions())
 def test_every_format_answers_as_the_network_does(
     source: Source, images: Images, tmp_path: Path, kind: str, dtype: str
 ) -> None:
-    done = export(source, tmp_path / f"out/model.{kind}", images, kind, dtype, check_images=50)
-    assert [path.name for path in done.path.parent.iterdir()] == [f"model.{kind}"]
-    assert done.bytes == done.path.stat().st_size
+    done = export(source, tmp_path / "out" / name_of(kind), images, kind, dtype, check_images=50)
+    assert sorted(done.path.parent.iterdir()) == sorted(files_of(done.path))
+    assert done.bytes == sum(path.stat().st_size for path in done.path.parent.iterdir())
     assert done.parity.images == 50
     assert done.parity.labelled == (50 if kind == "pt2" and dtype != "fp32" else 60)
     assert done.parity.max_abs_diff <= TOLERANCE[dtype] * max(1, done.parity.scale)
@@ -58,7 +57,7 @@ def test_every_format_answers_as_the_network_does(
 def test_a_lower_precision_takes_fewer_bytes(source: Source, images: Images, tmp_path: Path) -> None:
     sizes = {
         dtype: export(source, tmp_path / f"{dtype}.safetensors", images, "safetensors", dtype).bytes
-        for dtype in DTYPES_OF["safetensors"]
+        for dtype in FORMATS["safetensors"].dtypes
     }
     saved = 2 * sum(t.numel() for t in source.module.state_dict().values() if t.is_floating_point())
     assert abs(sizes["fp32"] - sizes["fp16"] - saved) < 200
@@ -119,7 +118,7 @@ def promised() -> list[Arch]:
     return [ARCH, *small]
 
 
-@pytest.mark.parametrize("dtype", DTYPES_OF["safetensors"])
+@pytest.mark.parametrize("dtype", FORMATS["safetensors"].dtypes)
 @pytest.mark.parametrize("arch", promised(), ids=lambda arch: arch.id)
 def test_the_size_formula_bounds_the_exported_file(arch: Arch, dtype: str, tmp_path: Path) -> None:
     info = {**info_of(arch), "dtype": dtype}
@@ -208,7 +207,7 @@ UNUSUAL = {
 def test_unusual_networks_export_to_every_format(name: str, tmp_path: Path) -> None:
     source = source_of(tmp_path / "w.safetensors", UNUSUAL[name])
     images = images_of(source)
-    done = [export(source, tmp_path / f"m.{kind}", images, kind) for kind in DTYPES_OF]
+    done = [export(source, tmp_path / name_of(kind), images, kind) for kind in HERE]
     assert all(found.parity.max_abs_diff < 1e-4 for found in done)
     assert all(open_runner(found.path)(images.validation[0]).shape == (60, source.arch.classes) for found in done)
 
@@ -365,8 +364,10 @@ def test_so_many_images_calibrate(
 @pytest.mark.parametrize(
     ("kind", "dtype", "words"),
     [
-        ("tflite", "fp32", "unknown format 'tflite': use one of safetensors, pt2, onnx"),
+        ("tflite", "fp32", "unknown format 'tflite': use one of safetensors, onnx, pt2, litert, executorch, "),
         ("onnx", "bf16", "onnx files are written at fp32, fp16, int8, not at bf16"),
+        ("ncnn", "int8", "ncnn files are written at fp32, fp16, not at int8"),
+        ("litert", "fp16", "litert files are written at fp32, int8, not at fp16"),
         ("pt2", "int8", "pt2 files are written at fp32, fp16, bf16, not at int8"),
     ],
 )

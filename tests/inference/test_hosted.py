@@ -1,4 +1,4 @@
-"""A file in a process of its own: what is said to it, and what it may do to us, by hosts that are scripts of the test."""
+"""A file in a process of its own: what is said to it and what it may do to us, by hosts that are the test's scripts."""
 
 from __future__ import annotations
 

@@ -11,8 +11,11 @@ import pytest
 import safetensors
 import torch
 from exports import ARCH, INFO, pixels, settled
+from shipped import Shelf
+from toolchains import HOSTED, kinds
 
 import archsearch
+from archsearch._utils.formats import bytes_of, files_of
 from archsearch.errors import InputError
 from archsearch.export import Source, write
 from archsearch.inference import open_runner
@@ -51,6 +54,23 @@ def test_the_file_has_it_and_is_the_same_network(files: Path, tmp_path: Path, na
     assert [file.name for file in tmp_path.iterdir()] == [name]
     store(path, after.arch, {**after.info, TEMPERATURE: 2.5})
     assert archsearch.load(path).temperature == 2.5
+
+
+@pytest.mark.parametrize("kind", kinds(*HOSTED))
+def test_a_file_of_another_runtime_has_it(shelf: Shelf, tmp_path: Path, kind: str) -> None:
+    path = shelf.copy(tmp_path, kind)
+    before = open_runner(path)
+    pixels_ = pixels(ARCH, 3, 5)
+    wanted, size = before(pixels_), bytes_of(path)
+    store(path, before.arch, {**before.info, TEMPERATURE: 1.4142})
+    after = open_runner(path)
+    assert after.info == {**before.info, TEMPERATURE: 1.4142}
+    assert torch.equal(after(pixels_), wanted)
+    assert archsearch.load(path).temperature == 1.4142
+    assert sorted(tmp_path.iterdir()) == sorted(files_of(path))
+    assert size < bytes_of(path) < size + 100
+    store(path, before.arch, before.info)
+    assert all(file.read_bytes() == shelf(kind).path.with_name(file.name).read_bytes() for file in files_of(path))
 
 
 def test_tensors_and_graph_stay(files: Path, tmp_path: Path) -> None:

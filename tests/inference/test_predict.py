@@ -16,6 +16,7 @@ from exports import ARCH, CLASSES, INFO, images_of, pixels
 from formats import encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toolchains import HERE, name_of, precisions
 from torch import Tensor
 
 import archsearch
@@ -25,12 +26,10 @@ from archsearch.data.pixels import Pixels
 from archsearch.data.unlabelled import Form, PixelArrays, open_split, open_unlabelled
 from archsearch.errors import InputError
 from archsearch.export import Images, Source, export
-from archsearch.export.job import DTYPES_OF
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.predict import Answers, Labels, form_of, predict
 from archsearch.inference.runner import BATCH
 
-KINDS = ["safetensors", "onnx", "pt2"]
 FORM = Form(ARCH.input_shape)
 
 
@@ -66,7 +65,7 @@ def logits_of(answers: Iterator[Answers]) -> Tensor:
 @pytest.fixture(scope="module")
 def shipped(source: Source, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shipped")
-    for kind in KINDS:
+    for kind in HERE:
         export(source, folder / f"model.{kind}", images, kind)
     (folder / "model.onnx.xz").write_bytes(lzma.compress((folder / "model.onnx").read_bytes()))
     return folder
@@ -83,12 +82,12 @@ def test_every_format_says_what_the_module_says(shipped: Path, source: Source, n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "dtype"), [(kind, dtype) for kind in KINDS for dtype in DTYPES_OF[kind]])
+@pytest.mark.parametrize(("kind", "dtype"), precisions())
 def test_labels_of_ten_thousand_images(source: Source, images: Images, tmp_path: Path, kind: str, dtype: str) -> None:
     """Those of the module, but where it is less sure than the export's difference."""
     many = pixels(source.arch, 10_000, seed=5)
     wanted = Images(images.train, (Pixels.of(many), torch.zeros(len(many), dtype=torch.int64)))
-    done = export(source, tmp_path / f"m.{kind}", wanted, kind, dtype, check_images=len(many), max_drop=1)
+    done = export(source, tmp_path / name_of(kind), wanted, kind, dtype, check_images=len(many), max_drop=1)
     with torch.no_grad():
         module = torch.cat([source.network()(some.float() / 255) for some in many.split(500)])
     runner = open_runner(done.path)

@@ -68,7 +68,7 @@ def test_an_archive_of_another_program(path: Path, names: list[str]) -> None:
     """TensorFlow Lite's own metadata are such an archive, too: they are no metadata of ours, and stay."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-            for name in names:
+        for name in names:
             archive.writestr(name, "{}")
     path.write_bytes(CONTENT + buffer.getvalue())
     refused(path)
