@@ -164,7 +164,10 @@ def shelf(source: Any, images: Any, tmp_path_factory: pytest.TempPathFactory) ->
     """Files of the source's network in other formats, see `shipped.Shelf`."""
     from shipped import Shelf
 
-    return Shelf(source, images, tmp_path_factory.mktemp("shelf"))
+    here = tmp_path_factory.getbasetemp()
+    home = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "shelf"
+    home.mkdir(exist_ok=True)
+    return Shelf(source, images, home)
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,8 @@ def check(target: str, input_shape: Inputs, as_json: bool, **options: Any) -> in
              pkg.mod:callable            anything that gives a torch.nn.Module (the current folder is importable)
              torchvision:resnet18        a model of torchvision; timm:NAME one of timm
              model.safetensors, model.pt a weights file or a state dict: nothing in it is run
-             model.onnx, model.pt2, ...  a graph, counted by its operators; of any other model file the bytes
+             model.onnx, model.pt2       a graph, counted by its operators
+             model.tflite, .xml, ...     files of other runtimes: weights; of some the bytes alone
 
     Bytes of a file are those on disk, of weights also those at a --size-dtype that is given.
     Limits are strict. Without one the figures are printed and the exit status is 0.

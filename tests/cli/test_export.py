@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,13 @@ import pytest
 from commands import STUDY, Answer, snapshot
 from exports import ARCH, INFO, settled
 from studies import retrained
+from toolchains import HOSTED, name_of, precisions
 
+import archsearch
+from archsearch._utils.formats import FORMATS, bytes_of, files_of
+from archsearch._utils.toolchain import TOOLCHAINS
 from archsearch.data import Dataset
+from archsearch.errors import InputError
 from archsearch.export import Source
 from archsearch.nn import weights
 from archsearch.study.storage import open_existing, records
@@ -179,3 +185,99 @@ def test_weights_of_another_network(command: Command, study: Path, best: str, wo
     answer = command("export", STUDY, best, "--format", "safetensors", "--weights", "other.safetensors")
     assert answer.status == 2
     assert f"other.safetensors holds {ARCH.id}, not {best}" in answer.error
+
+
+# formats whose packages are an extra, or an environment of their own
+
+
+@pytest.mark.parametrize(("kind", "dtype"), precisions(*HOSTED))
+def test_a_file_of_another_runtime_from_the_run_to_its_labels(
+    command: Command, study: Path, best: str, work: Path, kind: str, dtype: str
+) -> None:
+    precision = ("--quantize", "int8") if dtype == "int8" else ("--dtype", dtype)
+    found = done(command("export", STUDY, best, "--format", kind, *precision, "--json"))
+    path = work / str(found["path"])
+    assert path.name == name_of(kind, "model" if dtype == "fp32" else f"model.{dtype}")
+    again = json.loads(command("evaluate", path, "--split", "validation", "--json").out)
+    assert again["accuracy"] == found["accuracy"]
+    assert command("evaluate", path, "--split", "validation", "--store-temperature").status == 0
+    assert archsearch.load(path).temperature == pytest.approx(again["temperature"], abs=1e-3)
+    checked = json.loads(command("check", path, "--json").out)
+    assert checked["size_bytes"] == bytes_of(path) > found["bytes"]
+    row = pd.read_csv(study / "pareto.csv", dtype={"arch": str}).set_index("arch").loc[best]
+    assert (checked["params"], checked["macs"]) == (row.params, row.macs)
+    answer = command("predict", path, "digits", "--split", "test", "--output", "p.csv")
+    assert answer.status == 0, answer.err
+    assert len(pd.read_csv(work / "p.csv")) == 300
+
+
+@pytest.mark.parametrize("kind", HOSTED)
+def test_packages_that_are_missing(
+    command: Command, study: Path, best: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    real = importlib.util.find_spec
+    absent = [*TOOLCHAINS[kind].convert, *TOOLCHAINS[kind].run]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in absent else real(name, *rest))
+    answer = command("export", STUDY, best, "--format", kind)
+    assert (answer.status, answer.out) == (2, "")
+    for words in (f"pip install 'archsearch[{kind}]'", f"archsearch export --setup {kind}"):
+        assert words in answer.error
+    assert not (study / "export").exists()
+
+
+@pytest.mark.parametrize("kind", HOSTED)
+@pytest.mark.parametrize("doing", ["evaluate", "predict"])
+def test_a_file_by_others(command: Command, work: Path, kind: str, doing: str) -> None:
+    path = work / name_of(kind)
+    for file in files_of(path):
+        file.write_bytes(b"\x1c\0\0\0TFL3" + bytes(99))
+    answer = command(doing, path, *(["digits", "--split", "test"] if doing == "predict" else []))
+    assert (answer.status, answer.out) == (2, "")
+    assert "Only files of `archsearch export` can be run here" in answer.error
+    files_of(path)[-1].unlink()
+    assert "there is no such file" in command(doing, path, *(["digits"] if doing == "predict" else [])).error
+
+
+def test_setting_up(command: Command, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archsearch._utils.toolchain.set_up", lambda name, data_dir: data_dir / "toolchains" / name)
+    answer = command("export", "--setup", "ncnn", "--data-dir", "here")
+    assert answer.status == 0
+    assert "here/toolchains/ncnn: ready" in answer.out + answer.err
+
+    def offline(name: str, data_dir: Path) -> Path:
+        raise InputError("pip cannot install ncnn: ERROR: No matching distribution found for ncnn==1")
+
+    monkeypatch.setattr("archsearch._utils.toolchain.set_up", offline)
+    answer = command("export", "--setup", "ncnn")
+    assert answer.status == 2
+    assert "pip cannot install ncnn: ERROR: No matching distribution" in answer.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--format", "ncnn", "--quantize", "int8"), "ncnn files are written at fp32, fp16, not at int8"),
+        (("--format", "litert", "--dtype", "fp16"), "litert files are written at fp32, int8, not at fp16"),
+        (("--format", "executorch", "--dtype", "bf16"), "executorch files are written at fp32, int8, not at bf16"),
+        (("--setup", "onnx"), "'onnx' is not one of 'litert', 'executorch', 'openvino', 'ncnn'"),
+        ((), "export takes STUDY ARCH, or a weights file, and --format"),
+    ],
+)
+def test_bad_orders_for_other_runtimes(
+    command: Command, study: Path, best: str, args: tuple[str, ...], words: str
+) -> None:
+    answer = command("export", STUDY, best, *args)
+    assert (answer.status, answer.out) == (2, "")
+    assert words in answer.error
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("litert", "net.pte"), ("openvino", "net.bin"), ("ncnn", "net.param"), ("executorch", "net")]
+)
+def test_an_output_of_another_kind(
+    command: Command, study: Path, best: str, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    monkeypatch.setattr("archsearch.export.check_kind", lambda *_: None)
+    answer = command("export", STUDY, best, "--format", kind, "--output", name)
+    assert answer.status == 2
+    assert f"--output {name}: must end in {FORMATS[kind].suffix}" in answer.error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
 from toolchains import name_of
 
 from archsearch._utils.formats import files_of
@@ -12,7 +14,10 @@ from archsearch.export import Exported, Images, Source, export
 
 
 class Shelf:
-    """`shelf(kind, dtype)` is a file of one network, exported. Not to be changed."""
+    """`shelf(kind, dtype)` is a file of one network, exported. Not to be changed.
+
+    Processes that test at the same time share `home`.
+    """
 
     def __init__(self, source: Source, images: Images, home: Path) -> None:
         self.source, self.images, self.home = source, images, home
@@ -20,8 +25,13 @@ class Shelf:
 
     def __call__(self, kind: str, dtype: str = "fp32") -> Exported:
         if (kind, dtype) not in self.made:
-            path = self.home / f"{kind}-{dtype}" / name_of(kind)
-            self.made[kind, dtype] = export(self.source, path, self.images, kind, dtype)
+            folder = self.home / f"{kind}-{dtype}"
+            note = folder / "exported"
+            with FileLock(f"{folder}.lock"):
+                if not note.exists():
+                    done = export(self.source, folder / name_of(kind), self.images, kind, dtype)
+                    note.write_bytes(pickle.dumps(done))
+            self.made[kind, dtype] = pickle.loads(note.read_bytes())
         return self.made[kind, dtype]
 
     def copy(self, folder: Path, kind: str, dtype: str = "fp32") -> Path:
