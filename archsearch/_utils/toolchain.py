@@ -122,7 +122,7 @@ def _install(name: str, folder: Path) -> None:
         venv.create(folder, with_pip=True, symlinks=os.name != "nt")
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(f"{folder}: this Python makes no environment with pip: {one_line(error)}") from None
-    command = [_python(folder), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    command: list[str | Path] = [_python(folder), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
     command += ["--no-deps"] if TOOLCHAINS[name].whole else []
     done = subprocess.run([*command, "-r", _LOCKS / f"{name}.txt"], stderr=subprocess.PIPE, text=True)
     if done.returncode:

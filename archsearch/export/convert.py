@@ -87,7 +87,7 @@ def ncnn(job: dict[str, Any]) -> None:
     spec = importlib.util.find_spec("pnnx")  # found, not imported: its Python part wants torch
     assert spec
     assert spec.submodule_search_locations
-    program = Path(spec.submodule_search_locations[0]) / ("pnnx.exe" if sys.platform == "win32" else "pnnx")
+    program = f"{spec.submodule_search_locations[0]}/{'pnnx.exe' if sys.platform == 'win32' else 'pnnx'}"
     shape = ",".join(map(str, [1, *job["shape"]]))
     out = Path(job["out"])
     with tempfile.TemporaryDirectory() as folder:

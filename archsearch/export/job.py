@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,5 +228,5 @@ def _placed(done: Exported, source: Source, target: Path, dtype: str) -> Exporte
     if format_of(target) == "safetensors":
         weights.save_names(target, source.arch, {**source.info, "dtype": dtype})
     for file, place in reversed(list(zip(files_of(done.path), files_of(target), strict=True))):
-        write_with(place, lambda temporary, file=file: shutil.copyfile(file, temporary))
+        write_with(place, partial(shutil.copyfile, file))
     return replace(done, path=target)

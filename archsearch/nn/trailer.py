@@ -89,7 +89,7 @@ def require_pair(metadata: Mapping[str, str], path: Path) -> None:
 def _start(file: io.BufferedIOBase | io.BytesIO) -> int | None:
     """Where our archive begins, None where a file ends in none."""
     try:
-        with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(file) as archive:
             names, starts = archive.namelist(), [member.header_offset for member in archive.infolist()]
     except _DAMAGED:
         return None
