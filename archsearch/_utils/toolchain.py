@@ -48,8 +48,8 @@ TOOLCHAINS = {
     for one in (
         Toolchain("litert", ("litert_torch", "ai_edge_litert"), ("ai_edge_litert",), 0),
         Toolchain("executorch", ("executorch", "torchao"), ("executorch",), 0),
-        Toolchain("openvino", ("openvino", "nncf"), ("openvino",), 0, whole=True),
-        Toolchain("ncnn", ("pnnx", "ncnn"), ("ncnn",), 0, whole=True),
+        Toolchain("openvino", ("openvino", "nncf"), ("openvino",), 500, whole=True),
+        Toolchain("ncnn", ("pnnx", "ncnn"), ("ncnn",), 210, whole=True),
     )
 }
 
@@ -66,6 +66,10 @@ class Interpreter:
         return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+HERE = Interpreter((sys.executable, "-P"))
+"""This one. A script's own folder is no place to import from: `host.py` stands beside an `onnx.py`."""
+
+
 def interpreter(name: str, data_dir: Path, *, convert: bool = False) -> Interpreter:
     """The Python that runs a toolchain's files, or converts to them.
 
@@ -74,7 +78,7 @@ def interpreter(name: str, data_dir: Path, *, convert: bool = False) -> Interpre
     """
     tools = TOOLCHAINS[name]
     if all(importlib.util.find_spec(module) for module in (tools.convert if convert else tools.run)):
-        return Interpreter((sys.executable, "-P"))  # -P: the folder of our script has an onnx.py, too
+        return HERE
     folder = data_dir / FOLDER / name
     python = _python(folder)
     way = f"archsearch export --setup {name}" + (f" --data-dir {data_dir}" if data_dir != DATA else "")
@@ -122,7 +126,15 @@ def _install(name: str, folder: Path) -> None:
         venv.create(folder, with_pip=True, symlinks=os.name != "nt")
     except (OSError, subprocess.CalledProcessError) as error:
         raise InputError(f"{folder}: this Python makes no environment with pip: {one_line(error)}") from None
-    command: list[str | Path] = [_python(folder), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    command: list[str | Path] = [
+        _python(folder),
+        "-I",
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--quiet",
+    ]
     command += ["--no-deps"] if TOOLCHAINS[name].whole else []
     done = subprocess.run([*command, "-r", _LOCKS / f"{name}.txt"], stderr=subprocess.PIPE, text=True)
     if done.returncode:

@@ -15,6 +15,7 @@ import archsearch
 import archsearch.network
 import archsearch.testing
 from archsearch import Arch, Budget, Evaluation, SearchSpace, build, count, load, search
+from archsearch._utils.toolchain import DATA
 from archsearch.network import layers
 from archsearch.sampler import ParetoSampler
 from archsearch.sampler.optuna_sampler import SamplerOptions
@@ -36,7 +37,7 @@ SIGNATURES = [
     (load_space, "name"),
     (build, "arch"),
     (count, "network, input_shape=None"),
-    (load, "path"),
+    (load, f"path, data_dir={DATA!r}"),
     (search, "space, *, evaluate, input_shape=None, classes, budget=None, trials=24, **options"),
     (ParetoSampler, "distributions, cost, max_cost=inf, seed=0, key=None, **options"),
     (check_block, f"name, *, shapes={TRIED}, (64,), (7,)), widths=(8, 12), strides=(1, 2), **dims"),
