@@ -64,6 +64,10 @@ class Interpreter:
         return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+HERE = Interpreter((sys.executable, "-P"))
+"""This one. A script's own folder is no place to import from: `host.py` stands beside an `onnx.py`."""
+
+
 def interpreter(name: str, data_dir: Path, *, convert: bool = False) -> Interpreter:
     """The Python that runs a toolchain's files, or converts to them.
 
@@ -72,7 +76,7 @@ def interpreter(name: str, data_dir: Path, *, convert: bool = False) -> Interpre
     """
     tools = TOOLCHAINS[name]
     if all(importlib.util.find_spec(module) for module in (tools.convert if convert else tools.run)):
-        return Interpreter((sys.executable,))
+        return HERE
     folder = data_dir / FOLDER / name
     python = _python(folder)
     if (folder / _MARK).exists():

@@ -1,0 +1,144 @@
+"""How long one image takes: by the runtime of its users, at batch 1, warm, on a machine that may be busy.
+
+    hosted = host(Path("model.tflite"), threads=1, data_dir=DATA)
+    found = measure(hosted, (3, 32, 32), seconds=0.5)      # Latency: milliseconds
+
+Blocks of runs alternate with blocks of a fixed piece of work in the same process. Where that work's own time changes,
+the machine was busy with something else: all is measured again, and after the third time nothing is said.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from archsearch.errors import NotMeasurable
+
+SECONDS = 0.5
+"""For one measurement of a quiet machine, where nothing else is said."""
+WIDTH = 0.05
+"""Enough runs: the interval of the median is not wider than this share of it."""
+DRIFT = 0.10
+"""The machine was busy: the fixed work took longer by more than this share."""
+ATTEMPTS = 3
+_BLOCKS = 8
+"""Of runs, at most."""
+_FEWEST = 3
+_REFERENCE = 0.15
+"""The share of the time that the fixed work takes."""
+_TAIL = 0.025
+"""The probability that the median lies below its interval, or above it."""
+
+
+class Timed(Protocol):
+    """What can be timed: `inference.hosted.Hosted`."""
+
+    def milliseconds(self, shape: tuple[int, ...], seconds: float) -> list[float]: ...
+
+    def reference(self, seconds: float) -> list[float]: ...
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one image (batch 1, warm).
+
+    `low` and `high`: where the median lies with 95% confidence, whatever the distribution; 0 and infinite after fewer
+    than six runs. `reference`: milliseconds of the fixed work.
+    """
+
+    median: float
+    p95: float
+    low: float
+    high: float
+    runs: int
+    reference: float
+
+    @property
+    def width(self) -> float:
+        """Of the interval, as a share of the median."""
+        return (self.high - self.low) / self.median
+
+
+def measure(timed: Timed, shape: tuple[int, ...], seconds: float = SECONDS, known: float | None = None) -> Latency:
+    """The latency of one image (C, H, W).
+
+    Ends when the interval is narrow (`WIDTH`) or the time is up; then `width` says how wide it is.
+
+    Args:
+        seconds: for one attempt. A busy machine gets three.
+        known: the fixed work's milliseconds when this machine was quiet, None if nobody knows.
+
+    Raises:
+        NotMeasurable: the machine is busy.
+        InputError: the runtime refuses or dies.
+    """
+    worst = 0.0
+    for _ in range(ATTEMPTS):
+        runs, references = _attempt(timed, shape, seconds)
+        drift = drift_of(references, known)
+        if drift <= DRIFT:
+            return summary(runs, statistics.median(joined(references)))
+        worst = max(worst, drift)
+    raise NotMeasurable(
+        f"not measurable on this busy machine: work that is always the same took up to {100 * worst:.0f}% longer,"
+        f" in {ATTEMPTS} attempts"
+    )
+
+
+def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list[float], list[list[float]]]:
+    """Runs, and the fixed work's own in blocks: before, between and after them."""
+    start = time.perf_counter()
+    each = seconds / _BLOCKS
+    runs, references = list[float](), [timed.reference(_REFERENCE * each)]
+    for block in range(1, _BLOCKS + 1):
+        runs += timed.milliseconds(shape, (1 - _REFERENCE) * each)
+        references.append(timed.reference(_REFERENCE * each))
+        late = time.perf_counter() - start > seconds
+        low, high = interval(sorted(runs))
+        if late or (block >= _FEWEST and high - low <= WIDTH * statistics.median(runs)):
+            break
+    return runs, references
+
+
+def drift_of(references: Sequence[Sequence[float]], known: float | None = None) -> float:
+    """By which share the fixed work was slowed down, the largest of three.
+
+    By interruptions: the mean of all its runs over their median. In between: the slowest block over the fastest, by
+    their medians. All the time: over what is known of a quiet machine.
+    """
+    every = joined(references)
+    middles = [statistics.median(block) for block in references]
+    ratios = [statistics.fmean(every) / statistics.median(every), max(middles) / min(middles)]
+    return max([*ratios, min(middles) / known] if known else ratios) - 1
+
+
+def joined(blocks: Sequence[Sequence[float]]) -> list[float]:
+    """The values of all blocks."""
+    return [value for block in blocks for value in block]
+
+
+def summary(runs: Sequence[float], reference: float = math.nan) -> Latency:
+    """Median, 95th percentile (nearest rank) and interval of runs, at least one."""
+    ordered = sorted(runs)
+    low, high = interval(ordered)
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    return Latency(statistics.median(ordered), p95, low, high, len(ordered), reference)
+
+
+def interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """Where the median lies with 95% confidence, from the ranks of sorted values: no distribution is assumed.
+
+    The number of values below the median is binomial, of n at one half.
+    """
+    n = len(ordered)
+    rank, below = -1, 0.0
+    while True:
+        below += math.exp(math.lgamma(n + 1) - math.lgamma(rank + 2) - math.lgamma(n - rank) - n * math.log(2))
+        if below > _TAIL:
+            break
+        rank += 1
+    return (0.0, math.inf) if rank < 0 else (ordered[rank], ordered[n - 1 - rank])
