@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's, which the reference counts on; no runtime uses it
-import numpy as np  # noqa: E402
+import numpy as np
 
 _MOST_BYTES = 2**31
 """What an ONNX file can hold, unpacked."""
@@ -321,7 +321,7 @@ def main() -> None:
         answer({"error": _words(error)})
         return
     answer({"runtime": runtime.package, "version": version, "shape": network.shape, "batch": network.batch,
-            **network.about})  # fmt: skip
+            "numpy": np.__version__, **network.about})  # fmt: skip
     reference = reference_step(threads)
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)

@@ -34,7 +34,8 @@ class Hosted:
 
     Attributes:
         about: what the runtime says: `runtime`, `version`, `shape` and `batch` of the input (None: any), and
-            `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`.
+            `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`; and the version of `numpy`,
+            which does the work of `reference`.
     """
 
     def __init__(self, kind: str, path: Path, interpreter: Interpreter, threads: int) -> None:
