@@ -15,7 +15,7 @@ from pathlib import Path
 from archsearch.errors import InputError, NotMeasurable, printable
 
 TIMEOUT, TRIES = 60.0, 3
-_ANSWER = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)(?:\s+([0-9]+))?", re.I)
+_ANSWER = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)(?:\s+([0-9]+))?", re.I)
 
 
 @dataclass(frozen=True)
