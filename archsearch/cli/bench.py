@@ -145,7 +145,7 @@ def _of_study(targets: tuple[str, ...], options: Mapping[str, Any], clock: Clock
     from archsearch.export import Source
     from archsearch.export.bench import bench_study
 
-    order = order_of(*targets, {**options, "max_size": None})
+    order = order_of(targets[0], targets[1], {**options, "max_size": None})
     source = Source.open(order.weights)
     if order.arch != source.arch.id:
         raise InputError(f"{order.weights} holds {source.arch.id}, not {order.arch}")

@@ -61,7 +61,7 @@ class Hosted:
         raw = self._process.stdout.read(4 * int(np.prod(shape)))
         return torch.from_numpy(np.frombuffer(raw, np.float32).reshape(shape).copy())
 
-    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 1, most: int = 10_000) -> list[float]:
+    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 10, most: int = 10_000) -> list[float]:
         """How long single images (C, H, W) take, warm, one figure a run. Raises InputError as a call does."""
         self._order({"time": {"shape": shape, "seconds": seconds, "least": least, "most": most}})
         found: list[float] = self._answer()["milliseconds"]

@@ -37,7 +37,7 @@ _TAIL = 0.025
 class Timed(Protocol):
     """What can be timed: `inference.hosted.Hosted`."""
 
-    def milliseconds(self, shape: tuple[int, ...], seconds: float) -> list[float]: ...
+    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int) -> list[float]: ...
 
     def reference(self, seconds: float) -> list[float]: ...
 
@@ -95,7 +95,7 @@ def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list
     each = seconds / _BLOCKS
     runs, references = list[float](), [timed.reference(_REFERENCE * each)]
     for block in range(1, _BLOCKS + 1):
-        runs += timed.milliseconds(shape, (1 - _REFERENCE) * each)
+        runs += timed.milliseconds(shape, (1 - _REFERENCE) * each, least=1)
         references.append(timed.reference(_REFERENCE * each))
         late = time.perf_counter() - start > seconds
         low, high = interval(sorted(runs))

@@ -12,7 +12,7 @@ from archsearch._utils.toolchain import Toolchain
 from archsearch.data.dataset import Split
 from archsearch.errors import InputError
 from archsearch.export import Images, Source, export
-from archsearch.export.bench import Clock, Row, bench_files, bench_study
+from archsearch.export.bench import Clock, Judge, Row, bench_files, bench_study
 from archsearch.inference import Runner, latency
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.latency import Latency
@@ -34,7 +34,7 @@ def timed_elsewhere(data_dir: Path) -> Clock:
     return clock(data_dir, "sh -c 'echo 5.3 1000' {file}")
 
 
-def judge_by(images: Images) -> object:
+def judge_by(images: Images) -> Judge:
     return lambda path, runner: images.validation
 
 
