@@ -91,6 +91,19 @@ def test_formats_of_a_network_are_written_measured_and_removed(source: Source, i
     assert not (tmp_path / "export").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["litert", "executorch", "openvino", "ncnn"])
+def test_other_runtimes_are_timed_where_they_are(source: Source, images: Images, tmp_path: Path, kind: str) -> None:
+    for module in toolchain.TOOLCHAINS[kind].convert:
+        pytest.importorskip(module)
+    (row,) = bench_study(source, tmp_path, images, [(kind, "fp32")], clock(tmp_path))
+    assert (row.error, row.ram_bytes) == (None, None)
+    assert row.median is not None
+    assert row.median > 0
+    assert row.max_abs_diff is not None
+    assert row.max_abs_diff < 1e-4
+
+
 def test_a_file_of_these_weights_is_taken_as_it_is(source: Source, images: Images, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     exported = export(source, path, images, "onnx")
