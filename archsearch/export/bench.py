@@ -98,7 +98,7 @@ class Clock:
 
     def _here(self, row: Row, hosted: Hosted, arch: Arch | None) -> Row:
         shape = arch.input_shape if arch else tuple(hosted.about["shape"][1:])
-        if min(shape) < 1:
+        if len(shape) != 3 or min(shape) < 1:
             raise InputError("the file does not say the size of its images, and archsearch did not write it")
         try:
             row = replace(row, ram_bytes=hosted.ram(shape))
@@ -120,8 +120,8 @@ class Clock:
         if not notes:
             kept.keep_quiet(here, self.threads, found.reference)
             if arch and row.precision:
-                names = (layers_of(arch), hosted.about["runtime"], hosted.about["version"], row.precision)
-                kept.put(Key(*names, self.threads, machine()), found)
+                about = hosted.about["runtime"], hosted.about["version"], row.precision
+                kept.put(Key(layers_of(arch), *about, self.threads, machine()), found)
         return replace(row, median=found.median, p95=found.p95, note="; ".join(notes) or None)
 
     def _loose(self, found: Latency) -> str:

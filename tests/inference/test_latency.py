@@ -16,7 +16,7 @@ from archsearch.errors import InputError, NotMeasurable
 from archsearch.export import Images, Source, export
 from archsearch.inference import latency, open_runner
 from archsearch.inference.hosted import Hosted, host
-from archsearch.inference.latency import Latency, drift_of, interval, measure, summary
+from archsearch.inference.latency import Latency, drift_of, interval, measure, slowness_of, summary
 
 SHAPE = (3, 8, 8)
 
@@ -107,26 +107,35 @@ def test_a_slow_network_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("blocks", "known", "drift"),
+    ("blocks", "drift"),
     [
-        ([[0.3] * 9] * 4, None, 0.0),
-        ([[0.3] * 9] * 4, 0.3, 0.0),
-        ([[0.3] * 9] * 4, 0.4, 0.0),  # faster than it was known to be
-        ([[0.3] * 9, [0.4] * 9], None, 1 / 3),  # something else began
-        ([[0.3] * 9 + [3.3]] * 4, None, 1.0),  # it is interrupted
-        ([[0.4] * 9] * 4, 0.3, 1 / 3),  # it is slower than it was
+        ([[0.3] * 9] * 4, 0.0),
+        ([[0.3] * 9, [0.4] * 9], 1 / 3),  # something else began
+        ([[0.3] * 9 + [3.3]] * 4, 1.0),  # it is interrupted
     ],
 )
-def test_what_slows_the_fixed_work_down(blocks: list[list[float]], known: float | None, drift: float) -> None:
-    assert drift_of(blocks, known) == pytest.approx(drift)
+def test_what_slows_the_fixed_work_down(blocks: list[list[float]], drift: float) -> None:
+    assert drift_of(blocks) == pytest.approx(drift)
 
 
-@pytest.mark.parametrize(("reference", "known"), [((*[0.3] * 9, 1.2), None), ((0.4,), 0.3)])
+@pytest.mark.parametrize(("known", "slowness"), [(0.3, 1 / 3), (0.5, -0.2), (None, 0.0)])
+def test_a_machine_that_was_faster(known: float | None, slowness: float) -> None:
+    assert slowness_of([[0.4] * 9, [0.5] * 9], known) == pytest.approx(slowness)
+
+
+@pytest.mark.parametrize(
+    ("reference", "known", "words"),
+    [
+        ((*[0.3] * 9, 1.2), None, "took up to 3\\d% longer"),
+        ((*[0.3] * 9, 1.2), 0.2, "took up to 3\\d% longer"),
+        ((0.4,), 0.3, "takes 33% longer than the 0.3 ms known of it"),
+    ],
+)
 def test_a_busy_machine_is_refused_after_three_attempts(
-    monkeypatch: pytest.MonkeyPatch, reference: tuple[float, ...], known: float | None
+    monkeypatch: pytest.MonkeyPatch, reference: tuple[float, ...], known: float | None, words: str
 ) -> None:
     fake = Fake(always(5.0), always(*reference))
-    with pytest.raises(NotMeasurable, match=r"^not measurable on this busy machine: .* 3\d% longer, in 3 attempts$"):
+    with pytest.raises(NotMeasurable, match=f"^not measurable on this busy machine: .* {words}, in 3 attempts"):
         timed(monkeypatch, fake, known=known)
     assert fake.asked == ["reference", *["network", "reference"] * 3] * 3
 
