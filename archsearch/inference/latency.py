@@ -24,6 +24,10 @@ WIDTH = 0.05
 """Enough runs: the interval of the median is not wider than this share of it."""
 DRIFT = 0.10
 """The machine was busy: the fixed work took longer by more than this share."""
+INTERRUPTED = 0.25
+"""The machine was busy: more than this share of runs was interrupted. The median of fewer is that of the others."""
+_HIT = 1.5
+"""The fixed work was interrupted where it took so many times its median."""
 ATTEMPTS = 3
 _BLOCKS = 8
 """Of runs, at most."""
@@ -76,18 +80,26 @@ def measure(timed: Timed, shape: tuple[int, ...], seconds: float = SECONDS, know
         NotMeasurable: the machine is busy.
         InputError: the runtime refuses or dies.
     """
-    worst, slow = 0.0, 0.0
+    reason = ""
     for _ in range(ATTEMPTS):
         runs, references = _attempt(timed, shape, seconds)
-        drift, slow = drift_of(references), slowness_of(references, known)
-        if max(drift, slow) <= DRIFT:
-            return summary(runs, statistics.median(joined(references)))
-        worst = max(worst, drift)
-    if worst > DRIFT:
-        reason = f"work that is always the same took up to {100 * worst:.0f}% longer"
-    else:
-        reason = f"work that is always the same takes {100 * slow:.0f}% longer than the {known:.3g} ms known of it"
-    raise NotMeasurable(f"not measurable on this busy machine: {reason}, in {ATTEMPTS} attempts (see docs/bench.md)")
+        found = summary(runs, statistics.median(joined(references)))
+        reason = _busy(found, references, known)
+        if not reason:
+            return found
+    raise NotMeasurable(f"not measurable on this busy machine, in {ATTEMPTS} attempts: {reason} (see docs/bench.md)")
+
+
+def _busy(found: Latency, references: Sequence[Sequence[float]], known: float | None) -> str:
+    """Why a measurement says nothing, or nothing."""
+    drift, slow, hit = drift_of(references), slowness_of(references, known), interrupted(references, found.median)
+    if hit > INTERRUPTED:
+        return f"about {100 * hit:.0f}% of its runs were interrupted"
+    if drift > DRIFT:
+        return f"work that is always the same took up to {100 * drift:.0f}% longer"
+    if slow > DRIFT:
+        return f"work that is always the same takes {100 * slow:.0f}% longer than the {known:.3g} ms known of it"
+    return ""
 
 
 def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list[float], list[list[float]]]:
@@ -105,15 +117,18 @@ def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list
     return runs, references
 
 
-def drift_of(references: Sequence[Sequence[float]]) -> float:
-    """By which share the fixed work was slowed down, the larger of two.
-
-    By interruptions: the mean of all its runs over their median. In between: the slowest block over the fastest, by
-    their medians.
-    """
+def interrupted(references: Sequence[Sequence[float]], milliseconds: float) -> float:
+    """The share of runs that are interrupted, where a run takes so long and interruptions come as in the fixed work."""
     every = joined(references)
+    middle = statistics.median(every)
+    hits = sum(value > _HIT * middle for value in every)
+    return 1 - math.exp(-hits / (len(every) * middle) * milliseconds)
+
+
+def drift_of(references: Sequence[Sequence[float]]) -> float:
+    """By which share the slowest block of the fixed work was slower than the fastest, by their medians."""
     middles = [statistics.median(block) for block in references]
-    return max(statistics.fmean(every) / statistics.median(every), max(middles) / min(middles)) - 1
+    return max(middles) / min(middles) - 1
 
 
 def slowness_of(references: Sequence[Sequence[float]], known: float | None) -> float:

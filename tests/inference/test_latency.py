@@ -16,7 +16,7 @@ from archsearch.errors import InputError, NotMeasurable
 from archsearch.export import Images, Source, export
 from archsearch.inference import latency, open_runner
 from archsearch.inference.hosted import Hosted, host
-from archsearch.inference.latency import Latency, drift_of, interval, measure, slowness_of, summary
+from archsearch.inference.latency import Latency, drift_of, interrupted, interval, measure, slowness_of, summary
 
 SHAPE = (3, 8, 8)
 
@@ -106,16 +106,16 @@ def test_a_slow_network_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.runs, found.median, found.width) == (1, 2000.0, math.inf)
 
 
-@pytest.mark.parametrize(
-    ("blocks", "drift"),
-    [
-        ([[0.3] * 9] * 4, 0.0),
-        ([[0.3] * 9, [0.4] * 9], 1 / 3),  # something else began
-        ([[0.3] * 9 + [3.3]] * 4, 1.0),  # it is interrupted
-    ],
-)
+@pytest.mark.parametrize(("blocks", "drift"), [([[0.3] * 9] * 4, 0.0), ([[0.3] * 9, [0.4] * 9], 1 / 3)])
 def test_what_slows_the_fixed_work_down(blocks: list[list[float]], drift: float) -> None:
     assert drift_of(blocks) == pytest.approx(drift)
+
+
+def test_short_runs_are_interrupted_less_often() -> None:
+    blocks = [[0.5] * 19 + [4.5]] * 4  # once in 10 milliseconds
+    assert interrupted(blocks, 0.2) == pytest.approx(0.02, abs=0.001)
+    assert interrupted(blocks, 10) == pytest.approx(1 - math.exp(-1))
+    assert interrupted([[0.5] * 9], 10) == 0
 
 
 @pytest.mark.parametrize(("known", "slowness"), [(0.3, 1 / 3), (0.5, -0.2), (None, 0.0)])
@@ -126,8 +126,8 @@ def test_a_machine_that_was_faster(known: float | None, slowness: float) -> None
 @pytest.mark.parametrize(
     ("reference", "known", "words"),
     [
-        ((*[0.3] * 9, 1.2), None, "took up to 3\\d% longer"),
-        ((*[0.3] * 9, 1.2), 0.2, "took up to 3\\d% longer"),
+        ((*[0.3] * 9, 1.2), None, "about 8\\d% of its runs were interrupted"),
+        ((*[0.3] * 43, *[0.4] * 43), 0.2, "took up to 33% longer"),
         ((0.4,), 0.3, "takes 33% longer than the 0.3 ms known of it"),
     ],
 )
@@ -135,9 +135,14 @@ def test_a_busy_machine_is_refused_after_three_attempts(
     monkeypatch: pytest.MonkeyPatch, reference: tuple[float, ...], known: float | None, words: str
 ) -> None:
     fake = Fake(always(5.0), always(*reference))
-    with pytest.raises(NotMeasurable, match=f"^not measurable on this busy machine: .* {words}, in 3 attempts"):
+    with pytest.raises(NotMeasurable, match=f"^not measurable on this busy machine, in 3 attempts: .*{words}"):
         timed(monkeypatch, fake, known=known)
     assert fake.asked == ["reference", *["network", "reference"] * 3] * 3
+
+
+def test_interruptions_do_not_matter_to_a_short_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(always(*[0.2] * 19, 4.2), always(*[0.3] * 19, 4.3))
+    assert timed(monkeypatch, fake).median == 0.2
 
 
 def test_a_machine_that_was_busy_for_a_moment_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
