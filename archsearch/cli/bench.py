@@ -160,7 +160,7 @@ def _of_study(targets: tuple[str, ...], options: Mapping[str, Any], clock: Clock
 
 def _watched(rows: Iterator[Row]) -> list[Row]:
     """All rows; on a terminal a line says how many there are by now."""
-    found = list[Row]()
+    found: list[Row] = []
     shown = sys.stderr.isatty()
     for row in rows:
         found.append(row)
