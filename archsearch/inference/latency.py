@@ -26,16 +26,24 @@ DRIFT = 0.10
 """The machine was busy: the fixed work took longer by more than this share."""
 INTERRUPTED = 0.25
 """The machine was busy: more than this share of runs was interrupted. The median of fewer is that of the others."""
+SPREAD = 0.20
+"""Something else is in the way: the runs of one block took longer than those of another by more than this share."""
 _HIT = 1.5
 """The fixed work was interrupted where it took so many times its median."""
 ATTEMPTS = 3
 _BLOCKS = 8
 """Of runs, at most."""
 _FEWEST = 3
+_SURE = 5
+"""Runs of a block whose median says something."""
 _REFERENCE = 0.15
 """The share of the time that the fixed work takes."""
 _TAIL = 0.025
 """The probability that the median lies below its interval, or above it."""
+
+
+Blocks = Sequence[Sequence[float]]
+"""Milliseconds of single runs, some behind the other."""
 
 
 class Timed(Protocol):
@@ -83,41 +91,43 @@ def measure(timed: Timed, shape: tuple[int, ...], seconds: float = SECONDS, know
     reason = ""
     for _ in range(ATTEMPTS):
         runs, references = _attempt(timed, shape, seconds)
-        found = summary(runs, statistics.median(joined(references)))
-        reason = _busy(found, references, known)
+        found = summary(joined(runs), statistics.median(joined(references)))
+        reason = _busy(found, runs, references, known)
         if not reason:
             return found
     raise NotMeasurable(f"not measurable on this busy machine, in {ATTEMPTS} attempts: {reason} (see docs/bench.md)")
 
 
-def _busy(found: Latency, references: Sequence[Sequence[float]], known: float | None) -> str:
+def _busy(found: Latency, runs: Blocks, references: Blocks, known: float | None) -> str:
     """Why a measurement says nothing, or nothing."""
     drift, slow, hit = drift_of(references), slowness_of(references, known), interrupted(references, found.median)
+    spread = drift_of([block for block in runs if len(block) >= _SURE])
     if hit > INTERRUPTED:
         return f"about {100 * hit:.0f}% of its runs were interrupted"
     if drift > DRIFT:
         return f"work that is always the same took up to {100 * drift:.0f}% longer"
     if slow > DRIFT:
         return f"work that is always the same takes {100 * slow:.0f}% longer than the {known:.3g} ms known of it"
+    if spread > SPREAD:
+        return f"it took up to {100 * spread:.0f}% longer from one moment to the next"
     return ""
 
 
-def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list[float], list[list[float]]]:
-    """Runs, and the fixed work's own in blocks: before, between and after them."""
+def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list[list[float]], list[list[float]]]:
+    """Blocks of runs, and of the fixed work: before, between and after them."""
     start = time.perf_counter()
     each = seconds / _BLOCKS
-    runs, references = list[float](), [timed.reference(_REFERENCE * each)]
+    runs, references = list[list[float]](), [timed.reference(_REFERENCE * each)]
     for block in range(1, _BLOCKS + 1):
-        runs += timed.milliseconds(shape, (1 - _REFERENCE) * each, least=1)
+        runs.append(timed.milliseconds(shape, (1 - _REFERENCE) * each, least=1))
         references.append(timed.reference(_REFERENCE * each))
         late = time.perf_counter() - start > seconds
-        low, high = interval(sorted(runs))
-        if late or (block >= _FEWEST and high - low <= WIDTH * statistics.median(runs)):
+        if late or (block >= _FEWEST and summary(joined(runs)).width <= WIDTH):
             break
     return runs, references
 
 
-def interrupted(references: Sequence[Sequence[float]], milliseconds: float) -> float:
+def interrupted(references: Blocks, milliseconds: float) -> float:
     """The share of runs that are interrupted, where a run takes so long and interruptions come as in the fixed work."""
     every = joined(references)
     middle = statistics.median(every)
@@ -125,18 +135,18 @@ def interrupted(references: Sequence[Sequence[float]], milliseconds: float) -> f
     return 1 - math.exp(-hits / (len(every) * middle) * milliseconds)
 
 
-def drift_of(references: Sequence[Sequence[float]]) -> float:
-    """By which share the slowest block of the fixed work was slower than the fastest, by their medians."""
-    middles = [statistics.median(block) for block in references]
-    return max(middles) / min(middles) - 1
+def drift_of(blocks: Blocks) -> float:
+    """By which share the slowest block was slower than the fastest, by their medians."""
+    middles = [statistics.median(block) for block in blocks]
+    return max(middles) / min(middles) - 1 if middles else 0.0
 
 
-def slowness_of(references: Sequence[Sequence[float]], known: float | None) -> float:
+def slowness_of(references: Blocks, known: float | None) -> float:
     """By which share the fastest block of the fixed work was slower than what is known of a quiet machine."""
     return min(statistics.median(block) for block in references) / known - 1 if known else 0.0
 
 
-def joined(blocks: Sequence[Sequence[float]]) -> list[float]:
+def joined(blocks: Blocks) -> list[float]:
     """The values of all blocks."""
     return [value for block in blocks for value in block]
 

@@ -109,6 +109,7 @@ def test_a_slow_network_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("blocks", "drift"), [([[0.3] * 9] * 4, 0.0), ([[0.3] * 9, [0.4] * 9], 1 / 3)])
 def test_what_slows_the_fixed_work_down(blocks: list[list[float]], drift: float) -> None:
     assert drift_of(blocks) == pytest.approx(drift)
+    assert drift_of([]) == 0
 
 
 def test_short_runs_are_interrupted_less_often() -> None:
@@ -138,6 +139,12 @@ def test_a_busy_machine_is_refused_after_three_attempts(
     with pytest.raises(NotMeasurable, match=f"^not measurable on this busy machine, in 3 attempts: .*{words}"):
         timed(monkeypatch, fake, known=known)
     assert fake.asked == ["reference", *["network", "reference"] * 3] * 3
+
+
+def test_a_network_that_is_slower_from_one_moment_to_the_next_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(in_blocks(*[(10, 5.0), (10, 6.5)] * 99), always(0.3))
+    with pytest.raises(NotMeasurable, match="it took up to 30% longer from one moment to the next"):
+        timed(monkeypatch, fake)
 
 
 def test_interruptions_do_not_matter_to_a_short_network(monkeypatch: pytest.MonkeyPatch) -> None:
