@@ -104,9 +104,8 @@ class Clock:
             row = replace(row, ram_bytes=hosted.ram(shape))
         except InputError as error:
             row = row.failed(error)
-        kept, here = LatencyCache(self.data_dir), f"{machine()}, numpy {hosted.about['numpy']}"
-        notes = list[str]()
-        known = None
+        kept, known, notes = LatencyCache(self.data_dir), None, list[str]()
+        here = f"{machine()}, numpy {hosted.about['numpy']}, {hosted.footprint} bytes"
         try:
             known = kept.quiet(here, self.threads)
         except InputError as error:

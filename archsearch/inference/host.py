@@ -7,7 +7,7 @@ go each way:
     -> {"runtime": ..., "version": ..., "input": {...}, "batch": 1 or null}        once, after the file was opened
     <- {"run": [n, c, h, w]} and the pixels                                        -> {"shape": [n, classes]}, logits
     <- {"time": {"shape": [c, h, w], "seconds": ..., "least": ..., "most": ...}}   -> {"milliseconds": [...]}
-    <- {"reference": {"seconds": ...}}                                             -> {"milliseconds": [...]}
+    <- {"reference": {"footprint": ..., "seconds": ..., "least": ...}}             -> {"milliseconds": [...]}
     <- {"ram": [c, h, w]}                                                          -> {"bytes": ... or null}
 
 `{"error": ...}` comes back instead of an answer. A runtime that dies takes this process along, and no other.
@@ -15,8 +15,10 @@ go each way:
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
+import lzma
 import os
 import sys
 import tempfile
@@ -34,13 +36,16 @@ _MOST_BYTES = 2**31
 
 
 class _Floats:
-    """A network that takes and gives float32."""
+    """A network that takes and gives float32. `feed`: from pixels to what `step` takes; that gives logits."""
 
     about: Mapping[str, Any] = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
 
+    def feed(self, pixels: Any) -> Any:
+        return pixels
+
 
 class LiteRT:
-    """A `.tflite` file; int8 inputs and outputs are converted by the scale and zero point that it says."""
+    """A `.tflite` file, as `_Floats`; int8 inputs and outputs are converted by the scale and zero point that it says."""
 
     package = "ai-edge-litert"
 
@@ -61,7 +66,6 @@ class LiteRT:
         return {"dtype": np.dtype(tensor["dtype"]).name, "scale": float(scale), "zero_point": int(zero)}
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         about = self.about["input"]
         if about["dtype"] == "float32":
             return pixels
@@ -69,7 +73,6 @@ class LiteRT:
         return np.clip(np.round(pixels / about["scale"]) + about["zero_point"], info.min, info.max).astype(info.dtype)
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         self.interpreter.set_tensor(self.source["index"], fed)
         self.interpreter.invoke()
         found = self.interpreter.get_tensor(self.sink["index"])
@@ -98,11 +101,9 @@ class ExecuTorch(_Floats):
         self.batch: int | None = self.shape[0]
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         return [self.torch.from_numpy(pixels)]
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         (found,) = self.method.execute(fed)
         return found.float().numpy().copy()
 
@@ -129,12 +130,7 @@ class OpenVINO(_Floats):
         self.batch: int | None = None if self.shape[0] == -1 else self.shape[0]
         self.request = self.model.create_infer_request()
 
-    def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
-        return pixels
-
     def step(self, fed: Any) -> Any:
-        """One batch."""
         self.request.infer({0: fed})
         return np.array(self.request.get_output_tensor(0).data)
 
@@ -163,11 +159,9 @@ class Ncnn(_Floats):
         self.batch: int | None = 1
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         return self.ncnn.Mat(np.ascontiguousarray(pixels[0])).clone()
 
     def step(self, fed: Any) -> Any:
-        """One image."""
         with self.net.create_extractor() as extractor:
             extractor.input(self.names[0], fed)
             status, found = extractor.extract(self.names[1])
@@ -184,8 +178,6 @@ class Onnx(_Floats):
     def __init__(self, path: str, threads: int) -> None:
         raw = Path(path).read_bytes()
         if path.endswith(".xz"):
-            import lzma
-
             raw = lzma.LZMADecompressor().decompress(raw, max_length=_MOST_BYTES)
         self.raw, self.threads = raw, threads
         self.session = self._session()
@@ -203,11 +195,9 @@ class Onnx(_Floats):
         return onnxruntime.InferenceSession(self.raw, wanted, providers=["CPUExecutionProvider"])
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         return {self.name: pixels}
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         return self.session.run(None, fed)[0]
 
     def ram(self, shape: list[int]) -> int | None:
@@ -243,11 +233,9 @@ class Torch(_Floats):
         self.batch: int | None = None
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         return self.torch.from_numpy(pixels)
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         with self.torch.no_grad():
             return self.predict(fed).numpy()
 
@@ -288,13 +276,22 @@ def network_step(network: Any, shape: list[int]) -> Callable[[], Any]:
     return lambda: network.step(fed)
 
 
-def reference_step(threads: int) -> Callable[[], Any]:
-    """The same work on any machine at any time, by so many threads: products of matrices."""
-    values = np.random.default_rng(0).random((threads, 2, 224, 224), np.float32)
+@functools.cache
+def reference_step(threads: int, footprint: int) -> Callable[[], Any]:
+    """The same work on any machine at any time, by so many threads: a product of matrices, and so many bytes read."""
+    random = np.random.default_rng(0)
+    squares = random.random((threads, 2, 160, 160), np.float32)
+    read = random.random((threads, max(1, footprint // 4096 // threads), 1024), np.float32)
+    vector = random.random(1024, np.float32)
+
+    def work(thread: int) -> None:
+        squares[thread, 0] @ squares[thread, 1]
+        read[thread] @ vector
+
     if threads == 1:
-        return lambda: values[0, 0] @ values[0, 1]
+        return lambda: work(0)
     pool = ThreadPoolExecutor(threads)
-    return lambda: list(pool.map(lambda pair: pair[0] @ pair[1], values))
+    return lambda: list(pool.map(work, range(threads)))
 
 
 def _words(error: Exception) -> str:
@@ -322,7 +319,6 @@ def main() -> None:
         return
     answer({"runtime": runtime.package, "version": version, "shape": network.shape, "batch": network.batch,
             "numpy": np.__version__, **network.about})  # fmt: skip
-    reference = reference_step(threads)
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)
         try:
@@ -335,7 +331,8 @@ def main() -> None:
                 step = network_step(network, order["time"].pop("shape"))
                 answer({"milliseconds": clock(step, **order["time"])})
             elif "reference" in order:
-                answer({"milliseconds": clock(reference, **order["reference"])})
+                step = reference_step(threads, order["reference"].pop("footprint"))
+                answer({"milliseconds": clock(step, **order["reference"])})
             else:
                 answer({"bytes": network.ram(order["ram"]) if hasattr(network, "ram") else None})
         except Exception as error:  # noqa: BLE001 - as above

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archsearch._utils.formats import FORMATS, format_of
+from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch._utils.toolchain import HERE, Interpreter, interpreter
 from archsearch.errors import InputError, printable
 from archsearch.network.blocks.imports import loaded
 
 _HOST = Path(__file__).with_name("host.py")
+_LEAST, _MOST = 16, 24
+"""Bits of a footprint: 64 KiB to 16 MiB."""
 TORCH = "torch"
 """The runtime of safetensors and .pt2 files: archsearch itself."""
 
@@ -36,6 +38,7 @@ class Hosted:
         about: what the runtime says: `runtime`, `version`, `shape` and `batch` of the input (None: any), and
             `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`; and the version of `numpy`,
             which does the work of `reference`.
+        footprint: bytes that the work of `reference` reads: about those of the file, a power of two.
     """
 
     def __init__(self, kind: str, path: Path, interpreter: Interpreter, threads: int) -> None:
@@ -51,6 +54,7 @@ class Hosted:
         )
         weakref.finalize(self, _stop, self._process, self._noise)
         self.about = self._answer()
+        self.footprint = 1 << min(max((files_of(path)[-1].stat().st_size - 1).bit_length(), _LEAST), _MOST)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError where the runtime refuses or dies."""
@@ -69,7 +73,7 @@ class Hosted:
 
     def reference(self, seconds: float) -> list[float]:
         """How long a fixed piece of work takes in the same process, by as many threads, one figure a run."""
-        self._order({"reference": {"seconds": seconds, "least": 3}})
+        self._order({"reference": {"footprint": self.footprint, "seconds": seconds, "least": 3}})
         found: list[float] = self._answer()["milliseconds"]
         return found
 

@@ -28,8 +28,6 @@ INTERRUPTED = 0.25
 """The machine was busy: more than this share of runs was interrupted. The median of fewer is that of the others."""
 SPREAD = 0.20
 """Something else is in the way: the runs of one block took longer than those of another by more than this share."""
-_HIT = 1.5
-"""The fixed work was interrupted where it took so many times its median."""
 ATTEMPTS = 3
 _BLOCKS = 8
 """Of runs, at most."""
@@ -128,10 +126,13 @@ def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list
 
 
 def interrupted(references: Blocks, milliseconds: float) -> float:
-    """The share of runs that are interrupted, where a run takes so long and interruptions come as in the fixed work."""
+    """The share of runs that are interrupted, where a run takes so long and interruptions come as in the fixed work.
+
+    Those that last less than `DRIFT` of a run do not count.
+    """
     every = joined(references)
     middle = statistics.median(every)
-    hits = sum(value > _HIT * middle for value in every)
+    hits = sum(value - middle > DRIFT * milliseconds for value in every)
     return 1 - math.exp(-hits / (len(every) * middle) * milliseconds)
 
 
