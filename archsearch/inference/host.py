@@ -45,7 +45,7 @@ class _Floats:
 
 
 class LiteRT:
-    """A `.tflite` file, as `_Floats`; int8 inputs and outputs are converted by the scale and zero point that it says."""
+    """A `.tflite` file, as `_Floats`; int8 values are converted by the scale and zero point that it says."""
 
     package = "ai-edge-litert"
 

@@ -119,7 +119,7 @@ def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list
     for block in range(1, _BLOCKS + 1):
         runs.append(timed.milliseconds(shape, (1 - _REFERENCE) * each, least=1))
         references.append(timed.reference(_REFERENCE * each))
-        late = time.perf_counter() - start > seconds
+        late = time.perf_counter() - start + each > seconds
         if late or (block >= _FEWEST and summary(joined(runs)).width <= WIDTH):
             break
     return runs, references
