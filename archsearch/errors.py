@@ -10,6 +10,7 @@
     ├── NothingFeasible           no candidate of the space fits the budget
     ├── TrainingFailed            one candidate could not be trained; the search goes on
     ├── ExportFailed              the exported file is too large, differs from the network, or cannot be written
+    ├── NotMeasurable             the machine is too busy for milliseconds that mean anything
     └── StopTraining              raised by `report` inside an evaluation: stop here, keep what was measured
 
 The command line turns an InputError into one line and exit status 2; nothing else may.
@@ -86,6 +87,10 @@ class TrainingFailed(ArchsearchError):
 
 class ExportFailed(ArchsearchError):
     """A network that cannot be exported, or an exported file that does not fit or does not match; nothing is kept."""
+
+
+class NotMeasurable(ArchsearchError):
+    """Milliseconds that would mean nothing: the machine is busy with something else."""
 
 
 class StopTraining(ArchsearchError):

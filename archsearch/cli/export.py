@@ -108,7 +108,7 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
 
     dtype = _dtype(options["dtype"], options["quantize"])
     library.check_kind(options["kind"], dtype, options["data_dir"])
-    order = _order(source, arch, options)
+    order = order_of(source, arch, options)
     opened = library.Source.open(order.weights)
     if order.arch not in ("", opened.arch.id):
         raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
@@ -120,7 +120,7 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
     done = library.export(
         opened,
         target,
-        _images(opened, order, options["data_dir"]),
+        images_for(opened, order, options["data_dir"]),
         options["kind"],
         dtype,
         data_dir=options["data_dir"],
@@ -155,7 +155,8 @@ def _dtype(dtype: str | None, quantize: str | None) -> str:
     return quantize or dtype or "fp32"
 
 
-def _order(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
+def order_of(source: str, arch: str | None, options: Mapping[str, Any]) -> Order:
+    """What the arguments and options of a command ask for. Raises InputError."""
     given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
     given["reading"] = reading(options)
     if arch is not None:
@@ -202,7 +203,8 @@ def _weights(folder: Path, arch: str) -> Path:
     return (retrained or [found])[0]
 
 
-def _images(source: Source, order: Order, data_dir: Path) -> Images:
+def images_for(source: Source, order: Order, data_dir: Path) -> Images:
+    """The dataset of an order. Raises InputError where it is not the network's, or not the study's."""
     from archsearch.export import Images
     from archsearch.inference.evaluate import check_fit, part_of
 

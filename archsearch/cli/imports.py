@@ -10,7 +10,8 @@ from archsearch.network.blocks.imports import file_of, load
 from archsearch.space.reader import imports_of, load_space
 from archsearch.space.space import SearchSpace
 
-COMMANDS = ("run", "check", "spaces", "pareto", "show", "retrain", "evaluate", "predict", "export", "worker")
+COMMANDS = ("run", "check", "spaces", "pareto", "show", "retrain", "evaluate", "predict", "export", "bench",
+            "worker")  # fmt: skip
 """Those that read spaces or architectures."""
 
 

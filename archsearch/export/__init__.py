@@ -7,7 +7,7 @@ against the network's own outputs and accuracy; only then it takes its place. Ot
 """
 
 from archsearch._utils.formats import FORMATS, format_of
-from archsearch.export.job import Exported, Images, Source, check_kind, export
+from archsearch.export.job import Exported, Images, Source, check_kind, export, sampled
 from archsearch.export.verify import ACCURACY_DROP, TOLERANCE, Checks
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "check_kind",
     "export",
     "format_of",
+    "sampled",
 ]

@@ -63,9 +63,14 @@ class Images:
 
     def sample(self, most: int) -> Images:
         """The same with at most so many validation images."""
-        pixels, labels = self.validation
-        chosen = evenly(len(labels), most)
-        return Images(self.train, (pixels.subset(chosen), labels[chosen]))
+        return Images(self.train, sampled(self.validation, most))
+
+
+def sampled(split: Split, most: int) -> Split:
+    """At most so many images, evenly spaced, with their labels."""
+    pixels, labels = split
+    chosen = evenly(len(labels), most)
+    return pixels.subset(chosen), labels[chosen]
 
 
 @dataclass(frozen=True)

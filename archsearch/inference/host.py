@@ -1,29 +1,51 @@
-"""One file in its own runtime, in a process of its own: `python host.py FORMAT FILE THREADS`.
+"""One file in its own runtime, in a process of its own: `python host.py RUNTIME FILE THREADS [IMPORT ...]`.
 
-Runs in the interpreter that has the runtime, which need not have archsearch: numpy and the runtime are all it needs.
-A line of JSON and, where it says a shape, float32 values go each way:
+Runs in the interpreter that has the runtime. Numpy and the runtime are all it needs, but for RUNTIME torch, which is
+archsearch's own; IMPORT is then what registers its blocks. A line of JSON and, where it says a shape, float32 values
+go each way:
 
     -> {"runtime": ..., "version": ..., "input": {...}, "batch": 1 or null}        once, after the file was opened
     <- {"run": [n, c, h, w]} and the pixels                                        -> {"shape": [n, classes]}, logits
-    <- {"time": {"seconds": ..., "most": ..., "least": ...}}                       -> {"milliseconds": [...]}
+    <- {"time": {"shape": [c, h, w], "seconds": ..., "least": ..., "most": ...}}   -> {"milliseconds": [...]}
+    <- {"reference": {"footprint": ..., "seconds": ..., "least": ...}}             -> {"milliseconds": [...]}
+    <- {"ram": [c, h, w]}                                                          -> {"bytes": ... or null}
 
 `{"error": ...}` comes back instead of an answer. A runtime that dies takes this process along, and no other.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
+import lzma
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's, which the reference counts on; no runtime uses it
 import numpy as np
+
+_MOST_BYTES = 2**31
+"""What an ONNX file can hold, unpacked."""
+
+
+class _Floats:
+    """A network that takes and gives float32. `feed`: from pixels to what `step` takes; that gives logits."""
+
+    about: Mapping[str, Any] = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
+
+    def feed(self, pixels: Any) -> Any:
+        return pixels
 
 
 class LiteRT:
-    """A `.tflite` file; int8 inputs and outputs are converted by the scale and zero point that it says."""
+    """A `.tflite` file, as `_Floats`; int8 values are converted by the scale and zero point that it says."""
 
     package = "ai-edge-litert"
 
@@ -44,7 +66,6 @@ class LiteRT:
         return {"dtype": np.dtype(tensor["dtype"]).name, "scale": float(scale), "zero_point": int(zero)}
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         about = self.about["input"]
         if about["dtype"] == "float32":
             return pixels
@@ -52,7 +73,6 @@ class LiteRT:
         return np.clip(np.round(pixels / about["scale"]) + about["zero_point"], info.min, info.max).astype(info.dtype)
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         self.interpreter.set_tensor(self.source["index"], fed)
         self.interpreter.invoke()
         found = self.interpreter.get_tensor(self.sink["index"])
@@ -62,34 +82,40 @@ class LiteRT:
         return (found.astype(np.float32) - about["zero_point"]) * np.float32(about["scale"])
 
 
-class ExecuTorch:
+class ExecuTorch(_Floats):
     """A `.pte` file."""
 
     package = "executorch"
 
     def __init__(self, path: str, threads: int) -> None:
         import torch
+        from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
 
-        self.torch = torch
+        portable_lib._unsafe_reset_threadpool(threads)
+        self.torch, self.path = torch, path
         self.program = Runtime.get().load_program(path)
         self.method = self.program.load_method("forward")
         meta = self.method.metadata.input_tensor_meta(0)
         self.shape = [int(n) for n in meta.sizes()]
         self.batch: int | None = self.shape[0]
-        self.about = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         return [self.torch.from_numpy(pixels)]
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         (found,) = self.method.execute(fed)
         return found.float().numpy().copy()
 
+    def ram(self, shape: list[int]) -> int | None:
+        """What the program plans. A delegate allocates beside it and does not tell: None."""
+        from executorch.exir._serialize._program import deserialize_pte_binary
 
-class OpenVINO:
+        plan = deserialize_pte_binary(Path(self.path).read_bytes()).program.execution_plan[0]
+        return None if plan.delegates else int(sum(plan.non_const_buffer_sizes))
+
+
+class OpenVINO(_Floats):
     """An `.xml` file and its `.bin`, computed in fp32: the CPU plugin would take bf16 where it can."""
 
     package = "openvino"
@@ -103,19 +129,13 @@ class OpenVINO:
         self.shape = [-1 if n.is_dynamic else n.get_length() for n in shape]
         self.batch: int | None = None if self.shape[0] == -1 else self.shape[0]
         self.request = self.model.create_infer_request()
-        self.about = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
-
-    def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
-        return pixels
 
     def step(self, fed: Any) -> Any:
-        """One batch."""
         self.request.infer({0: fed})
         return np.array(self.request.get_output_tensor(0).data)
 
 
-class Ncnn:
+class Ncnn(_Floats):
     """A `.param` file and its `.bin`, computed in fp32."""
 
     package = "ncnn"
@@ -137,14 +157,11 @@ class Ncnn:
         self.names = self.net.input_names()[0], self.net.output_names()[0]
         self.shape = [1, -1, -1, -1]
         self.batch: int | None = 1
-        self.about = {"input": {"dtype": "float32"}, "output": {"dtype": "float32"}}
 
     def feed(self, pixels: Any) -> Any:
-        """What `step` takes."""
         return self.ncnn.Mat(np.ascontiguousarray(pixels[0])).clone()
 
     def step(self, fed: Any) -> Any:
-        """One image."""
         with self.net.create_extractor() as extractor:
             extractor.input(self.names[0], fed)
             status, found = extractor.extract(self.names[1])
@@ -153,7 +170,79 @@ class Ncnn:
             return np.array(found).reshape(1, -1)
 
 
-RUNTIMES: dict[str, Any] = {"litert": LiteRT, "executorch": ExecuTorch, "openvino": OpenVINO, "ncnn": Ncnn}
+class Onnx(_Floats):
+    """An `.onnx` file, or one packed by xz."""
+
+    package = "onnxruntime"
+
+    def __init__(self, path: str, threads: int) -> None:
+        raw = Path(path).read_bytes()
+        if path.endswith(".xz"):
+            raw = lzma.LZMADecompressor().decompress(raw, max_length=_MOST_BYTES)
+        self.raw, self.threads = raw, threads
+        self.session = self._session()
+        (source,) = self.session.get_inputs()
+        self.name = source.name
+        self.shape = [n if isinstance(n, int) else -1 for n in source.shape]
+        self.batch: int | None = None if self.shape[0] == -1 else self.shape[0]
+
+    def _session(self, **options: Any) -> Any:
+        import onnxruntime
+
+        wanted = onnxruntime.SessionOptions()
+        for key, value in {"log_severity_level": 4, "intra_op_num_threads": self.threads, **options}.items():
+            setattr(wanted, key, value)
+        return onnxruntime.InferenceSession(self.raw, wanted, providers=["CPUExecutionProvider"])
+
+    def feed(self, pixels: Any) -> Any:
+        return {self.name: pixels}
+
+    def step(self, fed: Any) -> Any:
+        return self.session.run(None, fed)[0]
+
+    def ram(self, shape: list[int]) -> int | None:
+        """The most that the arena has handed out, as the profiler says since version 1.32; None before."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._session(enable_profiling=True, profile_file_prefix=f"{folder}/profile")
+            fed = self.feed(np.zeros((self.batch or 1, *shape), np.float32))
+            for _ in range(2):  # the second time by the plan of memory that the first one made
+                session.run(None, fed)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        peaks = [int(event.get("args", {}).get("mem_in_use_peak", 0)) for event in events]
+        return max(peaks, default=0) or None
+
+
+class Torch(_Floats):
+    """A `.safetensors` or `.pt2` file by archsearch itself."""
+
+    package = "torch"
+
+    def __init__(self, path: str, threads: int) -> None:
+        sys.path.append(str(Path(__file__).resolve().parents[2]))
+        import torch
+
+        from archsearch.inference.runner import open_runner
+        from archsearch.network.blocks.imports import load
+
+        for one in sys.argv[4:]:
+            load(one)
+        torch.set_num_threads(threads)
+        self.torch, runner = torch, open_runner(path)
+        self.predict = runner.predict
+        self.shape = [-1, *runner.arch.input_shape]
+        self.batch: int | None = None
+
+    def feed(self, pixels: Any) -> Any:
+        return self.torch.from_numpy(pixels)
+
+    def step(self, fed: Any) -> Any:
+        with self.torch.no_grad():
+            return self.predict(fed).numpy()
+
+
+RUNTIMES: dict[str, Any] = {
+    "litert": LiteRT, "executorch": ExecuTorch, "openvino": OpenVINO, "ncnn": Ncnn, "onnx": Onnx, "torch": Torch,
+}  # fmt: skip
 
 
 def run(network: Any, pixels: Any) -> Any:
@@ -170,16 +259,39 @@ def run(network: Any, pixels: Any) -> Any:
     return np.concatenate(found)
 
 
-def clock(network: Any, shape: list[int], seconds: float, least: int, most: int) -> list[float]:
-    """Milliseconds of single images, warm, for so many seconds; at least and at most so many."""
-    fed = network.feed(np.random.default_rng(0).random((network.batch or 1, *shape), np.float32))
-    network.step(fed)
+def clock(step: Callable[[], Any], seconds: float, least: int = 1, most: int = 10_000) -> list[float]:
+    """Milliseconds of single calls, warm, for so many seconds; at least and at most so many."""
+    step()
     start, found = time.perf_counter(), list[float]()
     while len(found) < least or (len(found) < most and time.perf_counter() - start < seconds):
         before = time.perf_counter()
-        network.step(fed)
+        step()
         found.append(1000 * (time.perf_counter() - before))
     return found
+
+
+def network_step(network: Any, shape: list[int]) -> Callable[[], Any]:
+    """One image through a network."""
+    fed = network.feed(np.random.default_rng(0).random((network.batch or 1, *shape), np.float32))
+    return lambda: network.step(fed)
+
+
+@functools.cache
+def reference_step(threads: int, footprint: int) -> Callable[[], Any]:
+    """The same work on any machine at any time, by so many threads: a product of matrices, and so many bytes read."""
+    random = np.random.default_rng(0)
+    squares = random.random((threads, 2, 160, 160), np.float32)
+    read = random.random((threads, max(1, footprint // 4096 // threads), 1024), np.float32)
+    vector = random.random(1024, np.float32)
+
+    def work(thread: int) -> None:
+        squares[thread, 0] @ squares[thread, 1]
+        read[thread] @ vector
+
+    if threads == 1:
+        return lambda: work(0)
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(work, range(threads)))
 
 
 def _words(error: Exception) -> str:
@@ -206,7 +318,7 @@ def main() -> None:
         answer({"error": _words(error)})
         return
     answer({"runtime": runtime.package, "version": version, "shape": network.shape, "batch": network.batch,
-            **network.about})  # fmt: skip
+            "numpy": np.__version__, **network.about})  # fmt: skip
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)
         try:
@@ -215,8 +327,14 @@ def main() -> None:
                 raw = sys.stdin.buffer.read(4 * int(np.prod(shape)))
                 logits = run(network, np.frombuffer(raw, np.float32).reshape(shape))
                 answer({"shape": list(logits.shape)}, logits)
+            elif "time" in order:
+                step = network_step(network, order["time"].pop("shape"))
+                answer({"milliseconds": clock(step, **order["time"])})
+            elif "reference" in order:
+                step = reference_step(threads, order["reference"].pop("footprint"))
+                answer({"milliseconds": clock(step, **order["reference"])})
             else:
-                answer({"milliseconds": clock(network, **order["time"])})
+                answer({"bytes": network.ram(order["ram"]) if hasattr(network, "ram") else None})
         except Exception as error:  # noqa: BLE001 - as above
             answer({"error": _words(error)})
 

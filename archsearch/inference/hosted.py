@@ -18,25 +18,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archsearch._utils.toolchain import Interpreter
+from archsearch._utils.formats import FORMATS, files_of, format_of
+from archsearch._utils.toolchain import HERE, Interpreter, interpreter
 from archsearch.errors import InputError, printable
+from archsearch.network.blocks.imports import loaded
 
 _HOST = Path(__file__).with_name("host.py")
+_LEAST, _MOST = 16, 24
+"""Bits of a footprint: 64 KiB to 16 MiB."""
+TORCH = "torch"
+"""The runtime of safetensors and .pt2 files: archsearch itself."""
 
 
 class Hosted:
-    """float32 pixels (N, C, H, W) in [0, 1] to float32 logits (N, classes), by the runtime of a format.
+    """float32 pixels (N, C, H, W) in [0, 1] to float32 logits (N, classes), by a runtime.
+
+    `kind`: a format whose runtime has a process of its own anyway, `onnx`, or `TORCH`.
 
     Attributes:
         about: what the runtime says: `runtime`, `version`, `shape` and `batch` of the input (None: any), and
-            `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`.
+            `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`; and the version of `numpy`,
+            which does the work of `reference`.
+        footprint: bytes that the work of `reference` reads: about those of the file, a power of two.
     """
 
     def __init__(self, kind: str, path: Path, interpreter: Interpreter, threads: int) -> None:
         self._path = path
+        imports = loaded() if kind == TORCH else ()
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
-            [*interpreter.command, str(_HOST), kind, str(path.absolute()), str(threads)],
+            [*interpreter.command, str(_HOST), kind, str(path.absolute()), str(threads), *imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._noise,
@@ -44,6 +55,7 @@ class Hosted:
         )
         weakref.finalize(self, _stop, self._process, self._noise)
         self.about = self._answer()
+        self.footprint = 1 << min(max((files_of(path)[-1].stat().st_size - 1).bit_length(), _LEAST), _MOST)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError where the runtime refuses or dies."""
@@ -61,6 +73,21 @@ class Hosted:
         """How long single images (C, H, W) take, warm, one figure a run. Raises InputError as a call does."""
         self._order({"time": {"shape": shape, "seconds": seconds, "least": least, "most": most}})
         found: list[float] = self._answer()["milliseconds"]
+        return found
+
+    def reference(self, seconds: float) -> list[float]:
+        """How long a fixed piece of work takes in the same process, by as many threads, one figure a run."""
+        self._order({"reference": {"footprint": self.footprint, "seconds": seconds, "least": 3}})
+        found: list[float] = self._answer()["milliseconds"]
+        return found
+
+    def ram(self, shape: tuple[int, ...]) -> int | None:
+        """Bytes that the runtime takes for the tensors of one image (C, H, W); None where it does not tell.
+
+        Raises InputError as a call does.
+        """
+        self._order({"ram": shape})
+        found: int | None = self._answer()["bytes"]
         return found
 
     def close(self) -> None:
@@ -91,6 +118,18 @@ class Hosted:
         lines = self._noise.read().decode(errors="replace").strip().splitlines()
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return InputError(f"{self._path}: its runtime died ({how}){': ' + printable(lines[-1][:200]) if lines else ''}")
+
+
+def host(path: Path, threads: int, data_dir: Path) -> Hosted:
+    """A file of any format in a process of its own, in the runtime of its users.
+
+    Raises:
+        InputError: its runtime is not here, or does not take it.
+    """
+    kind = format_of(path)
+    if FORMATS[kind].hosted:
+        return Hosted(kind, path, interpreter(kind, data_dir), threads)
+    return Hosted(kind if kind == "onnx" else TORCH, path, HERE, threads)
 
 
 def _stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
           "cohen-kappa", "quadratic-kappa", "precision", "recall", "f1", "support", "ece", "temperature",
           "ece_at_temperature", "intervals"]),
         ("export STUDY ARCH --format safetensors --json", ["path", "bytes", "max_abs_diff", "accuracy"]),
+        ("bench results/STUDY/weights/ARCH.safetensors --measure-with \"sh -c 'echo 5' {file}\" --json", ["rows"]),
         ("show STUDY ARCH --json", CANDIDATE),
         ("spaces --json", ["spaces"]),
         ("data --json", ["stores"]),
@@ -69,7 +71,7 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
     ],
 )  # fmt: skip
 def test_keys_of_json(command: Callable[..., Answer], study: Path, words: str, keys: list[str]) -> None:
-    answer = command(*words.replace("STUDY", STUDY).replace("ARCH", arch_of(study)).split())
+    answer = command(*shlex.split(words.replace("STUDY", STUDY).replace("ARCH", arch_of(study))))
     assert (answer.status, answer.err) == (0, "")
     assert list(json.loads(answer.out)) == keys
 
