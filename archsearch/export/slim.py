@@ -16,7 +16,7 @@ _SMALL = ("INT8", "UINT8", "INT64")
 
 
 def slim(model: Any) -> Any:
-    """An `onnx.ModelProto` with the same outputs in fewer bytes; the given one is changed and returned.
+    """An `onnx.ModelProto` with the same outputs in fewer bytes; the given one is left as it is.
 
     Left out are notes, names of nodes, attributes that say the default, tensors that nothing reads, and zero points,
     shapes and single values that another one equals. Tensors get short names, `images` and `logits` keep theirs.
@@ -25,17 +25,20 @@ def slim(model: Any) -> Any:
         InputError: onnx is missing.
     """
     onnx = need("onnx")
-    without_notes(model)
-    if model.functions or any(one.HasField("g") or one.graphs for node in model.graph.node for one in node.attribute):
-        return model  # graphs inside of nodes read tensors of this one by their names
-    for node in model.graph.node:
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    without_notes(found)
+    graph = found.graph
+    if found.functions or any(one.HasField("g") or one.graphs for node in graph.node for one in node.attribute):
+        return found  # graphs inside of nodes read tensors of this one by their names
+    for node in graph.node:
         node.ClearField("name")
-        _drop_defaults(onnx, model, node)
-    _merge(onnx, model.graph)
-    _drop_unread(model.graph)
-    _pack(onnx, model.graph)
-    _rename(model.graph)
-    return model
+        _drop_defaults(onnx, found, node)
+    _merge(onnx, graph)
+    _drop_unread(graph)
+    _pack(onnx, graph)
+    _rename(graph)
+    return found
 
 
 def without_notes(model: Any) -> None:
