@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "formats-shipped.md"
 BEGIN, END = "<!-- table of {} -->", "<!-- end of the table -->"
 SCORES = "formats.json"
+MICRO_IMAGES, ARENA = 1000, 4_000_000
 SMALL = 200_000
 """Bytes of a file that is kept, at most."""
 _HEAD = "| format | precision | bytes | accuracy | right ones lost, won | largest difference | seconds | by |"
@@ -76,6 +79,7 @@ class Bench:
     test: tuple[Pixels, Tensor]
     data_dir: Path
     folder: Path
+    micro: str | None = None
 
     def place(self, kind: str, dtype: str) -> Path:
         """Where a file is written."""
@@ -92,6 +96,8 @@ class Bench:
         pixels, labels = self.test
         found, mine = open_runner(done.path, data_dir=self.data_dir)(pixels), self.logits()
         by = ", ".join(filter(None, (_runtime(kind, done.about), done.variant.words)))
+        if self.micro and (kind, dtype) == ("litert", "int8"):
+            by += f"; {micro(self.micro, done.path, pixels, found)}"
         return Row(kind, dtype, "", done.bytes, correct(found, labels), float((found - mine).abs().max()), seconds, by)
 
     def logits(self) -> Tensor:
@@ -105,6 +111,27 @@ def _runtime(kind: str, about: Mapping[str, Any]) -> str:
         return f"{about['runtime']} {about['version']}"
     package = "onnxruntime" if kind == "onnx" else "torch"
     return f"{package} {version(package)}"
+
+
+def micro(python: str, path: Path, pixels: Pixels, logits: Tensor) -> str:
+    """The file in tflite-micro, in words: its arena, and how many labels are those of LiteRT.
+
+    Args:
+        python: the interpreter that has it.
+        logits: those of LiteRT.
+    """
+    few = evenly(len(logits), MICRO_IMAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        images, answers = Path(folder) / "images.npy", Path(folder) / "logits.npy"
+        np.save(images, (pixels.subset(few)[:].float() / 255).numpy())
+        words = [python, Path(__file__).with_name("micro.py"), path, images, answers, str(ARENA)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        said, found = json.loads(done.stdout.splitlines()[-1]), torch.from_numpy(np.load(answers))
+    same = int((found.argmax(1) == logits[few].argmax(1)).sum())
+    return (
+        f"tflite-micro {said['version']}: arena {format_count(said['arena'])} bytes,"
+        f" {format_count(same)} of {format_count(len(few))} labels as in LiteRT"
+    )
 
 
 def table(bench: Bench, rows: Sequence[Row]) -> list[str]:
@@ -144,7 +171,7 @@ def opened(weights: Path, options: argparse.Namespace, folder: Path) -> Bench:
     images = Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))
     pixels, labels = dataset.test()
     chosen = evenly(len(labels), options.images)
-    return Bench(source, images, (pixels.subset(chosen), labels[chosen]), options.data_dir, folder)
+    return Bench(source, images, (pixels.subset(chosen), labels[chosen]), options.data_dir, folder, options.micro)
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
@@ -164,6 +191,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtypes", nargs="*", help="all that a format has")
     parser.add_argument("--data-dir", type=Path, default=DATA)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--micro", metavar="PYTHON", help="an interpreter with tflite-micro: int8 runs there too")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--keep", nargs="*", default=[], metavar="FORMAT:DTYPE", help="files for results/")
     return parser.parse_args()

@@ -13,7 +13,7 @@ from exports import ARCH, images_of, source_of
 from onnx import TensorProto, helper, numpy_helper
 
 from archsearch.errors import InputError
-from archsearch.export import Source, export, write
+from archsearch.export import FORMATS, Source, convert, export, write
 from archsearch.export.quantize import quantized, weights_quantized
 from archsearch.export.slim import slim
 
@@ -127,3 +127,26 @@ def test_eight_bits_are_for_int8_in_onnx(source: Source, tmp_path: Any) -> None:
         with pytest.raises(InputError, match="--weight-bits 8: goes with --format onnx --quantize int8 alone"):
             export(source, tmp_path / "n", images, kind, dtype, weight_bits=8)
     assert not (tmp_path / "n").exists()
+
+
+@pytest.mark.parametrize(("kind", "package"), [("litert", "litert_torch"), ("openvino", "nncf")])
+def test_other_formats_have_int8_weights_too(source: Source, tmp_path: Any, kind: str, package: str) -> None:
+    pytest.importorskip(package)
+    images = images_of(source)
+    whole, eight = (export(source, tmp_path / f"{dtype}{FORMATS[kind].suffix}", images, kind, dtype) for dtype in (
+        "fp32", "int8-weights",
+    ))  # fmt: skip
+    assert eight.bytes < whole.bytes
+    assert 0 < eight.parity.max_abs_diff < 0.1 * eight.parity.scale
+    assert eight.about["input"]["dtype"] == "float32"
+
+
+def test_an_xml_is_without_indentation_and_names_no_folder(tmp_path: Any) -> None:
+    whole = '<?xml version="1.0"?>\n<net name="n">\n\t<layers>\n\t\t<layer name="a b" />\n\t</layers>\n\t<edges>\n\t</edges>'
+    (tmp_path / "m.xml").write_text(
+        f'{whole}\n\t<rt_info>\n<input_model value="/home/me/m.onnx" />\n</rt_info>\n</net>\n'
+    )
+    convert._tighten(tmp_path / "m.xml")
+    assert (tmp_path / "m.xml").read_text() == (
+        '<?xml version="1.0"?><net name="n"><layers><layer name="a b" /></layers><edges></edges></net>'
+    )
