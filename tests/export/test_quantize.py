@@ -142,11 +142,11 @@ def test_other_formats_have_int8_weights_too(source: Source, tmp_path: Any, kind
 
 
 def test_an_xml_is_without_indentation_and_names_no_folder(tmp_path: Any) -> None:
-    whole = '<?xml version="1.0"?>\n<net name="n">\n\t<layers>\n\t\t<layer name="a b" />\n\t</layers>\n\t<edges>\n\t</edges>'
+    whole = '<?xml version="1.0"?>\n<net>\n\t<layers>\n\t\t<layer name="a b" />\n\t</layers>\n\t<edges>\n\t</edges>'
     (tmp_path / "m.xml").write_text(
         f'{whole}\n\t<rt_info>\n<input_model value="/home/me/m.onnx" />\n</rt_info>\n</net>\n'
     )
     convert._tighten(tmp_path / "m.xml")
     assert (tmp_path / "m.xml").read_text() == (
-        '<?xml version="1.0"?><net name="n"><layers><layer name="a b" /></layers><edges></edges></net>'
+        '<?xml version="1.0"?><net><layers><layer name="a b" /></layers><edges></edges></net>'
     )

@@ -367,7 +367,7 @@ def test_so_many_images_calibrate(
     ("kind", "dtype", "words"),
     [
         ("tflite", "fp32", "unknown format 'tflite': use one of safetensors, pt2, onnx"),
-        ("onnx", "bf16", "onnx files are written at fp32, fp16, int8, not at bf16"),
+        ("onnx", "bf16", "onnx files are written at fp32, fp16, int8, int8-weights, not at bf16"),
         ("pt2", "int8", "pt2 files are written at fp32, fp16, bf16, not at int8"),
     ],
 )
