@@ -34,16 +34,20 @@ def allocated(interpreter: Any) -> int:
     return int(found[1])
 
 
+def steps(details: dict[str, Any]) -> tuple[float, int]:
+    """Scale and zero point of an input or output."""
+    about = details["quantization_parameters"]
+    return float(about["scales"][0]), int(about["zero_points"][0])
+
+
 def main() -> None:
     """Run the file on every image."""
     from tflite_micro.python.tflite_micro import runtime
 
     file, pixels, logits, arena = sys.argv[1:]
     interpreter = runtime.Interpreter.from_bytes(Path(file).read_bytes(), arena_size=int(arena))
-    ends = interpreter.get_input_details(0), interpreter.get_output_details(0)
-    (scale, zero), (out_scale, out_zero) = (
-        (float(one["quantization_parameters"][name][0]) for name in ("scales", "zero_points")) for one in ends
-    )
+    scale, zero = steps(interpreter.get_input_details(0))
+    out_scale, out_zero = steps(interpreter.get_output_details(0))
     found = []
     for image in np.load(pixels):
         interpreter.set_input(np.clip(np.round(image[None] / scale) + zero, -128, 127).astype(np.int8), 0)

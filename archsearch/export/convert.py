@@ -59,9 +59,10 @@ def litert(job: dict[str, Any]) -> None:
     with torch.no_grad():
         litert_torch.convert(network, (example,), **more).export(job["out"])
     if job["dtype"] == "int8-weights":
-        from ai_edge_quantizer import quantizer, recipe
+        from ai_edge_quantizer import quantizer as weights_alone
+        from ai_edge_quantizer import recipe
 
-        eight = quantizer.Quantizer(job["out"])
+        eight = weights_alone.Quantizer(job["out"])
         eight.load_quantization_recipe(recipe.weight_only_wi8_afp32())
         eight.quantize().export_model(job["out"], overwrite=True)
     _strip(job["out"])
