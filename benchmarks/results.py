@@ -129,7 +129,7 @@ def _retrained(group: Path) -> Iterator[Entry]:
 
 
 def _exported(group: Path) -> Iterator[Entry]:
-    """From `FOLDER/export/ARCH/FILE.test.json`; what the training was is in the file's metadata."""
+    """From `FOLDER/export/ARCH/FILE.test.json`."""
     found: dict[tuple[Path, str], list[tuple[Path, Runner, Retrained]]] = {}
     for said in sorted(group.rglob(f"*{TESTED}")):
         file = said.with_name(said.name.removesuffix(TESTED))
@@ -141,7 +141,7 @@ def _exported(group: Path) -> Iterator[Entry]:
             test_accuracy=json.loads(said.read_text())["accuracy"],
             mirrored=None,
             params=runner.arch.cost.params,
-            **{name: info[name] for name in ("epochs", "train_seconds", "device", "start", "recipe")},
+            **_training(file, runner),
         )
         kind = f"{info['dtype']} {format_of(file).upper()}"
         found.setdefault((file.parent, kind), []).append((file, runner, row))
@@ -151,6 +151,20 @@ def _exported(group: Path) -> Iterator[Entry]:
         label = kind if packed is None else f"{kind}; {format_count(packed)} by xz"
         size = max(len(content(file)) for file in files)
         yield Entry(folder.parents[1], runner.arch, size, label, rows, plain_name(runner.info))
+
+
+def _training(file: Path, runner: Runner) -> dict[str, Any]:
+    """What the training of an exported file was: its metadata say so in older ones, in others its weights' do.
+
+    Raises ValueError where the weights are not in the folder.
+    """
+    names, info = ("epochs", "train_seconds", "device", "start", "recipe"), runner.info
+    if "recipe" in info:
+        return {name: info[name] for name in names}
+    for row in rows_of(file.parents[2]):
+        if (row.arch, row.seed) == (runner.arch.id, info.get("training_seed")):
+            return {name: getattr(row, name) for name in names}
+    raise ValueError(f"{file}: {file.parents[2] / 'weights'} has no training of it, seed {info.get('training_seed')}")
 
 
 def plain_name(info: Mapping[str, Any]) -> str:

@@ -27,14 +27,15 @@ class Format:
 
 FORMATS = {
     "safetensors": Format(".safetensors", ("fp32", "fp16", "bf16"), "safetensors", hosted=False),
-    "onnx": Format(".onnx", ("fp32", "fp16", "int8"), "ONNX", hosted=False),
+    "onnx": Format(".onnx", ("fp32", "fp16", "int8", "int8-weights"), "ONNX", hosted=False),
     "pt2": Format(".pt2", ("fp32", "fp16", "bf16"), ".pt2", hosted=False),
-    "litert": Format(".tflite", ("fp32", "int8"), "LiteRT"),
+    "litert": Format(".tflite", ("fp32", "int8", "int8-weights"), "LiteRT"),
     "executorch": Format(".pte", ("fp32", "int8"), "ExecuTorch"),
-    "openvino": Format(".xml", ("fp32", "fp16", "int8"), "OpenVINO", pair=True),
+    "openvino": Format(".xml", ("fp32", "fp16", "int8", "int8-weights"), "OpenVINO", pair=True),
     "ncnn": Format(".ncnn.param", ("fp32", "fp16"), "ncnn", pair=True),
 }
-"""By the name that `--format` takes. int8 is each runtime's own quantisation."""
+"""By the name that `--format` takes. int8 is each runtime's own quantisation. With int8-weights it computes in float.
+"""
 
 
 def format_of(path: Path) -> str:

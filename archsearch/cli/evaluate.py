@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: Any) -> None:
     """Every metric, per class too, confusion matrix and calibration of WEIGHTS, a file that archsearch wrote.
 
-    Each figure has a 95% interval. FILE is one that archsearch wrote, of any format: architecture, normalisation
-    and classes are in its metadata.
+    Each figure has a 95% interval. FILE is one that archsearch wrote, of any format: architecture and
+    classes are in its metadata.
     """
     from archsearch.cli.scores import text
     from archsearch.data import unread_test

@@ -66,7 +66,14 @@ class Order:
 @click.option(
     "--dtype", type=click.Choice(["fp32", "fp16", "bf16"]), help="Precision inside the file.  [default: fp32]"
 )
-@click.option("--quantize", type=click.Choice(["int8"]), help="8-bit weights and activations.")
+@click.option(
+    "--quantize", type=click.Choice(["int8", "int8-weights"]),
+    help="8-bit weights and activations; or weights alone, for arithmetic in float.",
+)  # fmt: skip
+@click.option(
+    "--weight-bits", type=click.Choice(["7", "8"]), default="7", show_default=True,
+    help="Of --quantize int8 in ONNX: 8 where every target has VNNI or ARM's dot products; 7 answers alike everywhere.",
+)  # fmt: skip
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File.  [default: OUT/STUDY/export/ARCH/model.*]"
 )
@@ -128,6 +135,7 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         check_images=options["check_images"],
         max_drop=options["max_drop"] / 100,
         calibration=options["calibration"],
+        weight_bits=int(options["weight_bits"]),
     )
     fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
     written = write_card(done, dtype, opened, order.tested if fully else None)
@@ -226,7 +234,7 @@ def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: flo
     chance = f"accuracy drop        {parity.fall()}: chance on so few, of --max-drop {points(max_drop)}"
     limit = f", under {format_bytes(order.max_size)}" if order.max_size is not None else ""
     return [
-        f"{done.path}  ({dtype}, from {order.weights})",
+        f"{done.path}  ({', '.join(filter(None, (dtype, done.variant.words)))}, from {order.weights})",
         f"bytes on disk        {format_count(done.bytes)}{limit}",
         f"largest difference   {parity.max_abs_diff:.3g} over {counted(parity.images, 'validation image')}"
         f" (outputs up to {parity.scale:.3g})",

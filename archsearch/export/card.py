@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
+from archsearch._utils.formats import FORMATS
 from archsearch._utils.scores import Score
 from archsearch._utils.sharing import shipped
 from archsearch._utils.units import format_bytes, format_count
@@ -84,7 +85,7 @@ def _is_entry(value: object) -> bool:
     numbers = ("bytes", "accuracy", "max_abs_diff", "images", "labelled")
     return (
         isinstance(value, dict)
-        and value.get("dtype") in DTYPE_BYTES
+        and any(value.get("dtype") in form.dtypes for form in FORMATS.values())
         and all(is_a(value.get(k), float) for k in numbers)
     )
 

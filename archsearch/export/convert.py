@@ -1,7 +1,7 @@
 """A network to a file of another format: `python convert.py JOB.json`, in the interpreter that has the converter.
 
-The job says `format`, `dtype` (fp32, fp16 or int8), `out` (the file), `package` (archsearch's own folder), and
-`weights` (a safetensors file) or `onnx` (a file of the same network); for int8 also `calibration` (an .npy of uint8
+The job says `format`, `dtype` (fp32, fp16, int8 or int8-weights), `out` (the file), `package` (archsearch's own),
+and `weights` (a safetensors file) or `onnx` (a file of the same network); for int8 also `calibration` (an .npy of uint8
 images) and `per_channel`. An environment that has the converter need not have archsearch: its code is taken from
 `package`, its packages are not.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,13 @@ def litert(job: dict[str, Any]) -> None:
         more = {"quant_config": QuantConfig(pt2e_quantizer=quantizer)}
     with torch.no_grad():
         litert_torch.convert(network, (example,), **more).export(job["out"])
+    if job["dtype"] == "int8-weights":
+        from ai_edge_quantizer import quantizer as weights_alone
+        from ai_edge_quantizer import recipe
+
+        eight = weights_alone.Quantizer(job["out"])
+        eight.load_quantization_recipe(recipe.weight_only_wi8_afp32())
+        eight.quantize().export_model(job["out"], overwrite=True)
     _strip(job["out"])
 
 
@@ -79,7 +87,18 @@ def openvino(job: dict[str, Any]) -> None:
 
         images = [batch.astype(np.float32) / 255 for batch in _batches(job, 16)]
         model = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images))
+    elif job["dtype"] == "int8-weights":
+        import nncf
+
+        model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
     ov.save_model(model, job["out"], compress_to_fp16=job["dtype"] == "fp16")
+    _tighten(Path(job["out"]))
+
+
+def _tighten(path: Path) -> None:
+    """An .xml without indentation, and without what the converter says of itself behind the graph."""
+    graph, end, _ = path.read_text(encoding="utf-8").rpartition("</edges>")
+    path.write_text(re.sub(r">\s+<", "><", graph + end) + "</net>", encoding="utf-8")
 
 
 def ncnn(job: dict[str, Any]) -> None:
@@ -116,7 +135,7 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
     path = Path(job["weights"])
     found = weights.read(path)
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
-    dtype = "fp32" if job["dtype"] == "int8" else job["dtype"]
+    dtype = "fp32" if job["dtype"].startswith("int8") else job["dtype"]
     network = PixelNetwork(weights.load_module(path), normalisation, DTYPES[dtype])
     return network, torch.zeros(1, *found.arch.input_shape)
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from archsearch._utils.files import write_with
 from archsearch._utils.formats import FORMATS, bytes_of, files_of, format_of
@@ -19,7 +19,8 @@ from archsearch.data.dataset import Split
 from archsearch.data.pixels import Pixels
 from archsearch.errors import ExportFailed, InputError
 from archsearch.export import converted, write
-from archsearch.export.quantize import evenly, quantized
+from archsearch.export.quantize import evenly, quantized, weights_quantized
+from archsearch.export.slim import slim
 from archsearch.export.verify import Checks, Parity, check_size, compare
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.evaluate import require_finite
@@ -125,9 +126,12 @@ def export(
         OSError: the file cannot be written.
     """
     check_kind(kind, dtype, data_dir)
+    wanted = Checks(**checks)
+    if wanted.weight_bits != 7 and (kind, dtype) != ("onnx", "int8"):
+        raise InputError(f"--weight-bits {wanted.weight_bits}: goes with --format onnx --quantize int8 alone")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
-        attempt = _Attempt(source, images, kind, dtype, data_dir, Checks(**checks))
+        attempt = _Attempt(source, images, kind, dtype, data_dir, wanted)
         found = list[Exported]()
         failures = list[ExportFailed]()
         for number, variant in enumerate(variants(kind, dtype)):
@@ -137,6 +141,9 @@ def export(
                 found.append(attempt(place, variant))
             except ExportFailed as error:
                 failures.append(error)
+                continue
+            if _is_good(found[-1]):
+                break
         if not found:
             raise failures[-1]
         return _placed(_best(found), source, target, dtype)
@@ -158,7 +165,7 @@ def check_kind(kind: str, dtype: str, data_dir: Path = DATA) -> None:
 
 def variants(kind: str, dtype: str) -> tuple[Variant, ...]:
     """The ways to write a format at a precision, the smallest first."""
-    if dtype == "int8" and kind in ("litert", "executorch"):
+    if dtype == "int8" and kind in ("onnx", "litert", "executorch"):
         return Variant(words="one scale a tensor"), Variant(per_channel=True, words="one scale a channel")
     return (Variant(),)
 
@@ -189,21 +196,33 @@ class _Attempt:
 
     def _write(self, path: Path, variant: Variant) -> None:
         source, kind, dtype = self.source, self.kind, self.dtype
-        arch, info = source.arch, {**source.info, "dtype": dtype}
-        chosen = evenly(len(self.images.train), self.wanted.calibration)
+        about = source.info if kind == "safetensors" else write.without_training(source.info)
+        arch, info = source.arch, {**about, "dtype": dtype}
         if kind == "safetensors":
             write.write_safetensors(path, source.module, arch, info, dtype)
         elif kind == "pt2":
             write.write_pt2(path, source.network(dtype), arch, info)
         elif kind == "onnx":
-            model = write.onnx_model(source.network("fp32" if dtype == "int8" else dtype), arch)
-            written = quantized(model, self.images.train[chosen]) if dtype == "int8" else model
-            write.write_onnx(path, written, arch, info)
+            write.write_onnx(path, self._onnx(variant), arch, info)
         else:
             job = converted.Job(kind, dtype, variant.per_channel, path)
-            images = self.images.train[chosen] if dtype == "int8" else None
+            images = self._calibration() if dtype == "int8" else None
             job.do(source.path, source.network(), arch, images, interpreter(kind, self.data_dir, convert=True))
             attach(path, weights.describe(arch, info))
+
+    def _onnx(self, variant: Variant) -> Any:
+        """The graph at the precision, in few bytes."""
+        eight = self.dtype in ("int8", "int8-weights")
+        model = write.onnx_model(self.source.network("fp32" if eight else self.dtype), self.source.arch)
+        if self.dtype == "int8":
+            model = quantized(model, self._calibration(), per_channel=variant.per_channel, bits=self.wanted.weight_bits)
+        elif eight:
+            model = weights_quantized(model)
+        return slim(model)
+
+    def _calibration(self) -> Tensor:
+        train = self.images.train
+        return train[evenly(len(train), self.wanted.calibration)]
 
     def _opened(self, path: Path) -> Runner:
         """Raises ExportFailed where the runtime of a converted file does not take it."""
@@ -222,9 +241,14 @@ class _Attempt:
         return compare(mine, runner(pixels), labels, self.wanted.check_images)
 
 
+def _is_good(one: Exported) -> bool:
+    """Whether a file is as good as its network but for chance."""
+    return one.parity.least_drop <= 0
+
+
 def _best(found: Sequence[Exported]) -> Exported:
-    """The smallest that is as good as the network but for chance, else the most accurate."""
-    good = [one for one in found if one.parity.least_drop <= 0]
+    """The smallest that is good, else the most accurate."""
+    good = [one for one in found if _is_good(one)]
     return min(good, key=lambda one: one.bytes) if good else max(found, key=lambda one: one.parity.accuracy)
 
 

@@ -1,4 +1,4 @@
-"""int8 by ONNX Runtime's static quantisation: one scale an output channel for weights, one a tensor for activations."""
+"""Eight bits in ONNX files: weights and activations by ONNX Runtime's static quantisation, or weights alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,14 +18,19 @@ from archsearch.inference.onnx import IMAGES, need
 CALIBRATION = 512
 """Train images from which the ranges of activations are taken, where nothing else is said."""
 _BATCH = 32
+_NODE = 64
+"""Bytes, about, of a node and of a tensor without its values."""
 
 
-def quantized(model: Any, images: Tensor) -> Any:
-    """An ONNX model with int8 weights and activations (QDQ), the normalisation of pixels left as it is.
+def quantized(model: Any, images: Tensor, *, per_channel: bool = True, bits: int = 7) -> Any:
+    """An ONNX model with int8 weights and uint8 activations (QDQ), biases and the normalisation of pixels in float.
 
     Args:
         model: an `onnx.ModelProto` in fp32.
         images: uint8 (N, C, H, W), train images for calibration, all of which are used.
+        per_channel: weights have a scale an output channel, not one a tensor. Activations have one a tensor.
+        bits: of weights. With 8 the sums of two products saturate on x86 without VNNI, and the same file would
+            answer differently there; with 7 they do not.
 
     Raises:
         InputError: ONNX Runtime is missing.
@@ -39,15 +45,54 @@ def quantized(model: Any, images: Tensor) -> Any:
             path,
             _Reader(images),
             quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            # Seven bits for weights: on x86 without VNNI the sums of two products of eight bits saturate, and the
-            # same file would answer differently there.
-            reduce_range=True,
-            activation_type=quantization.QuantType.QInt8,
+            per_channel=per_channel,
+            reduce_range=bits == 7,
+            # On x86 ONNX Runtime computes in uint8, and leaves much of a graph that says int8 in float.
+            activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=list(_normalisation(model)),
+            # ONNX Runtime rounds biases itself; integers with their scales take three times the bytes.
+            extra_options={"QuantizeBias": False},
         )
         return onnx.load(path)
+
+
+def weights_quantized(model: Any) -> Any:
+    """An ONNX model that computes in float with int8 weights, symmetric, one scale an output channel.
+
+    Weights are those of convolutions and linear layers, where that saves bytes. The given model is left as it is.
+
+    Raises:
+        InputError: onnx is missing.
+    """
+    onnx = need("onnx")
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    graph = found.graph
+    axes = dict(_weights(onnx, graph))
+    for tensor in [one for one in graph.initializer if one.name in axes]:
+        values, axis = onnx.numpy_helper.to_array(tensor), axes[tensor.name]
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        largest = np.abs(values).max(others, keepdims=True)
+        if 3 * values.size <= 4 * largest.size + _NODE:
+            continue
+        scale = np.where(largest > 0, largest, 1).astype(np.float32) / 127
+        name, names = tensor.name, [f"{tensor.name}_int8", f"{tensor.name}_scale"]
+        for made, content in zip(names, (np.round(values / scale).astype(np.int8), scale.reshape(-1)), strict=True):
+            graph.initializer.append(onnx.numpy_helper.from_array(content, made))
+        graph.initializer.remove(tensor)
+        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", names, [name], axis=axis))
+    return found
+
+
+def _weights(onnx: Any, graph: Any) -> Iterator[tuple[str, int]]:
+    """The names of weights, each with the axis of its output channels."""
+    dims = {one.name: len(one.dims) for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT}
+    for node in graph.node:
+        name = node.input[1] if len(node.input) > 1 else ""
+        if name in dims and node.op_type in ("Conv", "Gemm", "MatMul"):
+            flipped = any(one.name == "transB" and one.i for one in node.attribute)
+            yield name, 0 if node.op_type == "Conv" or flipped else dims[name] - 1
 
 
 def evenly(images: int, most: int) -> Tensor:

@@ -14,7 +14,7 @@ from archsearch.export.quantize import CALIBRATION, evenly
 from archsearch.inference.evaluate import correct
 from archsearch.metrics import is_multilabel
 
-TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 0.5}
+TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 0.5, "int8-weights": 0.1}
 """The largest difference of an output that is allowed, as a share of the largest output (at least of 1)."""
 ACCURACY_DROP = 0.01
 _ONE_SIDED_95 = 1.645
@@ -31,12 +31,14 @@ class Checks:
             fp16 or bf16, which many CPUs compute some 35 times as slowly as fp32; otherwise it is over the whole split.
         max_drop: the accuracy may be lower by this share of the images, or by as much more as is left to chance.
         calibration: train images, at most, from which int8 takes the ranges of activations.
+        weight_bits: of int8 weights in ONNX files: 7, or 8 for targets that multiply bytes without saturation.
     """
 
     max_size: float | None = None
     check_images: int = 1000
     max_drop: float = ACCURACY_DROP
     calibration: int = CALIBRATION
+    weight_bits: int = 7
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def points(share: float) -> str:
 
 
 def _ways_on(dtype: str) -> str:
-    other = "--calibration-images, --dtype fp16" if dtype == "int8" else "--dtype fp32"
+    others = {"int8": "--calibration-images, --quantize int8-weights, --dtype fp16", "int8-weights": "--dtype fp16"}
+    other = others.get(dtype, "--dtype fp32")
     return f"{other}, a larger --max-drop, longer training (`retrain`), or a wider network"
 
 

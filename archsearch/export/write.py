@@ -15,13 +15,24 @@ import torch
 from torch import nn
 
 from archsearch.errors import ExportFailed, one_line
+from archsearch.export.slim import without_notes
 from archsearch.inference.onnx import IMAGES, LOGITS, need
 from archsearch.inference.pixels import DTYPES, PixelNetwork
 from archsearch.inference.pt2 import METADATA
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
 
+_TRAINING = (
+    "recipe", "normalisation", "epochs", "train_seconds", "device", "start", "mirrored",
+    "val_accuracy", "val_score", "test_accuracy", "test_score",
+)  # fmt: skip
+"""Facts of a training, and the normalisation, which is in the graph."""
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
+
+
+def without_training(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says that is run and not trained on: the rest is in the weights that it was made from."""
+    return {key: value for key, value in info.items() if key not in _TRAINING}
 
 
 def write_safetensors(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any], dtype: str) -> None:
@@ -69,13 +80,7 @@ def onnx_model(network: PixelNetwork, arch: Arch) -> Any:
 
 def write_onnx(path: Path, model: Any, arch: Arch, info: Mapping[str, Any]) -> None:
     """An ONNX file with our metadata and nothing of the exporter's notes. Raises OSError."""
-    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output, model.graph):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    for field in ("metadata_props", "doc_string"):
-        model.ClearField(field)
-    model.graph.ClearField("value_info")
-    model.producer_name = "archsearch"
+    without_notes(model)
     for key, value in weights.describe(arch, info).items():
         model.metadata_props.add(key=key, value=value)
     path.write_bytes(model.SerializeToString())

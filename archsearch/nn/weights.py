@@ -114,7 +114,7 @@ def _ordered(file: bytes) -> bytes:
 def describe(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a file with this network, whatever its format."""
     named = {"dataset": shipped(info["dataset"])} if isinstance(info.get("dataset"), str) else {}
-    return {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps({**info, **named})}
+    return {"archsearch": FORMAT, "arch": arch.to_toml(), "info": json.dumps({**info, **named}, separators=(",", ":"))}
 
 
 def _within_room(arch: Arch, info: Mapping[str, Any]) -> dict[str, str]:

@@ -144,7 +144,7 @@ def test_the_limit_of_the_study_holds_by_default(command: Command, work: Path) -
         ((STUDY, "BEST", "--format", "tflite"), "'tflite'"),
         (
             (STUDY, "BEST", "--format", "onnx", "--dtype", "bf16"),
-            "onnx files are written at fp32, fp16, int8, not at bf16",
+            "onnx files are written at fp32, fp16, int8, int8-weights, not at bf16",
         ),
         (
             (STUDY, "BEST", "--format", "pt2", "--quantize", "int8"),

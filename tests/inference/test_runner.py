@@ -72,7 +72,7 @@ def test_batches_of_any_size_give_the_networks_logits(shipped: Path, source: Sou
     assert torch.allclose(runner(many), wanted, atol=1e-5)
     assert torch.allclose(runner(many[:1]), wanted[:1], atol=1e-5)
     assert runner(many[:0]).shape == (0, 4)
-    assert runner.info["normalisation"] == source.info["normalisation"]
+    assert runner.info["classes"] == source.info["classes"]
 
 
 def test_pixels_are_normalised_inside(source: Source) -> None:
