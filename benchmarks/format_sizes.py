@@ -1,0 +1,319 @@
+"""How large files of every format are, and the factors of `archsearch/network/format_table.py`.
+
+    python benchmarks/format_sizes.py measure --formats onnx,litert --draws 30 --minutes 20
+    python benchmarks/format_sizes.py fit
+    python benchmarks/format_sizes.py verify
+
+`measure` draws networks of every shipped space, builds them with random weights, converts each in this one process,
+and puts the bytes of the files, without our metadata, down in `sizes/files.csv`: what is there already is not done
+again. Draws have numbers, and a number is one network for ever: image side and classes vary with it.
+`fit` finds, for a format at a precision, the least factors that are below none of its files (a linear programme),
+by draws whose number is no multiple of three. `verify` holds the formula, metadata included, against all rows, apart
+for those that `fit` has not seen: exit status 1 where a file is larger than the formula says, or smaller by more than
+4 kB and 2%.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import random
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from archsearch._utils.formats import FORMATS, bytes_of
+from archsearch.errors import SpecError
+from archsearch.inference import trailer
+from archsearch.network import format_size, format_table, zoo
+from archsearch.network.arch import Arch
+from archsearch.network.file_size import Written
+from archsearch.space.reader import load_space, shipped
+
+FILES = Path(__file__).with_name("sizes") / "files.csv"
+TABLE = Path(format_table.__file__)
+WIDTHS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0}
+SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 96, 96))
+CLASSES = (2, 10, 10, 37, 100)
+MOST = 20_000_000
+"""Parameters of a network that is drawn; what only has larger matrices says nothing new."""
+HELD_OUT = 3
+ROOM, SHARE = 4096, 0.02
+"""How far the formula may be above a file: the larger of both."""
+IMAGES = 2
+"""For the ranges of int8, which are as many numbers whatever they are."""
+
+
+class Row(NamedTuple):
+    """One file: `number` of the draw, 0 of a reference network; 0 bytes where the format refuses the network."""
+
+    space: str
+    number: int
+    arch: str
+    form: str
+    dtype: str
+    bytes: int
+
+    @property
+    def held_out(self) -> bool:
+        return self.number % HELD_OUT == HELD_OUT - 1
+
+
+def drawn(space: str, number: int) -> Arch:
+    """The network of a number: a reference for `ref:NAME`."""
+    if space.startswith(zoo.PREFIX):
+        return zoo.load(space).arch
+    rng = random.Random(f"{space}:{number}")
+    shapes = SHAPES[2:] if space == "photos" else SHAPES
+    while True:
+        try:
+            arch = load_space(space).random(rng, rng.choice(shapes), rng.choice(CLASSES))
+            if arch.cost.params < MOST:
+                return arch
+        except SpecError:
+            continue
+
+
+def rows() -> list[Row]:
+    if not FILES.exists():
+        return []
+    with FILES.open() as file:
+        return [Row(r["space"], int(r["number"]), r["arch"], r["form"], r["dtype"], int(r["bytes"]))
+                for r in csv.DictReader(file)]  # fmt: skip
+
+
+def wanted(options: argparse.Namespace) -> Iterator[tuple[str, int, str, str]]:
+    """What there is to measure, all spaces in turn."""
+    forms = options.formats.split(",")
+    pairs = [(form, dtype) for form in forms for dtype in format_table.FACTORS[form]]
+    if options.dtypes:
+        pairs = [pair for pair in pairs if pair[1] in options.dtypes.split(",")]
+    spaces = options.spaces.split(",") if options.spaces else shipped()
+    for number in range(options.first, options.first + options.draws):
+        for space in spaces:
+            yield from ((space, number, *pair) for pair in pairs)
+    for name in zoo.names() if options.references else ():
+        yield from ((f"{zoo.PREFIX}{name}", 0, *pair) for pair in pairs)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Convert, one after the other, and put every size down at once."""
+    known, until = {row[:2] + row[3:5] for row in rows()}, time.monotonic() + 60 * options.minutes
+    FILES.parent.mkdir(exist_ok=True)
+    new = not FILES.exists()
+    with FILES.open("a", newline="") as file, tempfile.TemporaryDirectory() as name:
+        table = csv.writer(file, lineterminator="\n")
+        if new:
+            table.writerow(Row._fields)
+        for space, number, form, dtype in wanted(options):
+            if (space, number, form, dtype) in known:
+                continue
+            if time.monotonic() > until:
+                return 0
+            arch, start = drawn(space, number), time.monotonic()
+            if arch.cost.params >= MOST:
+                continue
+            try:
+                size = converted(arch, form, dtype, Path(name), number)
+            except Exception as error:  # noqa: BLE001 - converters raise anything
+                size = 0
+                print(f"{space} {number} {form} {dtype}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+            table.writerow(Row(space, number, arch.id, form, dtype, size))
+            file.flush()
+            print(
+                f"{space:10} {number:3} {form:10} {dtype:5} {size:10,} bytes {time.monotonic() - start:6.1f} s",
+                flush=True,
+            )
+    return 0
+
+
+def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> int:
+    """The bytes of all files of a network in a format, without metadata."""
+    import torch
+
+    from archsearch.export import convert, write
+    from archsearch.export.quantize import quantized
+    from archsearch.inference.pixels import DTYPES, PixelNetwork
+    from archsearch.nn import weights
+
+    module = random_module(arch, seed)
+    channels = arch.input_shape[0]
+    statistics = {"mean": [0.4, 0.5, 0.6][:channels], "std": [0.2, 0.25, 0.3][:channels]}
+    normalisation = (tuple(statistics["mean"]), tuple(statistics["std"]))
+    path = folder / f"model{FORMATS[form].suffix}"
+    images = np.random.default_rng(seed).integers(0, 256, (IMAGES, *arch.input_shape), dtype=np.uint8)
+    np.save(folder / "images.npy", images)
+    job: dict[str, Any] = {
+        "format": form, "dtype": dtype, "out": str(path), "per_channel": False, "shape": arch.input_shape,
+        "package": str(Path(write.__file__).parents[1]), "calibration": str(folder / "images.npy"),
+        "weights": str(folder / "network.safetensors"), "onnx": str(folder / "network.onnx"),
+    }  # fmt: skip
+    if form in ("onnx", "openvino", "ncnn"):
+        inside = dtype if form == "onnx" and dtype != "int8" else "fp32"
+        model = write.onnx_model(PixelNetwork(module, normalisation, DTYPES[inside]), arch)
+        if form == "onnx":
+            model = quantized(model, torch.from_numpy(images)) if dtype == "int8" else model
+            write.write_onnx(path, model, arch, {})
+            del model.metadata_props[:]
+            return len(model.SerializeToString())
+        write.write_onnx(Path(job["onnx"]), model, arch, {})
+    else:
+        weights.save(Path(job["weights"]), module, arch, {"normalisation": statistics})
+    convert.CONVERTERS[form](job)
+    return bytes_of(path)
+
+
+def random_module(arch: Arch, seed: int) -> Any:
+    """A network whose tensors are all different, so that no converter can merge any."""
+    import torch
+
+    from archsearch.nn.build import build
+
+    torch.manual_seed(seed)
+    module = build(arch).eval()
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.dim() == 1:
+                tensor.copy_(torch.rand(tensor.shape) + 0.5)
+    return module
+
+
+def fit(options: argparse.Namespace) -> int:
+    """Write the table anew; a format of which there is no file keeps its factors."""
+    factors = {form: dict(by) for form, by in format_table.FACTORS.items()}
+    groups = defaultdict(list)
+    for row in rows():
+        if row.bytes and not row.held_out:
+            groups[row.form, row.dtype].append(row)
+    for (form, dtype), found in groups.items():
+        factors[form][dtype] = fitted(found, dtype)
+    text = TABLE.read_text()
+    lines = ["FACTORS: dict[str, dict[str, dict[str, float]]] = {\n"]
+    for form, by in factors.items():
+        lines.append(f'    "{form}": {{\n')
+        for dtype, one in by.items():
+            lines += [
+                f'        "{dtype}": {{\n',
+                *(f'            "{k}": {v!r},\n' for k, v in one.items()),
+                "        },\n",
+            ]
+        lines.append("    },\n")
+    TABLE.write_text(text[: text.index("FACTORS")] + "".join(lines) + "}\n")
+    return 0
+
+
+def fitted(found: list[Row], dtype: str) -> dict[str, float]:
+    """The least factors above all files, and above those of each fifth when it is left out."""
+    names = [name for name in format_size.FEATURES if name not in ("values", "custom")]
+    features = [format_size.amounts(drawn(row.space, row.number).cost.parts) for row in found]
+    x = np.array([[one[name] for name in names] for one in features])
+    y = np.array([row.bytes for row in found]) - WIDTHS[dtype] * np.array([one["values"] for one in features])
+    tolerance = np.maximum(ROOM, SHARE * np.array([row.bytes for row in found]))
+    beyond = 0.0
+    for fold in range(5):
+        left = np.arange(len(y)) % 5 == fold
+        if left.any() and not left.all():
+            beyond = max(beyond, (y - x @ envelope(x[~left], y[~left], tolerance[~left]))[left].max())
+    best = envelope(x, y, tolerance)
+    seen = x.any(axis=0)
+    known = {name: math.ceil(100 * value) / 100 for name, value, there in zip(names, best, seen, strict=True) if there}
+    known["file"] = float(math.ceil(known["file"] + beyond))
+    operators = {name: value for name, value in known.items() if name in format_size.OPERATORS}
+    dearest = max(operators.values())
+    unseen = {name: dearest for name in format_size.OPERATORS if name not in known}
+    return {"file": known.pop("file"), "values": WIDTHS[dtype], **known, **unseen}
+
+
+def envelope(x: np.ndarray, y: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+    """The factors, none below zero but that of the file, whose sums are above all `y` and least above them."""
+    from scipy.optimize import linprog
+
+    bounds = [(None, None), *[(0, None)] * (x.shape[1] - 1)]
+    slack = (x / tolerance[:, None]).sum(axis=0) + 1e-7 * x.max(axis=0)
+    done = linprog(slack, A_ub=-x, b_ub=-y, bounds=bounds, method="highs")
+    if not done.success:
+        raise SystemExit(f"no factors: {done.message}")
+    return np.asarray(done.x)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """A line for each format and precision, apart for the draws that were fitted and for the others."""
+    groups = defaultdict(list)
+    for row in rows():
+        groups[row.form, row.dtype, row.held_out].append(row)
+    print("| format | precision | draws | files | refused | formula above the file, bytes: least | median | most |"
+          " most, of what is allowed |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    worst = 0
+    for (form, dtype, held_out), found in sorted(groups.items()):
+        above, shares = [], []
+        for row in found:
+            if row.bytes:
+                arch = drawn(row.space, row.number)
+                real = row.bytes + len_metadata(form, arch)
+                above.append(format_size.file_bytes(arch.cost, Written(dtype, form)) - real)
+                shares.append(above[-1] / max(ROOM, SHARE * real))
+                if options.details and not 0 <= shares[-1] <= 1:
+                    print(f"{row}: {above[-1]:,}", file=sys.stderr)
+        worst |= bool(above) and not (min(above) >= 0 and max(shares) <= 1)
+        refused = sum(not row.bytes for row in found)
+        if above:
+            print(f"| {form} | {dtype} | {'others' if held_out else 'fitted'} | {len(above)} | {refused} | {min(above):,} |"
+                  f" {int(np.median(above)):,} | {max(above):,} | {max(shares):.0%} |")  # fmt: skip
+    return int(worst)
+
+
+def len_metadata(form: str, arch: Arch) -> int:
+    """Bytes of our metadata after a training, with class names of seven characters."""
+    metadata = describe(arch)
+    if form == "onnx":
+        return sum(len(key) + len(value.encode()) + 10 for key, value in metadata.items())
+    return len(trailer.append(b"", trailer_of(form, metadata)))
+
+
+def trailer_of(form: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
+    return {**metadata, "sha256": "0f" * 32} if FORMATS[form].pair else metadata
+
+
+def describe(arch: Arch) -> dict[str, str]:
+    from archsearch.network.recipe import Recipe
+    from archsearch.nn import weights
+
+    rng = random.Random(arch.id)
+    names = ["".join(rng.choices("abcdefghijklmnoprstuvwy", k=7)) for _ in range(arch.classes)]
+    numbers = [round(rng.random(), 16) for _ in range(arch.input_shape[0])]
+    return weights.describe(arch, {
+        "dataset": "folder:photographs", "seed": 0, "recipe": Recipe(epochs=100).to_dict(),
+        "normalisation": {"mean": numbers, "std": numbers[::-1]}, "classes": names, "trained": "retrain",
+        "training_seed": 0, "test_accuracy": 0.8815, "mirrored": None, "epochs": 100, "train_seconds": 5875.3,
+        "device": "cuda", "start": "", "dtype": "int8", "temperature": 1.2345678901234567,
+    })  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for run in (measure, fit, verify):
+        command = commands.add_parser(run.__name__)
+        command.set_defaults(run=run)
+        if run is measure:
+            command.add_argument("--formats", default=",".join(format_table.FACTORS))
+            command.add_argument("--dtypes", help="comma-separated; default: all")
+            command.add_argument("--spaces", help="comma-separated; default: all shipped ones")
+            command.add_argument("--first", type=int, default=0)
+            command.add_argument("--draws", type=int, default=30)
+            command.add_argument("--references", action="store_true", help="the textbook networks too")
+            command.add_argument("--minutes", type=float, default=60)
+        command.add_argument("--details", action="store_true")
+    options = parser.parse_args()
+    return int(options.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
