@@ -195,17 +195,14 @@ def fit(options: argparse.Namespace) -> int:
     for (form, dtype), found in groups.items():
         factors[form][dtype] = fitted(found, dtype)
     text = TABLE.read_text()
-    lines = ["FACTORS: dict[str, dict[str, dict[str, float]]] = {\n"]
+    lines = ["FACTORS: dict[str, dict[str, dict[str, float]]] = {"]
     for form, by in factors.items():
-        lines.append(f'    "{form}": {{\n')
+        lines.append(f'    "{form}": {{')
         for dtype, one in by.items():
-            lines += [
-                f'        "{dtype}": {{\n',
-                *(f'            "{k}": {v!r},\n' for k, v in one.items()),
-                "        },\n",
-            ]
-        lines.append("    },\n")
-    TABLE.write_text(text[: text.index("FACTORS")] + "".join(lines) + "}\n")
+            lines += [f'        "{dtype}": {{', *(f'            "{name}": {value!r},' for name, value in one.items())]
+            lines.append("        },")
+        lines.append("    },")
+    TABLE.write_text(text[: text.index("FACTORS")] + "\n".join([*lines, "}", ""]))
     return 0
 
 
@@ -264,7 +261,8 @@ def verify(options: argparse.Namespace) -> int:
         worst |= bool(above) and not (min(above) >= 0 and max(shares) <= 1)
         refused = sum(not row.bytes for row in found)
         if above:
-            print(f"| {form} | {dtype} | {'others' if held_out else 'fitted'} | {len(above)} | {refused} | {min(above):,} |"
+            draws = "others" if held_out else "fitted"
+            print(f"| {form} | {dtype} | {draws} | {len(above)} | {refused} | {min(above):,} |"
                   f" {int(np.median(above)):,} | {max(above):,} | {max(shares):.0%} |")  # fmt: skip
     return int(worst)
 

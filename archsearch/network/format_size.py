@@ -40,24 +40,25 @@ from archsearch.network.layers import (
     Subsample,
 )
 
+OPERATORS = (
+    "conv", "grouped", "padded", "thin", "linear", "norm", "linear_norm", "relu", "relu_conv", "relu_sum", "leaky_relu",
+    "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid", "relu6", "max", "avg", "pool_padded", "mean",
+    "adaptive", "subsample", "flatten", "add", "mul", "concat", "concatenated", "custom",
+)  # fmt: skip
 FEATURES = (
-    "file", "values", "outs", "chars", "weight_digits", "map_digits",
-    "conv", "grouped", "padded", "thin", "linear", "norm", "linear_norm", "norm_channels",
-    "relu", "relu_conv", "relu_sum", "leaky_relu", "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid",
-    "relu6", "max", "avg", "pool_padded", "mean", "adaptive", "subsample", "flatten",
-    "add", "mul", "concat", "concatenated", "custom",
+    "file", "values", "grouped_values", "linear_values", "outs", "norm_channels", "chars", "weight_digits",
+    "map_digits", *OPERATORS,
 )  # fmt: skip
 """What a file's bytes are a sum over.
 
-`file`: 1. `values`: of kernels and weight matrices. `outs`: their output channels, a bias each. `chars`: of the names
-of these tensors. `weight_digits`, `map_digits`: digits of the sizes of these, and of the maps that operators give.
+`file`: 1. `values`: of kernels and weight matrices; `grouped_values`, `linear_values`: those of convolutions in groups
+and of linear layers once more, which some int8 files keep in fp32. `outs`: output channels of all, a bias each.
+`chars`: of the names of these tensors. `weight_digits`, `map_digits`: of their sizes, and those of maps.
 `padded`: convolutions whose padding is no plain "same". `thin`: those that are sliced first (`nn.build.ThinConv2d`).
 `norm`: norms that no convolution takes in; `linear_norm`: those behind a linear layer. `relu_conv`, `relu_sum`: ReLUs
 behind a convolution or linear layer, and behind a sum. `mean`: global pooling. `concatenated`: inputs of `concat`.
-The others are layers by their names.
+`custom`: leaves of somebody's own and their tensors. The others are layers by their names.
 """
-OPERATORS = FEATURES[FEATURES.index("conv") :]
-"""Those that are numbers of operators, apart from `COUNTED`"""
 Amounts = tuple[tuple[str, int], ...]
 _METADATA = {"onnx": (1700, 170, 14)}
 _PACKED = (800, 48, 8)
@@ -176,9 +177,11 @@ def _weight(dims: Shape) -> Amounts:
 def _conv(leaf: Conv, shape: Shape, after: str) -> tuple[Amounts, str]:
     same = 2 * leaf.padding == leaf.dilation * (leaf.kernel - 1)
     thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8
+    weight = (leaf.out, shape[0] // leaf.groups, leaf.kernel, leaf.kernel)
+    kind = (("grouped", 1), ("grouped_values", math.prod(weight))) if leaf.groups > 1 else (("conv", 1),)
     found = (
-        ("grouped" if leaf.groups > 1 else "conv", 1),
-        *_weight((leaf.out, shape[0] // leaf.groups, leaf.kernel, leaf.kernel)),
+        *kind,
+        *_weight(weight),
         ("map_digits", _digits(measure(leaf, shape).out)),
         ("padded", int(leaf.padding > 0 and (leaf.stride > 1 or not same))),
         ("thin", int(thin)),
@@ -187,7 +190,8 @@ def _conv(leaf: Conv, shape: Shape, after: str) -> tuple[Amounts, str]:
 
 
 def _linear(leaf: Linear, shape: Shape, after: str) -> tuple[Amounts, str]:
-    return (("linear", 1), *_weight((leaf.out, shape[0])), ("map_digits", _digits((leaf.out,)))), _LINEAR
+    weight, digits = (leaf.out, shape[0]), ("map_digits", _digits((leaf.out,)))
+    return (("linear", 1), ("linear_values", math.prod(weight)), *_weight(weight), digits), _LINEAR
 
 
 def _norm(leaf: Norm, shape: Shape, after: str) -> tuple[Amounts, str]:

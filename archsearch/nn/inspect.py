@@ -65,9 +65,8 @@ def measure_target(
     if path.is_file() and path.suffix == ".toml":
         return _arch(target, Arch.load(path), written, one_image(target, input_shape))
     if path.is_file() or is_model_folder(path):
-        return measure_file(
-            target, path, written if dtype or form != SAFETENSORS else None, one_image(target, input_shape)
-        )
+        asked = written if dtype or form != SAFETENSORS else None
+        return measure_file(target, path, asked, one_image(target, input_shape))
     if rest and path.suffix != ".toml" and not kind.endswith((".toml", "/")) and "/" not in kind:
         _require_safetensors(target, form)
         return _factory(target, kind, rest, counted_at, inputs_of(input_shape))
