@@ -16,7 +16,9 @@ for those that `fit` has not seen: exit status 1 where a file is larger than the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
+import io
 import math
 import random
 import sys
@@ -107,6 +109,7 @@ def measure(options: argparse.Namespace) -> int:
     """Convert, one after the other, and put every size down at once."""
     known, until = {row[:2] + row[3:5] for row in rows()}, time.monotonic() + 60 * options.minutes
     FILES.parent.mkdir(exist_ok=True)
+    remember_graphs()
     new = not FILES.exists()
     with FILES.open("a", newline="") as file, tempfile.TemporaryDirectory() as name:
         table = csv.writer(file, lineterminator="\n")
@@ -135,39 +138,66 @@ def measure(options: argparse.Namespace) -> int:
 
 
 def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> int:
-    """The bytes of all files of a network in a format, without metadata."""
-    import torch
-
-    from archsearch.export import convert, write
-    from archsearch.export.quantize import quantized
+    """The bytes of all files of a network in a format, the smallest way to write it, without metadata."""
+    from archsearch.export import convert, job, write
     from archsearch.inference.pixels import DTYPES, PixelNetwork
     from archsearch.nn import weights
 
-    module = random_module(arch, seed)
-    channels = arch.input_shape[0]
-    statistics = {"mean": [0.4, 0.5, 0.6][:channels], "std": [0.2, 0.25, 0.3][:channels]}
-    normalisation = (tuple(statistics["mean"]), tuple(statistics["std"]))
-    path = folder / f"model{FORMATS[form].suffix}"
+    module, statistics = random_module(arch, seed), {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
+    statistics = {key: values[: arch.input_shape[0]] for key, values in statistics.items()}
     images = np.random.default_rng(seed).integers(0, 256, (IMAGES, *arch.input_shape), dtype=np.uint8)
+    path, network = folder / f"model{FORMATS[form].suffix}", folder / "network.safetensors"
+    if form == "onnx":
+        source = job.Source(network, module, arch, {"normalisation": statistics})
+        return onnx_bytes(source, dtype, images, path)
     np.save(folder / "images.npy", images)
-    job: dict[str, Any] = {
+    what = {
         "format": form, "dtype": dtype, "out": str(path), "per_channel": False, "shape": arch.input_shape,
         "package": str(Path(write.__file__).parents[1]), "calibration": str(folder / "images.npy"),
-        "weights": str(folder / "network.safetensors"), "onnx": str(folder / "network.onnx"),
+        "weights": str(network), "onnx": str(folder / "network.onnx"),
     }  # fmt: skip
-    if form in ("onnx", "openvino", "ncnn"):
-        inside = dtype if form == "onnx" and dtype != "int8" else "fp32"
-        model = write.onnx_model(PixelNetwork(module, normalisation, DTYPES[inside]), arch)
-        if form == "onnx":
-            model = quantized(model, torch.from_numpy(images)) if dtype == "int8" else model
-            write.write_onnx(path, model, arch, {})
-            del model.metadata_props[:]
-            return len(model.SerializeToString())
-        write.write_onnx(Path(job["onnx"]), model, arch, {})
+    if form in ("openvino", "ncnn"):
+        pixels = PixelNetwork(module, tuple(map(tuple, statistics.values())), DTYPES["fp32"])
+        write.write_onnx(Path(what["onnx"]), write.onnx_model(pixels, arch), arch, {})
     else:
-        weights.save(Path(job["weights"]), module, arch, {"normalisation": statistics})
-    convert.CONVERTERS[form](job)
+        weights.save(network, module, arch, {"normalisation": statistics})
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        convert.CONVERTERS[form](what)
     return bytes_of(path)
+
+
+def onnx_bytes(source: Any, dtype: str, images: np.ndarray, path: Path) -> int:
+    import onnx
+    import torch
+
+    from archsearch.export import job
+
+    pixels = torch.from_numpy(images)
+    given = job.Images(pixels, (pixels, torch.zeros(len(pixels), dtype=torch.int64)))
+    attempt = job._Attempt(source, given, "onnx", dtype, Path("data"), job.Checks())
+    attempt._write(path, job.variants("onnx", dtype)[0])
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    return len(model.SerializeToString())
+
+
+def remember_graphs() -> None:
+    """ONNX graphs of the last network are asked for at once by several formats."""
+    from archsearch.export import write
+
+    fresh, known = write.onnx_model, {}
+
+    def remembered(network: Any, arch: Arch) -> Any:
+        key = (arch.id, network.dtype)
+        if key not in known:
+            if len(known) > 2:
+                known.clear()
+            known[key] = fresh(network, arch)
+        copy = type(known[key])()
+        copy.CopyFrom(known[key])
+        return copy
+
+    write.onnx_model = remembered
 
 
 def random_module(arch: Arch, seed: int) -> Any:
