@@ -523,8 +523,8 @@ def test_help_of_run_needs_no_torch_and_names_every_option() -> None:
     code = "import sys; from archsearch.cli import _run; _run(['run', '-h']); print('torch' in sys.modules)"
     lines = python("-c", code).stdout
     assert lines.splitlines()[-1] == "False"
-    for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "size-format", "min-params", "space",
-                 "dataset",
+    for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "size-format", "min-params",
+                 "space", "dataset",
                  "data-dir", "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study",
                  "storage", "out", "resume", "no-rungs", "workers", "recipe", "deterministic",
                  "validation"):  # fmt: skip

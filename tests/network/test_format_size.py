@@ -66,10 +66,16 @@ def test_the_small_course_resnet() -> None:
         (seq(Conv(4), Act(), Norm()), {"conv": 1, "relu_conv": 1, "norm": 1}),
         (seq(Norm(), Act(), Conv(4)), {"norm": 1, "relu": 1, "conv": 1}),
         (seq(Conv(4), Act("hardswish")), {"conv": 1, "hardswish": 1}),
-        (seq(Flatten(), Linear(4, bias=False), Norm(), Act("gelu")), {"flatten": 1, "linear": 1, "linear_norm": 1, "gelu": 1}),
+        (
+            seq(Flatten(), Linear(4, bias=False), Norm(), Act("gelu")),
+            {"flatten": 1, "linear": 1, "linear_norm": 1, "gelu": 1},
+        ),
         (seq(add(seq(), Conv(3)), Norm()), {"add": 1, "conv": 1, "norm": 1}),
         (seq(add(seq(), seq(Norm(), Conv(3)), Conv(3)), Act()), {"add": 2, "conv": 2, "norm": 1, "relu_sum": 1}),
-        (concat(Conv(2), Conv(2), seq(Pool("max", 3, 1, 1), Conv(1))), {"conv": 3, "concat": 1, "concatenated": 3, "max": 1, "pool_padded": 1}),
+        (
+            concat(Conv(2), Conv(2), seq(Pool("max", 3, 1, 1), Conv(1))),
+            {"conv": 3, "concat": 1, "concatenated": 3, "max": 1, "pool_padded": 1},
+        ),
         (mul(seq(), seq(Conv(3, 1), Act("sigmoid"))), {"mul": 1, "conv": 1, "sigmoid": 1}),
         (Conv(6, 3, 2, groups=3), {"grouped": 1, "padded": 1}),
         (Conv(6, 1, 2), {"conv": 1, "thin": 1}),
