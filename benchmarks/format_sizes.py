@@ -1,16 +1,17 @@
 """How large files of every format are, and the factors of `archsearch/network/format_table.py`.
 
-    python benchmarks/format_sizes.py measure --formats onnx,litert --draws 30 --minutes 20
+    python benchmarks/format_sizes.py measure --formats onnx,litert --draws 30 --probes --minutes 20
     python benchmarks/format_sizes.py fit
     python benchmarks/format_sizes.py verify
 
 `measure` draws networks of every shipped space, builds them with random weights, converts each in this one process,
 and puts the bytes of the files, without our metadata, down in `sizes/files.csv`: what is there already is not done
-again. Draws have numbers, and a number is one network for ever: image side and classes vary with it.
+again. Draws have numbers, and a number is one network for ever: image side and classes vary with it. `--probes` are
+small networks that show what single operators cost.
 `fit` finds, for a format at a precision, the least factors that are below none of its files (a linear programme),
-by draws whose number is no multiple of three. `verify` holds the formula, metadata included, against all rows, apart
-for those that `fit` has not seen: exit status 1 where a file is larger than the formula says, or smaller by more than
-4 kB and 2%.
+by the probes and the draws whose number is not two more than a multiple of three. `verify` holds the formula, metadata
+included, against all rows, apart for those that `fit` has not seen: exit status 1 where a file is larger than the
+formula says, or smaller by more than 4 kB and 2%.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ from archsearch.inference import trailer
 from archsearch.network import format_size, format_table, zoo
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import Written
+from archsearch.network.stage import Part, Stage
 from archsearch.space.reader import load_space, shipped
 
 FILES = Path(__file__).with_name("sizes") / "files.csv"
 TABLE = Path(format_table.__file__)
 WIDTHS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0}
+BIAS = {"fp32": 4.0, "fp16": 2.0, "int8": 4.0}
 SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 96, 96))
 CLASSES = (2, 10, 10, 37, 100)
 MOST = 20_000_000
@@ -51,6 +54,47 @@ ROOM, SHARE = 4096, 0.02
 """How far the formula may be above a file: the larger of both."""
 IMAGES = 2
 """For the ranges of int8, which are as many numbers whatever they are."""
+
+
+PROBE = "probe"
+"""The space of small networks that show one thing each, by their numbers."""
+_ACTS = ("relu", "leaky_relu", "tanh", "silu", "hardswish", "gelu", "sigmoid", "hardsigmoid", "relu6")
+_PROBES: tuple[tuple[tuple[str, dict[str, Any]], ...], ...] = (
+    *((("plain", {"act": act}),) for act in _ACTS),
+    (("plain", {"stride": 2}), ("plain", {"stride": 2, "down": "max"}), ("plain", {"stride": 2, "down": "avg"})),
+    (("plain", {}), ("plain", {"depth": 4})),
+    (("basic", {}), ("basic", {"width": 16, "stride": 2})),
+    (("basic", {"skip": "pad"}), ("basic", {"width": 16, "stride": 2, "skip": "pad"})),
+    (("basic", {"width": 4}), ("basic", {"width": 12, "stride": 2})),
+    (("preact", {"depth": 2}), ("preact", {"width": 16, "stride": 2})),
+    (("separable", {"residual": True}), ("separable", {"width": 16, "stride": 2})),
+    (("separable", {"act": "hardswish", "residual": True}), ("separable", {"act": "hardswish", "se": 0.25})),
+    (("inverted", {"se": 0.25}), ("inverted", {"width": 16, "stride": 2, "act": "hardswish", "se": 0.5})),
+    (("inverted", {"act": "hardswish", "depth": 2}),),
+    (("inception", {"width": 16}), ("inception", {"width": 24, "stride": 2})),
+    (("inception", {"width": 16, "pool": "avg"}), ("pooling", {"width": 16, "stride": 2, "kernel": 3, "ceil": True})),
+    *(
+        (("dense", {"width": 16, "act": act, "norm": norm}),)
+        for act in ("relu", "gelu", "tanh")
+        for norm in (False, True)
+    ),
+    (("nin", {"points": 2}), ("resnin", {"width": 16, "points": 2})),
+    *((("plain", {"stride": 2, "down": down}),) * 2 for down in ("max", "avg", "stride")),
+)
+_HEADS = ("linear", "nin", "mlp")
+
+
+def probe(number: int) -> Arch:
+    """A small network, with blocks that are 8 wide and one deep where nothing else is said."""
+    stages = []
+    for block, given in _PROBES[number % len(_PROBES)]:
+        own = {key: given[key] for key in ("width", "depth", "stride", "down") if key in given}
+        dims = tuple((key, value) for key, value in given.items() if key not in own)
+        stages.append(Stage(block, **{"width": 8, **own}, dims=dims))
+    dense = stages[0].block == "dense"
+    stem = Part("flatten") if dense else Part("conv", (("width", 8),))
+    head = Part("linear") if dense else Part(_HEADS[number % len(_HEADS)])
+    return Arch((3, 16, 16), 10, stem, tuple(stages), head)
 
 
 class Row(NamedTuple):
@@ -65,11 +109,13 @@ class Row(NamedTuple):
 
     @property
     def held_out(self) -> bool:
-        return self.number % HELD_OUT == HELD_OUT - 1
+        return self.space != PROBE and self.number % HELD_OUT == HELD_OUT - 1
 
 
 def drawn(space: str, number: int) -> Arch:
     """The network of a number: a reference for `ref:NAME`."""
+    if space == PROBE:
+        return probe(number)
     if space.startswith(zoo.PREFIX):
         return zoo.load(space).arch
     rng = random.Random(f"{space}:{number}")
@@ -98,6 +144,8 @@ def wanted(options: argparse.Namespace) -> Iterator[tuple[str, int, str, str]]:
     if options.dtypes:
         pairs = [pair for pair in pairs if pair[1] in options.dtypes.split(",")]
     spaces = options.spaces.split(",") if options.spaces else shipped()
+    for number in range(len(_PROBES) if options.probes else 0):
+        yield from ((PROBE, number, *pair) for pair in pairs)
     for number in range(options.first, options.first + options.draws):
         for space in spaces:
             yield from ((space, number, *pair) for pair in pairs)
@@ -237,37 +285,47 @@ def fit(options: argparse.Namespace) -> int:
 
 
 def fitted(found: list[Row], dtype: str) -> dict[str, float]:
-    """The least factors above all files, and above those of each fifth when it is left out."""
+    """The least factors above all files, raised by what a tenth of the draws lacked when they were left out."""
     names = [name for name in format_size.FEATURES if name not in ("values", "custom")]
     features = [format_size.amounts(drawn(row.space, row.number).cost.parts) for row in found]
     x = np.array([[one[name] for name in names] for one in features])
     y = np.array([row.bytes for row in found]) - WIDTHS[dtype] * np.array([one["values"] for one in features])
     tolerance = np.maximum(ROOM, SHARE * np.array([row.bytes for row in found]))
+    least = np.array([BIAS[dtype] if name == "outs" else 0.0 for name in names])
+    draws = np.array([row.space != PROBE for row in found])
     beyond = 0.0
-    for fold in range(5):
-        left = np.arange(len(y)) % 5 == fold
-        if left.any() and not left.all():
-            beyond = max(beyond, (y - x @ envelope(x[~left], y[~left], tolerance[~left]))[left].max())
-    best = envelope(x, y, tolerance)
-    seen = x.any(axis=0)
-    known = {name: math.ceil(100 * value) / 100 for name, value, there in zip(names, best, seen, strict=True) if there}
-    known["file"] = float(math.ceil(known["file"] + beyond))
-    operators = {name: value for name, value in known.items() if name in format_size.OPERATORS}
-    dearest = max(operators.values())
+    for fold in range(10):
+        left = draws & (np.arange(len(y)) % 10 == fold)
+        if left.any():
+            beyond = max(beyond, (y - x @ envelope(x[~left], y[~left], tolerance[~left], least))[left].max())
+    best, seen = envelope(x, y, tolerance, least), x.any(axis=0)
+    known = {name: _up(value) for name, value, there in zip(names, best, seen, strict=True) if there}
+    known["file"] = float(math.ceil(known["file"] + beyond + 1))
+    dearest = max(known.get(name, 0.0) for name in format_size.OPERATORS)
     unseen = {name: dearest for name in format_size.OPERATORS if name not in known}
     return {"file": known.pop("file"), "values": WIDTHS[dtype], **known, **unseen}
 
 
-def envelope(x: np.ndarray, y: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """The factors, none below zero but that of the file, whose sums are above all `y` and least above them."""
-    from scipy.optimize import linprog
+def _up(value: float) -> float:
+    """Rounded up: to four decimals below ten, since some are for every value."""
+    digits = 4 if value < 10 else 1
+    return math.ceil(value * 10**digits - 0.01) / 10**digits
 
-    bounds = [(None, None), *[(0, None)] * (x.shape[1] - 1)]
-    slack = (x / tolerance[:, None]).sum(axis=0) + 1e-7 * x.max(axis=0)
-    done = linprog(slack, A_ub=-x, b_ub=-y, bounds=bounds, method="highs")
+
+def envelope(x: np.ndarray, y: np.ndarray, tolerance: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """The factors, none below `least`, whose sums are above all `y` and least above them.
+
+    Where files do not tell two of them apart, both get their share: none is far below its least squares.
+    """
+    from scipy.optimize import linprog, nnls
+
+    scale = x.max(axis=0) + (x.max(axis=0) == 0)
+    a, b = x / scale / tolerance[:, None], (y - x @ least) / tolerance
+    squares, _ = nnls(np.vstack([a, 1e-3 * np.eye(len(scale))]), np.concatenate([b, np.zeros(len(scale))]))
+    done = linprog(a.sum(axis=0), A_ub=-a, b_ub=-b, bounds=[(0.8 * one, None) for one in squares], method="highs")
     if not done.success:
         raise SystemExit(f"no factors: {done.message}")
-    return np.asarray(done.x)
+    return np.asarray(done.x) / scale + least
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -336,6 +394,7 @@ def main() -> int:
             command.add_argument("--spaces", help="comma-separated; default: all shipped ones")
             command.add_argument("--first", type=int, default=0)
             command.add_argument("--draws", type=int, default=30)
+            command.add_argument("--probes", action="store_true", help="small networks for single operators first")
             command.add_argument("--references", action="store_true", help="the textbook networks too")
             command.add_argument("--minutes", type=float, default=60)
         command.add_argument("--details", action="store_true")

@@ -48,7 +48,7 @@ def test_the_envelope_is_the_least_above_all_files() -> None:
     x = np.column_stack([np.ones(60), rng.integers(1, 40, 60), rng.integers(0, 9, 60)]).astype(float)
     truth = np.array([500.0, 120, 75])
     y = x @ truth - rng.integers(0, 15, 60)
-    found = sizes.envelope(x, y, np.full(60, 4096.0))
+    found = sizes.envelope(x, y, np.full(60, 4096.0), np.zeros(3))
     assert (x @ found - y).min() > -1e-6
     assert (x @ found - y).max() < 30
 
