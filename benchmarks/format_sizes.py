@@ -24,6 +24,7 @@ import math
 import random
 import sys
 import tempfile
+import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -273,14 +274,16 @@ def fit(options: argparse.Namespace) -> int:
     for (form, dtype), found in groups.items():
         factors[form][dtype] = fitted(found, dtype)
     text = TABLE.read_text()
-    lines = ["FACTORS: dict[str, dict[str, dict[str, float]]] = {"]
+    lines = ["# fmt: off", "FACTORS: dict[str, dict[str, dict[str, float]]] = {"]
     for form, by in factors.items():
         lines.append(f'    "{form}": {{')
         for dtype, one in by.items():
-            lines += [f'        "{dtype}": {{', *(f'            "{name}": {value!r},' for name, value in one.items())]
-            lines.append("        },")
+            pairs = ", ".join(f'"{name}": {value!r}' for name, value in one.items()).replace(": ", ":~")
+            filled = textwrap.wrap(pairs, 120, initial_indent=" " * 12, subsequent_indent=" " * 12)
+            lines += [f'        "{dtype}": {{', *(line.replace(":~", ": ") for line in filled), "        },"]
         lines.append("    },")
-    TABLE.write_text(text[: text.index("FACTORS")] + "\n".join([*lines, "}", ""]))
+    text = text[: text.index("# fmt: off")]
+    TABLE.write_text(text + "\n".join([*lines, "}", "# fmt: on", ""]))
     return 0
 
 
