@@ -15,6 +15,7 @@ from archsearch.cli.screen import columns, fits, wrapped
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
+from archsearch.network.file_size import SAFETENSORS, Written
 from archsearch.network.limits import upper
 from archsearch.nn.inputs import Inputs
 from archsearch.nn.inspect import measure_target
@@ -48,12 +49,13 @@ def check(target: str, input_shape: Inputs, as_json: bool, **options: Any) -> in
              model.onnx, model.pt2       a graph, counted by its operators
              model.tflite, .xml, ...     files of other runtimes: weights; of some the bytes alone
 
-    Bytes of a file are those on disk, of weights also those at a --size-dtype that is given.
+    Bytes of a file are those on disk, of weights also those at a --size-dtype that is given. With --size-format they
+    are those of the file that `export` would write in that format, at most.
     Limits are strict. Without one the figures are printed and the exit status is 0.
     """
     budget = budget_of(options)
     with _foreign_code():
-        measured = measure_target(target, _asked_dtype(budget), input_shape)
+        measured = measure_target(target, _asked_dtype(budget), input_shape, budget.size_format)
     verdict = _verdict(budget, measured)
     click.echo(json.dumps(_json(measured, verdict)) if as_json else "\n".join(_text(measured, verdict, budget)))
     return 0 if verdict.ok else 1
@@ -89,7 +91,8 @@ def _json(measured: Measured, verdict: Verdict) -> dict[str, Any]:
         for check in verdict.limits
     ]
     extra = {} if measured.attention_macs is None else {"attention_macs": measured.attention_macs}
-    words = {"size_dtype": measured.size_dtype, "note": measured.note}
+    form = {} if measured.size_format == SAFETENSORS else {"size_format": measured.size_format}
+    words = {"size_dtype": measured.size_dtype, "note": measured.note, **form}
     return {"target": measured.target, **measured.values, **extra, "limits": found, "ok": verdict.ok, **words}
 
 
@@ -115,7 +118,7 @@ def _text(measured: Measured, verdict: Verdict, budget: Budget) -> list[str]:
 
 def _bytes(measured: Measured, budget: Budget) -> str:
     if measured.size_dtype != ON_DISK:
-        return f"bytes at {measured.size_dtype}"
+        return f"bytes at {Written(measured.size_dtype, measured.size_format).words}"
     live = measured.values["peak_activation_bytes"] is not None
     return f"bytes on disk, activations at {budget.size_dtype}" if live else "bytes on disk"
 

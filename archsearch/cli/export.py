@@ -26,6 +26,7 @@ from archsearch.cli.options import (
 from archsearch.cli.screen import wrapped
 from archsearch.cli.sources import check_images, dataset_of, split_seed
 from archsearch.errors import InputError
+from archsearch.network.file_size import SAFETENSORS
 
 if TYPE_CHECKING:
     from archsearch.export import Exported, Images, Source
@@ -77,7 +78,11 @@ class Order:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File.  [default: OUT/STUDY/export/ARCH/model.*]"
 )
-@click.option("--max-size", type=BYTES, help="Fewer bytes on disk than this: 6MB.  [default: the study's budget]")
+@click.option(
+    "--max-size",
+    type=BYTES,
+    help="Fewer bytes on disk than this: 6MB.  [default: the study's, if it is on this format or on safetensors]",
+)
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Weights of ARCH.  [default: the retrained, or the run's]"
 )
@@ -168,7 +173,7 @@ def order_of(source: str, arch: str | None, options: Mapping[str, Any]) -> Order
     given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
     given["reading"] = reading(options)
     if arch is not None:
-        return _from_study(opened_study(source, options["out"], options["storage"]), arch, options["weights"], given)
+        return _from_study(opened_study(source, options["out"], options["storage"]), arch, options, given)
     path = Path(source)
     if not path.is_file():
         raise InputError(f"{source}: no weights file; to export from a study give its candidate's ARCH too")
@@ -178,22 +183,23 @@ def order_of(source: str, arch: str | None, options: Mapping[str, Any]) -> Order
     return Order(path, home / "export", **given)
 
 
-def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, weights: Path | None, given: Any) -> Order:
+def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, options: Mapping[str, Any], given: Any) -> Order:
     from archsearch.report.tables import tested
     from archsearch.study.storage import stored_retrained
 
     folder, study, config = opened
     found = tested(stored_retrained(study))
     record = one_record(study, arch, folder)
+    meant = config.budget.size_format  # a limit on the bytes of another format says nothing of this file
     known = {
         "dataset": config.data.name,
         "image_size": None if "size" in config.space.input else config.data.image_size,
         "seed": config.seed,
-        "max_size": config.budget.get("max_size"),
+        "max_size": config.budget.get("max_size") if meant in (SAFETENSORS, options["kind"]) else None,
     }
     given["reading"] = reading(given["reading"], config.data)
     return Order(
-        weights or _weights(folder, record.arch),
+        options["weights"] or _weights(folder, record.arch),
         folder / "export",
         **{**known, **given},
         arch=record.arch,

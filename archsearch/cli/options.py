@@ -12,7 +12,8 @@ from archsearch._utils.places import check_name
 from archsearch._utils.units import parse_bytes, parse_count, parse_seconds
 from archsearch.errors import InputError, StudyError
 from archsearch.network.budget import Budget
-from archsearch.network.file_size import DTYPE_BYTES
+from archsearch.network.file_size import DTYPE_BYTES, SAFETENSORS
+from archsearch.network.format_table import FACTORS
 from archsearch.network.layers import Shape
 from archsearch.network.limits import LIMITS, Limit
 from archsearch.nn.inputs import DTYPES, Input
@@ -102,7 +103,7 @@ QUANTITIES = {"count": COUNT, "bytes": BYTES}
 
 
 def limits(function: Function) -> Function:
-    """The budget: every upper limit, such as `max_params`, and `size_dtype`."""
+    """The budget: every upper limit, such as `max_params`, and `size_dtype` and `size_format`."""
     dtype = click.option(
         "--size-dtype",
         type=click.Choice(list(DTYPE_BYTES)),
@@ -110,8 +111,15 @@ def limits(function: Function) -> Function:
         show_default=True,
         help="Precision at which bytes are counted.",
     )
+    form = click.option(
+        "--size-format",
+        type=click.Choice([SAFETENSORS, *FACTORS]),
+        default=SAFETENSORS,
+        show_default=True,
+        help="Format of the file whose bytes --max-size bounds.",
+    )
     options = [_limit(limit) for limit in LIMITS if not limit.lower]
-    for option in reversed([*options, dtype]):
+    for option in reversed([*options, dtype, form]):
         function = option(function)
     return function
 
@@ -130,7 +138,7 @@ def _limit(limit: Limit) -> Callable[[Function], Function]:
 
 def budget_of(options: Mapping[str, Any]) -> Budget:
     """The budget that the options of `limits` and `lower_limits` ask for. Raises InputError."""
-    names = ["size_dtype", *(limit.option for limit in LIMITS)]
+    names = ["size_dtype", "size_format", *(limit.option for limit in LIMITS)]
     return Budget(**{name: options[name] for name in names if name in options})
 
 

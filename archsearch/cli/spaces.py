@@ -14,6 +14,7 @@ from archsearch.cli.options import SHAPE, budget_of, json_option, limits, lower_
 from archsearch.cli.screen import columns, wrapped
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
+from archsearch.network.file_size import Written
 from archsearch.network.layers import Shape
 from archsearch.network.limits import measures
 from archsearch.space import inputs, statistics
@@ -103,8 +104,8 @@ def describe(space: SearchSpace, budget: Budget, input_shape: Shape, classes: in
         "descriptions": statistics.descriptions(space),
         "architectures": statistics.architectures(space),
         "recipes": statistics.recipes(space),
-        "smallest": _network(smallest, domain, budget.size_dtype),
-        "largest": _network(largest, domain, budget.size_dtype),
+        "smallest": _network(smallest, domain, budget.written),
+        "largest": _network(largest, domain, budget.written),
         "share": {**asdict(found), "share": found.share} if found else None,
         "note": idle.words if idle else "",
     }
@@ -119,12 +120,12 @@ def _dim(dim: Dim) -> dict[str, Any]:
     return plain | ({"log": True} if dim.log else {})
 
 
-def _network(arch: Arch, domain: Domain, dtype: str) -> dict[str, Any]:
+def _network(arch: Arch, domain: Domain, written: Written) -> dict[str, Any]:
     cost = arch.cost
     return {
         "arch": arch.id,
         "summary": domain.summary(arch),
-        **measures(cost, dtype),
+        **measures(cost, written),
     }
 
 
@@ -133,7 +134,7 @@ def _text(facts: dict[str, Any], budget: Budget) -> list[str]:
     rows: list[tuple[str, ...]] = [("dim", "range", "exists where")]
     rows += [(dim["name"], _range(dim), dim["active"]) for dim in facts["dims"]]
     about = [f"{facts['name']}: {facts['summary']}", f"for {by} images, {counted(facts['classes'], 'class')}", ""]
-    extremes = [_extreme(which, facts[which], budget.size_dtype) for which in ("smallest", "largest")]
+    extremes = [_extreme(which, facts[which], budget.written) for which in ("smallest", "largest")]
     share = ["", _share(facts["share"], budget)] if facts["share"] else []
     note = [facts["note"]] if facts["note"] else []
     return [
@@ -166,11 +167,11 @@ def _counts(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _extreme(which: str, network: dict[str, Any], dtype: str) -> tuple[str, ...]:
+def _extreme(which: str, network: dict[str, Any], written: Written) -> tuple[str, ...]:
     return (
         which,
         f"{format_count(network['params'])} params",
-        f"{format_bytes(network['size_bytes'])} ({dtype})",
+        f"{format_bytes(network['size_bytes'])} ({written.words})",
         f"{format_short(network['macs'])} MACs",
         network["summary"],
     )

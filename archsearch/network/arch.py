@@ -77,7 +77,12 @@ class Arch:
     @cached_property
     def cost(self) -> Cost:
         """The exact cost for one image of `input_shape`. Raises SpecError as `parts` does."""
-        found = cost.joined([(name, found) for name, _, found in self.unroll()], self.input_shape)
+        parts, whole, shape = [], [], self.input_shape
+        for name, expr, found in self.unroll():
+            parts.append((name, found))
+            whole.append((name, expr, shape))
+            shape = found.out
+        found = cost.joined(parts, self.input_shape, tuple(whole))
         contents = found.contents
         return found._replace(contents=contents._replace(chars=contents.chars + self.spill)) if self.spill else found
 

@@ -10,7 +10,8 @@ from typing import Any
 from archsearch._utils.units import BYTES
 from archsearch.errors import InputError
 from archsearch.network.cost import Cost
-from archsearch.network.file_size import element_bytes
+from archsearch.network.file_size import SAFETENSORS, Written, element_bytes
+from archsearch.network.format_size import check_written
 from archsearch.network.limits import LIMITS, Limit
 
 
@@ -69,25 +70,31 @@ class Budget:
 
     Args:
         size_dtype: the precision at which bytes are counted: fp32, fp16, bf16 or int8.
+        size_format: the format of the file whose bytes `max_size` bounds: safetensors, onnx, litert, executorch,
+            openvino or ncnn.
         limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size` (bytes), `max_macs`,
             `max_activation` (bytes) and `min_params`; None for none.
 
     Raises:
-        InputError: a limit that is no positive number, limits that exclude each other, or an unknown dtype.
+        InputError: a limit that is no positive number, limits that exclude each other, an unknown dtype or format,
+            or a format that has no such dtype.
         TypeError: no limit of this name.
     """
 
     size_dtype: str
+    size_format: str
     limits: tuple[tuple[str, float], ...]
     """The option and value of each limit that is set, in the order of `LIMITS`."""
 
-    def __init__(self, *, size_dtype: str = "fp32", **limits: float | None) -> None:
+    def __init__(self, *, size_dtype: str = "fp32", size_format: str = SAFETENSORS, **limits: float | None) -> None:
         known = [limit.option for limit in LIMITS]
         if unknown := sorted(limits.keys() - set(known)):
             raise TypeError(f"{unknown[0]} is no limit: use one of {', '.join(known)}")
         element_bytes(size_dtype)
+        check_written(Written(size_dtype, size_format))
         found = [(name, _positive(name, limits[name])) for name in known if limits.get(name) is not None]
         object.__setattr__(self, "size_dtype", size_dtype)
+        object.__setattr__(self, "size_format", size_format)
         object.__setattr__(self, "limits", tuple(found))
         self._check_order()
 
@@ -99,6 +106,11 @@ class Budget:
             if limit.lower and above and least >= above[1]:
                 raise InputError(f"{limit.option} = {plain(least)}: must be under {above[0].option}, {plain(above[1])}")
 
+    @property
+    def written(self) -> Written:
+        """How the file is written whose bytes count."""
+        return Written(self.size_dtype, self.size_format)
+
     def __iter__(self) -> Iterator[tuple[Limit, float]]:
         """Every limit that is set, and its value."""
         return iter(_paired(self.limits))
@@ -108,13 +120,14 @@ class Budget:
         return dict(self.limits).get(option)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a study carries them: the limits that are set, and the dtype."""
-        return {**dict(self.limits), "size_dtype": self.size_dtype}
+        """Plain values, as a study carries them: the limits that are set, the dtype, and a format but safetensors."""
+        form = {} if self.size_format == SAFETENSORS else {"size_format": self.size_format}
+        return {**dict(self.limits), "size_dtype": self.size_dtype, **form}
 
     def check(self, cost: Cost) -> Verdict:
         """Hold a cost against every limit."""
-        dtype = self.size_dtype
-        return Verdict(tuple(LimitCheck(one.measure, limit, one.of(cost, dtype), one.lower) for one, limit in self))
+        written = self.written
+        return Verdict(tuple(LimitCheck(one.measure, limit, one.of(cost, written), one.lower) for one, limit in self))
 
     def hold(self, values: Mapping[str, int | None]) -> Verdict:
         """Hold measured values against every limit, by the measures' names.
@@ -131,6 +144,8 @@ class Budget:
     def slug(self) -> str:
         """The limits for a folder name: `params5M-size6MB`, or `unlimited`."""
         found = [f"{limit.slug}{_short(value)}{'B' if limit.unit == BYTES else ''}" for limit, value in self]
+        if self.size_format != SAFETENSORS:
+            found.append(self.size_format)
         if self.size_dtype != "fp32":
             found.append(self.size_dtype)
         return "-".join(found) or "unlimited"
@@ -144,7 +159,7 @@ class Budget:
         return ", ".join([*(["under " + " and ".join(most)] if most else []), *least]) or "without a limit"
 
     def _words(self, limit: Limit, value: float) -> str:
-        return limit.words(value) + (f" ({self.size_dtype})" if limit.unit == BYTES else "")
+        return limit.words(value) + (f" ({limit.counted(self.written)})" if limit.unit == BYTES else "")
 
     @property
     def edges(self) -> dict[float, str]:
@@ -152,7 +167,7 @@ class Budget:
         found: dict[float, str] = {}
         for limit, value in self:
             if limit.params_at:
-                at, words = limit.params_at(value, self.size_dtype), limit.label(value, self.size_dtype)
+                at, words = limit.params_at(value, self.written), limit.label(value, self.written)
                 found[at] = f"{found[at]}, {words}" if at in found else words
         return found
 

@@ -19,6 +19,9 @@ from archsearch.network.file_size import FileContents, FixedTensor, element_byte
 from archsearch.network.layer_cost import Tensor, leaf_cost
 from archsearch.network.layers import Add, Aux, Combinator, Concat, Expr, Leaf, Mul, Seq, Shape
 
+Parts = tuple[tuple[str, Expr, Shape], ...]
+"""The parts of a network in order: name, expression, shape of what it is given."""
+
 
 class Layer(NamedTuple):
     """One row of a network's table: parameters, MACs, values read and written for one image."""
@@ -47,6 +50,7 @@ class Cost(NamedTuple):
     view: bool = False  # the output is the input's memory
     contents: FileContents = FileContents()
     fixed: tuple[FixedTensor, ...] = ()  # tensors of a module that are not of the size dtype
+    parts: Parts = ()  # of an architecture, for `format_size`
 
     def size_bytes(self, dtype: str = "fp32") -> int:
         """Upper bound, tight within 16 kB, of the safetensors file with the deployed network.
@@ -92,8 +96,12 @@ def chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Cost:
     return joined(found, shape)
 
 
-def joined(parts: list[tuple[str, Cost]], shape: Shape) -> Cost:
-    """The cost of named parts one after the other, each measured where the one before leads."""
+def joined(parts: list[tuple[str, Cost]], shape: Shape, whole: Parts = ()) -> Cost:
+    """The cost of named parts one after the other, each measured where the one before leads.
+
+    Args:
+        whole: the same parts, where they are all of a network.
+    """
     size = peak = held = prod(shape)
     view = True
     for _, cost in parts:
@@ -101,7 +109,7 @@ def joined(parts: list[tuple[str, Cost]], shape: Shape) -> Cost:
         peak = cost.peak if cost.peak > peak else peak
         held = alive if alive > held else held
         view = view and cost.view
-    return _sum(parts, parts[-1][1].out if parts else shape, peak, held, view)
+    return _sum(parts, parts[-1][1].out if parts else shape, (peak, held, view), whole)
 
 
 def _branches(expr: Combinator, shape: Shape) -> Cost:
@@ -112,7 +120,7 @@ def _branches(expr: Combinator, shape: Shape) -> Cost:
     named = [(str(i), cost) for i, cost in enumerate(costs)]
     out = _JOINS[type(expr)](expr, [cost.out for cost in costs])
     peaks = _concat_peaks if isinstance(expr, Concat) else _fold_peaks
-    return _sum(named, out, *peaks(costs, prod(shape), prod(out)), False)
+    return _sum(named, out, (*peaks(costs, prod(shape), prod(out)), False))
 
 
 def _concat_peaks(costs: list[Cost], size: int, out: int) -> tuple[int, int]:
@@ -172,13 +180,13 @@ def _label(leaf: Leaf) -> str:
     return f"{type(leaf).__name__}({', '.join(shown)})"
 
 
-def _sum(parts: list[tuple[str, Cost]], out: Shape, peak: int, held: int, view: bool) -> Cost:
+def _sum(parts: list[tuple[str, Cost]], out: Shape, live: tuple[int, int, bool], whole: Parts = ()) -> Cost:
     """The sums over named parts; a part's name and a dot stand before the names of its tensors."""
     params = buffers = macs = aux = 0
     tensors = counters = chars = matrices = elements = rows = matrix_chars = 0
     for name, cost in parts:
         # Unpacked at once: in this innermost loop of counting, fields by name make a count 5% slower.
-        _, own, kept, work, _, extra, _, _, (count, integers, letters, kernels, values, outs, kernel_letters), _ = cost
+        _, own, kept, work, _, extra, _, _, (count, integers, letters, kernels, values, outs, spelt), _, _ = cost
         aux += extra
         macs += work
         if count:
@@ -191,10 +199,11 @@ def _sum(parts: list[tuple[str, Cost]], out: Shape, peak: int, held: int, view: 
             matrices += kernels
             elements += values
             rows += outs
-            matrix_chars += kernel_letters + prefix * kernels
+            matrix_chars += spelt + prefix * kernels
     # By position: by names a warm count is 15% slower.
     contents = FileContents(tensors, counters, chars, matrices, elements, rows, matrix_chars)
-    return Cost(out, params, buffers, macs, peak, aux, held, view, contents)
+    peak, held, view = live
+    return Cost(out, params, buffers, macs, peak, aux, held, view, contents, (), whole)
 
 
 def _join_add(expr: Combinator, outs: list[Shape]) -> Shape:

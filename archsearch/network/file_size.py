@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from archsearch._utils.formats import FORMATS
 from archsearch.errors import InputError
 
+SAFETENSORS = "safetensors"
 DTYPE_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 METADATA_BYTES = 8192
 """Room kept in a weights file for its metadata: architecture, recipe, normalisation, class names."""
@@ -15,6 +17,18 @@ SCALE_SUFFIX = "_scale"
 _ENTRY = len('"":{"dtype":"","shape":[],"data_offsets":[,]},')
 _LONGEST_CODE = len("F8_E4M3")
 _CODES = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
+
+
+class Written(NamedTuple):
+    """How the file is written whose bytes count: the precision, and the format by its name in `FORMATS`."""
+
+    dtype: str = "fp32"
+    form: str = SAFETENSORS
+
+    @property
+    def words(self) -> str:
+        """For people: `int8`, or `LiteRT, int8`."""
+        return self.dtype if self.form == SAFETENSORS else f"{FORMATS[self.form].words}, {self.dtype}"
 
 
 class FixedTensor(NamedTuple):

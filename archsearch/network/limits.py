@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from archsearch._utils.units import BYTES, COUNT, format_bytes, format_count, format_short
 from archsearch.network.cost import Cost
-from archsearch.network.file_size import element_bytes
+from archsearch.network.file_size import Written, element_bytes
+from archsearch.network.format_size import file_bytes
+
+SIZE = "size_bytes"
+"""The measure that goes by the format of the file, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class Limit:
     Args:
         option: the argument of `Budget`; with dashes, the option of the command line.
         measure: what is limited, as tables, verdicts and `check --json` call it.
-        of: its value of a cost, where bytes are counted at a dtype.
+        of: its value of a cost, where bytes are those of a file that is written so.
         unit: `COUNT` or `BYTES`.
         noun: what stands behind a value: `parameters`; a value in bytes says enough with "".
         title: the measure for a person who sees no value.
@@ -30,7 +34,7 @@ class Limit:
 
     option: str
     measure: str
-    of: Callable[[Cost, str], int]
+    of: Callable[[Cost, Written], int]
     unit: str
     noun: str
     title: str
@@ -38,17 +42,21 @@ class Limit:
     help: str
     lower: bool = False
     weighs: str = "params"
-    params_at: Callable[[float, str], float] | None = None
+    params_at: Callable[[float, Written], float] | None = None
 
     def words(self, value: float) -> str:
         """A value for people: `5,000,000 parameters`, `6 MB`."""
         shown = format_bytes(value) if self.unit == BYTES else format_count(value)
         return f"{shown} {self.noun}".rstrip()
 
-    def label(self, value: float, dtype: str) -> str:
+    def counted(self, written: Written) -> str:
+        """How its bytes are counted: `int8`, `LiteRT, int8`."""
+        return written.words if self.measure == SIZE else written.dtype
+
+    def label(self, value: float, written: Written) -> str:
         """A value beside a line in a plot: `5M parameters`, `6 MB at fp32`."""
         if self.unit == BYTES:
-            return f"{self.words(value)} at {dtype}"
+            return f"{self.words(value)} at {self.counted(written)}"
         return f"{format_short(value)} {self.noun}".rstrip()
 
 
@@ -56,29 +64,29 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         "max_params",
         "params",
-        lambda cost, dtype: cost.params,
+        lambda cost, written: cost.params,
         COUNT,
         "parameters",
         "parameters",
         "params",
         "Fewer parameters than this: 5e6, 5M, 78043.",
-        params_at=lambda limit, dtype: limit,
+        params_at=lambda limit, written: limit,
     ),
     Limit(
         "max_size",
-        "size_bytes",
-        lambda cost, dtype: cost.size_bytes(dtype),
+        SIZE,
+        file_bytes,
         BYTES,
         "",
         "bytes on disk",
         "size",
         "Fewer bytes on disk than this: 6MB (10^6), 6MiB (2^20).",
-        params_at=lambda limit, dtype: limit / element_bytes(dtype),
+        params_at=lambda limit, written: limit / element_bytes(written.dtype),
     ),
     Limit(
         "max_macs",
         "macs",
-        lambda cost, dtype: cost.macs,
+        lambda cost, written: cost.macs,
         COUNT,
         "MACs",
         "multiply-accumulates",
@@ -89,7 +97,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         "max_activation",
         "peak_activation_bytes",
-        lambda cost, dtype: cost.peak_activation_bytes(dtype),
+        lambda cost, written: cost.peak_activation_bytes(written.dtype),
         BYTES,
         "of activations",
         "activation memory",
@@ -100,7 +108,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         "min_params",
         "params",
-        lambda cost, dtype: cost.params,
+        lambda cost, written: cost.params,
         COUNT,
         "parameters",
         "parameters",
@@ -112,9 +120,9 @@ LIMITS: tuple[Limit, ...] = (
 """In the order of names and tables."""
 
 
-def measures(cost: Cost, dtype: str) -> dict[str, int]:
-    """Everything that can be limited from above, of one cost, by its name."""
-    return {limit.measure: limit.of(cost, dtype) for limit in LIMITS if not limit.lower}
+def measures(cost: Cost, written: Written) -> dict[str, int]:
+    """Everything that can be limited from above, of one cost, by its name. Raises InputError as `file_bytes`."""
+    return {limit.measure: limit.of(cost, written) for limit in LIMITS if not limit.lower}
 
 
 def upper(measure: str) -> Limit:

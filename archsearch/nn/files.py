@@ -12,6 +12,7 @@ from pathlib import Path
 
 from archsearch.errors import InputError
 from archsearch.network.cost import layers
+from archsearch.network.file_size import SAFETENSORS, Written
 from archsearch.network.layers import Shape
 from archsearch.nn.measured import ON_DISK, Counted, Measured, by, stored
 
@@ -38,18 +39,18 @@ def is_model_folder(path: Path) -> bool:
     return path.is_dir() and path.suffix in _FOLDERS
 
 
-def measure_file(target: str, path: Path, dtype: str | None, shape: Shape | None) -> Measured:
+def measure_file(target: str, path: Path, written: Written | None, shape: Shape | None) -> Measured:
     """Measure a file by its kind, which its content says, and its name where that says nothing.
 
     Args:
-        dtype: count the bytes of weights at this precision; None for the bytes that the file has.
+        written: count the bytes of weights as if written so; None for the bytes that the file has.
         shape: of one input, for graphs that leave it open.
 
     Raises:
         InputError: no file of a network, or a broken one; one line.
     """
     if path.is_dir():
-        return _bytes_alone(target, path, b"", dtype)
+        return _bytes_alone(target, path, b"", written)
     with path.open("rb") as file:
         start = file.read(32)
     if start.startswith(_POINTER):
@@ -58,11 +59,11 @@ def measure_file(target: str, path: Path, dtype: str | None, shape: Shape | None
     if kind == "weights":
         from archsearch.nn.weight_files import measure_weights
 
-        return measure_weights(target, path, dtype, shape)
+        return measure_weights(target, path, written, shape)
     if kind == "bytes":
-        return _bytes_alone(target, path, start, dtype)
+        return _bytes_alone(target, path, start, written)
     what, count = _counters()[kind]
-    return _graph(target, path, what, count(path, shape), dtype)
+    return _graph(target, path, what, count(path, shape), written)
 
 
 def _counters() -> dict[str, tuple[str, Callable[[Path, Shape | None], Counted]]]:
@@ -100,7 +101,7 @@ def _zipped(path: Path) -> str:
     return "torchscript" if "constants.pkl" in names else "weights"
 
 
-def _bytes_alone(target: str, path: Path, start: bytes, dtype: str | None) -> Measured:
+def _bytes_alone(target: str, path: Path, start: bytes, written: Written | None) -> Measured:
     suffix = path.suffix if path.suffix in _OTHERS else _marked(start)
     what, (at, mark) = _OTHERS[suffix], _MARKS.get(suffix, (0, b""))
     if not path.is_dir() and not start[at:].startswith(mark or start[:1]):
@@ -113,7 +114,7 @@ def _bytes_alone(target: str, path: Path, start: bytes, dtype: str | None) -> Me
     if suffix in _SHIPPED:
         return _graph(target, path, f"{what} file", _shipped(target, suffix, path, beside), dtype)
     note = f"not counted: params, macs (of {what} files archsearch knows the bytes alone)"
-    return Measured(target, f"{what} file", stored(None, size), (), _and(note, _unmoved(dtype)), ON_DISK)
+    return Measured(target, f"{what} file", stored(None, size), (), _and(note, _unmoved(written)), ON_DISK)
 
 
 def _shipped(target: str, suffix: str, path: Path, last: Path) -> Counted:
@@ -153,7 +154,7 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _graph(target: str, path: Path, what: str, found: Counted, dtype: str | None) -> Measured:
+def _graph(target: str, path: Path, what: str, found: Counted, written: Written | None) -> Measured:
     """Bytes on disk, the graph's own figures, and the activations of the architecture that archsearch wrote into it."""
     values = stored(found.params, _size(path) + found.external, found.macs)
     missing = [name for name in ("params", "macs") if values[name] is None]
@@ -165,12 +166,15 @@ def _graph(target: str, path: Path, what: str, found: Counted, dtype: str | None
         arch = Arch.from_toml(found.metadata["arch"], target)
         what += f", {arch.id}, {arch.classes} classes"
         if found.macs == arch.cost.macs:  # otherwise the graph is not that network's
-            values["peak_activation_bytes"] = arch.cost.peak_activation_bytes(dtype or "fp32")
-    return Measured(target, what, values, found.layers, _and(*notes, _unmoved(dtype)), ON_DISK)
+            values["peak_activation_bytes"] = arch.cost.peak_activation_bytes((written or Written()).dtype)
+    return Measured(target, what, values, found.layers, _and(*notes, _unmoved(written)), ON_DISK)
 
 
-def _unmoved(dtype: str | None) -> str:
-    return f"bytes are those of the file: --size-dtype {dtype} is for networks and weights files" if dtype else ""
+def _unmoved(written: Written | None) -> str:
+    if written is None:
+        return ""
+    form = "" if written.form == SAFETENSORS else f"--size-format {written.form} and "
+    return f"bytes are those of the file: {form}--size-dtype {written.dtype} is for networks and weights files"
 
 
 def _and(*notes: str) -> str:

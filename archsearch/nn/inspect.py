@@ -19,10 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch._utils.formats import FORMATS
 from archsearch.errors import InputError, one_line
 from archsearch.network.arch import Arch
 from archsearch.network.blocks import unknown
 from archsearch.network.cost import layers
+from archsearch.network.file_size import SAFETENSORS, Written
 from archsearch.network.layers import Shape
 from archsearch.network.limits import measures
 from archsearch.nn.files import is_model_folder, measure_file
@@ -37,29 +39,36 @@ __all__ = ["IMAGENET", "Measured", "measure_target"]
 IMAGENET: Shape = (3, 224, 224)
 
 
-def measure_target(target: str, dtype: str | None = None, input_shape: Shape | Inputs | None = None) -> Measured:
+def measure_target(
+    target: str, dtype: str | None = None, input_shape: Shape | Inputs | None = None, form: str = SAFETENSORS
+) -> Measured:
     """Measure any target.
 
     Args:
         dtype: the precision at which bytes are counted; None: fp32, and the bytes on disk of any other file.
         input_shape: (channels, height, width) instead of the target's own. Factories have none of their own:
             without one there are no MACs and no activations. They also take several inputs, other than images too.
+        form: the format whose bytes are counted, which for another than safetensors are those of architectures alone.
 
     Raises:
         InputError: there is no such target, or it cannot be measured; one line that says why.
     """
     kind, _, rest = target.partition(":")
     counted_at = dtype or "fp32"
+    written = Written(counted_at, form)
     if kind == "ref":
-        return _arch(target, _reference(rest), counted_at, one_image(target, input_shape))
+        return _arch(target, _reference(rest), written, one_image(target, input_shape))
     if kind in _LIBRARIES:
+        _require_safetensors(target, form)
         return _LIBRARIES[kind](target, rest, counted_at, one_image(target, input_shape))
     path = Path(target)
     if path.is_file() and path.suffix == ".toml":
-        return _arch(target, Arch.load(path), counted_at, one_image(target, input_shape))
+        return _arch(target, Arch.load(path), written, one_image(target, input_shape))
     if path.is_file() or is_model_folder(path):
-        return measure_file(target, path, dtype, one_image(target, input_shape))
+        asked = written if dtype or form != SAFETENSORS else None
+        return measure_file(target, path, asked, one_image(target, input_shape))
     if rest and path.suffix != ".toml" and not kind.endswith((".toml", "/")) and "/" not in kind:
+        _require_safetensors(target, form)
         return _factory(target, kind, rest, counted_at, inputs_of(input_shape))
     if path.suffix or "/" in target:
         raise InputError(f"{target}: there is no such file")
@@ -69,14 +78,24 @@ def measure_target(target: str, dtype: str | None = None, input_shape: Shape | I
     )
 
 
-def _arch(target: str, arch: Arch, dtype: str, shape: Shape | None) -> Measured:
+def _arch(target: str, arch: Arch, written: Written, shape: Shape | None) -> Measured:
     if shape:
         arch = arch.adapted(shape, arch.classes)
     cost = arch.cost
     return Measured(
         target, f"{arch.id}, {by(arch.input_shape)}, {arch.classes} classes",
-        measures(cost, dtype), tuple(layers(arch.parts(), arch.input_shape)), _aux(cost.aux_params), dtype,
+        measures(cost, written), tuple(layers(arch.parts(), arch.input_shape)), _aux(cost.aux_params), written.dtype,
+        size_format=written.form,
     )  # fmt: skip
+
+
+def _require_safetensors(target: str, form: str) -> None:
+    """Raises InputError where the bytes of a module are asked for in another format."""
+    if form != SAFETENSORS:
+        raise InputError(
+            f"{target}: the bytes of {FORMATS[form].words} files are counted of architectures, not of modules:"
+            " leave --size-format out, or check the file itself"
+        )
 
 
 def _aux(params: int) -> str:
@@ -98,7 +117,7 @@ def _traced(target: str, what: str, traced: Traced, dtype: str) -> Measured:
     if not traced.traced:
         values = stored(cost.params, cost.size_bytes(dtype))
     else:
-        values = measures(cost, dtype) | ({"macs": None} if traced.uncounted else {})
+        values = measures(cost, Written(dtype)) | ({"macs": None} if traced.uncounted else {})
     return Measured(target, what, values, traced.layers, note, dtype, traced.attention_macs)
 
 

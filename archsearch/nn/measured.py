@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archsearch.network.cost import Layer
+from archsearch.network.file_size import SAFETENSORS
 from archsearch.network.limits import LIMITS
 
 ON_DISK = "file"
@@ -18,7 +19,7 @@ class Measured:
     """A target's figures at one dtype, for one image.
 
     values: by the measures of `limits.LIMITS`; None where there is nothing to measure it on.
-    size_dtype: the precision at which bytes are counted, or `ON_DISK`.
+    size_dtype: the precision at which bytes are counted, or `ON_DISK`; `size_format`: the format.
     attention_macs: products of two activations, which are not in `values`; None where no forward pass was followed.
     """
 
@@ -29,6 +30,7 @@ class Measured:
     note: str = ""
     size_dtype: str = "fp32"
     attention_macs: int | None = None
+    size_format: str = SAFETENSORS
 
 
 @dataclass(frozen=True)

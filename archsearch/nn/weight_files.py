@@ -10,11 +10,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from archsearch._utils.formats import FORMATS
 from archsearch._utils.units import format_bytes
 from archsearch.errors import InputError, one_line, printable
 from archsearch.network.arch import Arch
 from archsearch.network.cost import Layer, of_tensors
-from archsearch.network.file_size import SCALE_SUFFIX
+from archsearch.network.file_size import SAFETENSORS, SCALE_SUFFIX, Written
 from archsearch.network.layer_cost import Tensor
 from archsearch.network.layers import Shape
 from archsearch.network.limits import measures
@@ -41,20 +42,28 @@ class _File:
     others: Mapping[str, int] = field(default_factory=dict)
 
 
-def measure_weights(target: str, path: Path, dtype: str | None, shape: Shape | None) -> Measured:
+def measure_weights(target: str, path: Path, written: Written | None, shape: Shape | None) -> Measured:
     """Bytes and parameters from the tensors; the rest from the architecture, where archsearch wrote one.
 
     Args:
-        dtype: count bytes of these weights at that precision; None for the bytes that they have on disk.
+        written: count bytes of these weights as if written so; None for the bytes that they have on disk.
 
     Raises:
-        InputError: no weights, or tensors that are not those of the architecture in it.
+        InputError: no weights, tensors that are not those of the architecture in it, or without one bytes are asked
+            for in another format than safetensors.
     """
     with path.open("rb") as opened:
         torchs = opened.read(9)[8:9] != b"{"
     file = _torch(path) if torchs else _safetensors(path)
     if "arch" in file.metadata:
-        return _of_arch(target, path, file, dtype, shape)
+        return _of_arch(target, path, file, written, shape)
+    if written and written.form != SAFETENSORS:
+        words = FORMATS[written.form].words
+        raise InputError(
+            f"{target}: the bytes of {words} files are counted of architectures, and its metadata have none:"
+            " leave --size-format out"
+        )
+    dtype = written.dtype if written else None
     kinds = {name: _kind(name, file.tensors) for name in file.tensors}
     params = {name: prod(file.tensors[name].shape) for name, kind in kinds.items() if kind == "param"}
     packed = next(filter(_PACKED.search, file.tensors), None)
@@ -72,7 +81,7 @@ def measure_weights(target: str, path: Path, dtype: str | None, shape: Shape | N
     return Measured(target, what, stored(total, size), rows, "; ".join(notes), dtype or ON_DISK)
 
 
-def _of_arch(target: str, path: Path, file: _File, dtype: str | None, shape: Shape | None) -> Measured:
+def _of_arch(target: str, path: Path, file: _File, written: Written | None, shape: Shape | None) -> Measured:
     arch = Arch.from_toml(file.metadata["arch"], target)
     if shape:
         arch = arch.adapted(shape, arch.classes)
@@ -81,12 +90,13 @@ def _of_arch(target: str, path: Path, file: _File, dtype: str | None, shape: Sha
         raise InputError(f"{target}: its tensors hold {total:,} parameters, its architecture has {arch.cost.params:,}")
     from archsearch.network.cost import layers
 
-    values: dict[str, int | None] = {**measures(arch.cost, dtype or "fp32")}
-    if dtype is None:
+    values: dict[str, int | None] = {**measures(arch.cost, written or Written())}
+    if written is None:
         values["size_bytes"] = _size(path)
     what = f"weights, {arch.id}, {by(arch.input_shape)}, {arch.classes} classes"
     rows = tuple(layers(arch.parts(), arch.input_shape))
-    return Measured(target, what, values, rows, "", dtype or ON_DISK)
+    dtype, form = written or (ON_DISK, SAFETENSORS)
+    return Measured(target, what, values, rows, "", dtype, size_format=form)
 
 
 def _kind(name: str, tensors: Mapping[str, Stored]) -> str:

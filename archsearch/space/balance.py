@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from archsearch.errors import SpecError
 from archsearch.network.blocks import Value
 from archsearch.network.budget import Budget, Verdict
+from archsearch.network.file_size import Written
 from archsearch.network.limits import Limit
 from archsearch.space.domain import Domain
 from archsearch.space.space import uniform
@@ -70,7 +71,7 @@ def _idle(domain: Domain, budget: Budget, group: list[tuple[Limit, float]]) -> I
     use = shares[limit.measure]
     most = limit.words(round(use * bound))
     found = f"no network of space {domain.space.name!r} found inside all limits has more than {most}"
-    reason = f"the limit of {binds.label(reached, budget.size_dtype)} binds"
+    reason = f"the limit of {binds.label(reached, budget.written)} binds"
     what = f"{reason}, {100 * (1 - use):.0f}% of {_option(limit)} lies idle"
     return Idle(binds, limit, use, f"{what}: {found}; {_ways_out(binds)}")
 
@@ -87,12 +88,12 @@ def _ways_out(binds: Limit) -> str:
 
 def _reaches(domain: Domain, budget: Budget, group: list[tuple[Limit, float]]) -> bool:
     """Whether the space has networks that take enough of a limit, whatever the others say."""
-    return any(_largest(domain, limit, budget.size_dtype) >= IDLE * bound for limit, bound in group)
+    return any(_largest(domain, limit, budget.written) >= IDLE * bound for limit, bound in group)
 
 
-def _largest(domain: Domain, limit: Limit, dtype: str) -> float:
+def _largest(domain: Domain, limit: Limit, written: Written) -> float:
     """The largest value in the space."""
-    return -domain.space.smallest(lambda arch: -limit.of(arch.cost, dtype), domain.input_shape, domain.classes)[1]
+    return -domain.space.smallest(lambda arch: -limit.of(arch.cost, written), domain.input_shape, domain.classes)[1]
 
 
 class _Climb:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archsearch.errors import NothingFeasible
 from archsearch.network.budget import Budget
+from archsearch.network.file_size import Written
 from archsearch.network.limits import Limit
 from archsearch.space.domain import Domain
 from archsearch.space.space import SearchSpace
@@ -33,14 +34,14 @@ def _nearest(domain: Domain, budget: Budget) -> list[tuple[Limit, float, float]]
     """Every limit, its bound, and the smallest value of the space, the largest for a lower limit."""
     found = []
     for limit, bound in budget:
-        found.append((limit, bound, _extreme(limit, domain, budget.size_dtype)))
+        found.append((limit, bound, _extreme(limit, domain, budget.written)))
     return found
 
 
-def _extreme(limit: Limit, domain: Domain, dtype: str) -> float:
+def _extreme(limit: Limit, domain: Domain, written: Written) -> float:
     sign = -1 if limit.lower else 1
     shape, classes = domain.input_shape, domain.classes
-    return sign * domain.space.smallest(lambda arch: sign * limit.of(arch.cost, dtype), shape, classes)[1]
+    return sign * domain.space.smallest(lambda arch: sign * limit.of(arch.cost, written), shape, classes)[1]
 
 
 def _refusal(space: SearchSpace, nearest: list[tuple[Limit, float, float]]) -> str:

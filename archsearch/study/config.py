@@ -11,15 +11,16 @@ from archsearch._utils.scores import ACCURACY, Score
 from archsearch.errors import StudyError
 from archsearch.network.blocks.registry import Value
 from archsearch.network.budget import Budget
+from archsearch.network.file_size import SAFETENSORS
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.space.domain import Domain
 from archsearch.space.reader import parse_space
 from archsearch.space.space import SearchSpace
 
-FORMAT, _KNOWING, _PLAIN = 5, 4, 3
+FORMAT, _SCORING, _KNOWING, _PLAIN = 6, 5, 4, 3
 """Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with, and
-one input shape for all candidates, 4 no metric but accuracy, and one label per image."""
+one input shape for all candidates, 4 no metric but accuracy, and one label per image, 5 bytes of safetensors alone."""
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
@@ -147,8 +148,10 @@ class StudyConfig:
     @property
     def _format(self) -> int:
         """The oldest format that has everything."""
-        if self.metric != ACCURACY or self.data.several:
+        if self.budget.size_format != SAFETENSORS:
             return FORMAT
+        if self.metric != ACCURACY or self.data.several:
+            return _SCORING
         return _PLAIN if self.known == Known() and not self.space.input else _KNOWING
 
     @classmethod

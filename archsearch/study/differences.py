@@ -9,7 +9,7 @@ from typing import Any
 from archsearch.network.recipe import LATER
 
 _SHOWN = 4
-_LEFT_OUT = {"metric": "accuracy"}
+_LEFT_OUT = {"metric": "accuracy", "size_format": "safetensors"}
 """What settings mean that do not say it."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from archsearch.errors import SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget, Verdict
+from archsearch.network.format_size import file_bytes
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record, Reject
 
@@ -81,7 +82,7 @@ class Ledger:
     def _row(self, arch: Arch, verdict: Verdict | None, broke: str) -> Reject:
         if verdict is None:
             return Reject("", None, None, None, broke)
-        return Reject(arch.id, arch.cost.params, arch.cost.size_bytes(self.budget.size_dtype), arch.cost.macs, broke)
+        return Reject(arch.id, arch.cost.params, file_bytes(arch.cost, self.budget.written), arch.cost.macs, broke)
 
 
 def _identity(arch: Arch) -> str:

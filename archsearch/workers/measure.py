@@ -95,15 +95,15 @@ def _epoch(value: Any, curve: Curve) -> int:
 
 def proposal(arch: Arch, budget: Budget, seed: int) -> Record:
     """What is known of an architecture before its training."""
-    cost, dtype = arch.cost, budget.size_dtype
-    every, limited = measures(cost, dtype), {limit.measure for limit, _ in budget}
+    cost = arch.cost
+    every, limited = measures(cost, budget.written), {limit.measure for limit, _ in budget}
     return Record(
         arch=arch.id,
         val_accuracy=None,
         params=cost.params,
-        size_bytes=cost.size_bytes(dtype),
+        size_bytes=every["size_bytes"],
         macs=cost.macs,
-        peak_activation_bytes=cost.peak_activation_bytes(dtype),
+        peak_activation_bytes=every["peak_activation_bytes"],
         epochs=0,
         train_seconds=0.0,
         trial=-1,

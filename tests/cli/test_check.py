@@ -8,9 +8,14 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from paths import ROOT
+from safetensors.torch import save_file
 
 from archsearch.cli import _run, cli
+from archsearch.network.zoo import load
+from archsearch.nn import weights
+from archsearch.nn.build import build
 
 LARGE = "ref:resnet-course-large"
 
@@ -61,6 +66,36 @@ def test_json_is_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
         {"name": "peak_activation_bytes", "limit": 1_000_000, "value": found["peak_activation_bytes"], "ok": True},
     ]
     assert found["ok"] is False
+
+
+def test_bytes_of_the_file_that_ships(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--max-size", "100kB", "--size-format", "litert", "--size-dtype", "int8"]
+    assert _run(["check", "ref:resnet-course-small", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["size_format"], found["size_dtype"]) == ("litert", "int8")
+    assert 84_296 < found["size_bytes"] < 84_972 + 4096  # the real file without and with its metadata
+    assert _run(["check", "ref:resnet-course-small", *words]) == 0
+    assert "bytes at LiteRT, int8" in capsys.readouterr().out
+    arch = load("ref:resnet-course-small").arch
+    path = weights.save(tmp_path / "w.safetensors", build(arch), arch, {})
+    assert _run(["check", str(path), *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["size_bytes"] == found["size_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("torchvision:resnet18", "the bytes of ONNX files are counted of architectures, not of modules"),
+        ("bare.safetensors", "counted of architectures, and its metadata have none: leave --size-format out"),
+    ],
+)
+def test_what_has_no_architecture_has_no_file_in_another_format(
+    target: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file({"weight": torch.zeros(2, 2)}, "bare.safetensors")
+    assert _run(["check", target, "--size-format", "onnx"]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
 
 
 MODULE = """

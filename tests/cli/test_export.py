@@ -137,6 +137,19 @@ def test_the_limit_of_the_study_holds_by_default(command: Command, work: Path) -
     assert command("export", "s", arch, "--format", "pt2", "--max-size", "1MB").status == 0
 
 
+def test_a_limit_of_a_format_holds_for_its_files_alone(command: Command, work: Path) -> None:
+    limit = ("--max-size", "18kB", "--size-format", "onnx", "--size-dtype", "int8")
+    run = ("run", *limit, "--space", "tiny.toml", "--trials", 1, "--epochs", 1, "--study", "s")
+    assert command(*run).status == 0
+    (arch,) = (path.stem for path in (work / "results/s/weights").iterdir())
+    answer = command("export", "s", arch, "--format", "onnx", "--quantize", "int8")
+    assert (answer.status, answer.error) == (0, "")
+    assert "under 18 kB" in answer.out
+    answer = command("export", "s", arch, "--format", "pt2")
+    assert answer.status == 0
+    assert "under 18 kB" not in answer.out
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

@@ -28,6 +28,8 @@ from PIL import Image
 
 from archsearch import Arch, build, load
 from archsearch.data import load_dataset
+from archsearch.network.file_size import Written
+from archsearch.network.format_size import file_bytes
 from archsearch.nn.weights import load_module, read
 from archsearch.study.storage import sqlite_url
 from archsearch.training.data import TrainingData
@@ -430,6 +432,21 @@ def test_the_size_limit_works_alone(start: Start, work: Path) -> None:
     assert (trials.size_bytes < 20_000).all()
 
 
+def test_the_size_limit_of_another_format(start: Start, work: Path) -> None:
+    args = ["run", "--max-size", "30kB", "--size-format", "onnx", "--size-dtype", "int8", "--space", "tiny.toml"]
+    answer = start(*args, "--trials", "2", "--epochs", "1").wait()
+    assert (answer.status, answer.err) == (0, "")
+    assert "under 30 kB (ONNX, int8)" in answer.out
+    folder = work / "results" / "digits-tiny-size30kB-onnx-int8"
+    for trial in check_tables(folder).itertuples():
+        cost = Arch.load(folder / "archs" / f"{trial.arch}.toml").cost
+        assert trial.size_bytes == file_bytes(cost, Written("int8", "onnx")) < 30_000
+    assert json.loads((folder / "run.json").read_text())["budget"]["size_format"] == "onnx"
+    other = start(*[*args[:4], "litert", *args[5:]], "--trials", "3", "--resume", "--study", folder.name).wait()
+    assert other.status == 2
+    assert "another budget" in other.err
+
+
 def test_a_lower_limit(start: Start, work: Path) -> None:
     args = ["run", "--max-params", "20k", "--min-params", "600", "--space", "tiny.toml", "--trials", "2"]
     answer = start(*args, "--epochs", "1").wait()
@@ -506,7 +523,8 @@ def test_help_of_run_needs_no_torch_and_names_every_option() -> None:
     code = "import sys; from archsearch.cli import _run; _run(['run', '-h']); print('torch' in sys.modules)"
     lines = python("-c", code).stdout
     assert lines.splitlines()[-1] == "False"
-    for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "min-params", "space", "dataset",
+    for name in ("max-params", "max-size", "max-macs", "max-activation", "size-dtype", "size-format", "min-params",
+                 "space", "dataset",
                  "data-dir", "image-size", "trials", "timeout", "epochs", "sampler", "seed", "device", "study",
                  "storage", "out", "resume", "no-rungs", "workers", "recipe", "deterministic",
                  "validation"):  # fmt: skip

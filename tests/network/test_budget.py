@@ -10,8 +10,10 @@ from strategies import few
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, plain
 from archsearch.network.cost import Cost, measure
-from archsearch.network.file_size import FileContents
+from archsearch.network.file_size import FileContents, Written
+from archsearch.network.format_size import file_bytes
 from archsearch.network.layers import Conv, Flatten, Linear, seq
+from archsearch.network.zoo import load
 
 COST = measure(seq(Conv(8), Flatten(), Linear(10)), (3, 8, 8))
 LIMITS = {
@@ -104,6 +106,8 @@ def test_an_unknown_dtype_is_bad_input() -> None:
         (Budget(max_params=0.5), "params0.5"),
         (Budget(max_size=1e6, size_dtype="int8"), "size1MB-int8"),
         (Budget(max_params=5e6, min_params=1e6), "params5M-above1M"),
+        (Budget(max_size=1e5, size_dtype="int8", size_format="litert"), "size100kB-litert-int8"),
+        (Budget(max_size=1e5, size_format="onnx"), "size100kB-onnx"),
     ],
 )
 def test_slugs(budget: Budget, slug: str) -> None:
@@ -129,6 +133,11 @@ def test_different_limits_have_different_slugs_without_slashes(one: int, other: 
         ),
         (Budget(max_params=5e6, min_params=1e6), "under 5,000,000 parameters, above 1,000,000 parameters"),
         (Budget(min_params=1e6), "above 1,000,000 parameters"),
+        (Budget(max_size=1e5, size_dtype="int8", size_format="litert"), "under 100 kB (LiteRT, int8)"),
+        (
+            Budget(max_size=1e5, max_activation=1e6, size_dtype="int8", size_format="executorch"),
+            "under 100 kB (ExecuTorch, int8) and 1 MB of activations (int8)",
+        ),
     ],
 )
 def test_words(budget: Budget, words: str) -> None:
@@ -138,3 +147,23 @@ def test_words(budget: Budget, words: str) -> None:
 @pytest.mark.parametrize(("limit", "text"), [(5e6, "5000000"), (10, "10"), (0.5, "0.5"), (1e3 + 0.25, "1000.25")])
 def test_plain_numbers(limit: float, text: str) -> None:
     assert plain(limit) == text
+
+
+def test_bytes_are_counted_in_the_size_format() -> None:
+    arch = load("ref:resnet-course-small").arch
+    for dtype in ("fp32", "int8"):
+        budget = Budget(max_size=1e5, size_dtype=dtype, size_format="litert")
+        (check,) = budget.check(arch.cost).limits
+        assert check.value == file_bytes(arch.cost, Written(dtype, "litert"))
+        assert (check.name, check.ok) == ("size_bytes", dtype == "int8")
+        assert Budget(**budget.to_dict()) == budget != Budget(max_size=1e5, size_dtype=dtype)
+        at, label = next(iter(budget.edges.items()))
+        assert (at, label) == (1e5 / {"fp32": 4, "int8": 1}[dtype], f"100 kB at LiteRT, {dtype}")
+    assert "size_format" not in Budget(max_size=1e5).to_dict()
+
+
+def test_a_format_that_has_no_such_precision_is_bad_input() -> None:
+    with pytest.raises(InputError, match="ncnn files are counted at fp32, fp16, not at int8"):
+        Budget(max_size=1e5, size_dtype="int8", size_format="ncnn")
+    with pytest.raises(InputError, match="unknown size format 'tflite'"):
+        Budget(size_format="tflite")

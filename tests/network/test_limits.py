@@ -19,9 +19,9 @@ from archsearch._utils.units import COUNT
 
 limits.LIMITS += (
     limits.Limit(
-        "max_tensors", "tensors", lambda cost, dtype: cost.contents.tensors, COUNT, "tensors", "stored tensors",
+        "max_tensors", "tensors", lambda cost, written: cost.contents.tensors, COUNT, "tensors", "stored tensors",
         "tensors",
-        "Fewer tensors in the weights file than this.", params_at=lambda limit, dtype: 1000.0 * limit,
+        "Fewer tensors in the weights file than this.", params_at=lambda limit, written: 1000.0 * limit,
     ),
 )
 """

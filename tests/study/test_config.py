@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from studies import config
 
 from archsearch.errors import StudyError
+from archsearch.network.budget import Budget
 from archsearch.study.config import FORMAT, Known, StudyConfig
 from archsearch.study.differences import differences
 
@@ -71,6 +72,16 @@ def test_a_metric_is_carried_and_accuracy_leaves_no_trace() -> None:
     assert "metric" not in plain
     assert StudyConfig.from_json(plain).metric == "accuracy"
     assert differences(plain, carried) == ["format was 3, is 5", "metric was 'accuracy', is 'recall:a'"]
+
+
+def test_a_size_format_is_carried_and_safetensors_leave_no_trace() -> None:
+    by = replace(config(), budget=Budget(max_size=1e5, size_dtype="int8", size_format="litert"))
+    carried = by.to_json()
+    assert (carried["budget"]["size_format"], carried["format"]) == ("litert", 6)
+    assert StudyConfig.from_json(carried) == by
+    plain = replace(config(), budget=Budget(max_size=1e5, size_dtype="int8")).to_json()
+    assert "size_format" not in plain["budget"]
+    assert differences(plain, carried) == ["format was 3, is 6", "budget: size_format was 'safetensors', is 'litert'"]
 
 
 def test_nothing_known_leaves_no_trace() -> None:

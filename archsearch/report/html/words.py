@@ -39,7 +39,7 @@ def headline(contents: PageContents) -> list[tuple[str, str]]:
     figures = [
         (score.shown(winner.score or 0.0), f"validation {score.words}"),
         (format_count(winner.params), "parameters"),
-        (format_bytes(winner.size_bytes), f"on disk at {contents.budget.size_dtype}"),
+        (format_bytes(winner.size_bytes), f"on disk at {contents.budget.written.words}"),
         (format_count(winner.macs), "multiply-accumulates"),
     ]
     if winner.arch in contents.tests:
