@@ -147,8 +147,8 @@ def _weigh(expr: Expr, shape: Shape, after: str, factors: Factors) -> tuple[floa
     assert isinstance(expr, Combinator)
     total, named, char, here, branches = 0.0, 0, factors.of.get("chars", 0.0), shape, not isinstance(expr, Seq)
     for i, part in enumerate(expr.parts):
-        found, tensors, last = _weigh(part, here, _OTHER if branches else after, factors)
-        total += found + (len(str(i)) + 1) * tensors * char
+        weight, tensors, last = _weigh(part, here, _OTHER if branches else after, factors)
+        total += weight + (len(str(i)) + 1) * tensors * char
         named += tensors
         if not branches:
             here, after = measure(part, here).out, last

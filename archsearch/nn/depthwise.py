@@ -8,13 +8,15 @@ between them. Both are the same sums.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.grad import conv2d_weight
+from torch.nn import grad as gradients
 
+_conv2d_weight: Callable[..., Tensor] = gradients.conv2d_weight
 _BLOCK = 3
 """The largest kernel whose gradient is fast."""
 _CACHED = 2**20
@@ -76,9 +78,9 @@ def _kernel_gradient(x: Tensor, kernel: Tensor, grad: Tensor, stride: int, paddi
     """In float32."""
     total = torch.zeros(kernel.shape)
     images = max(1, _CACHED // x[0].numel())
-    for some, grads in zip(x.split(images), grad.split(images), strict=True):
+    for some, grads in zip(torch.split(x, images), torch.split(grad, images), strict=True):
         if kernel.shape[-1] <= _BLOCK:
-            total += conv2d_weight(some, kernel.shape, grads, stride, padding, 1, len(kernel))
+            total += _conv2d_weight(some, kernel.shape, grads, stride, padding, 1, len(kernel))
         else:
             _add_blocks(total, functional.pad(some, (padding,) * 4), grads, stride)
     return total
@@ -95,6 +97,6 @@ def _add_blocks(total: Tensor, x: Tensor, grad: Tensor, stride: int) -> None:
         for j in starts:
             part = x[:, :, i : i + rows, j : j + columns].contiguous(memory_format=torch.channels_last)
             block = slice(i, i + _BLOCK), slice(j, j + _BLOCK)
-            found = conv2d_weight(part, shape, grad, stride, 0, 1, channels)
+            found = _conv2d_weight(part, shape, grad, stride, 0, 1, channels)
             total[:, :, *block] += found * ~done[block]
             done[block] = True

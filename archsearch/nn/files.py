@@ -112,7 +112,7 @@ def _bytes_alone(target: str, path: Path, start: bytes, written: Written | None)
     if beside != path and not beside.is_file():
         raise InputError(f"{target}: its weights, {beside.name}, are not beside it")
     if suffix in _SHIPPED:
-        return _graph(target, path, f"{what} file", _shipped(target, suffix, path, beside), dtype)
+        return _graph(target, path, f"{what} file", _shipped(target, suffix, path, beside), written)
     note = f"not counted: params, macs (of {what} files archsearch knows the bytes alone)"
     return Measured(target, f"{what} file", stored(None, size), (), _and(note, _unmoved(written)), ON_DISK)
 
