@@ -109,7 +109,7 @@ from executorch.runtime import Runtime
 from PIL import Image, ImageOps
 
 method = Runtime.get().load_program({{name}}).load_method("forward")
-{_ABOUT}{{picture}}(logits,) = method.execute([torch.from_numpy(pixels)])
+{_ABOUT}{{picture}}(logits,) = method.execute([torch.from_numpy(np.ascontiguousarray(pixels))])
 print(classes[logits.argmax()])
 """
 _OPENVINO = f"""import json
@@ -134,7 +134,7 @@ network = ncnn.Net()
 network.load_param({{name}})
 network.load_model({{last}})
 {_ABOUT}{{picture}}extractor = network.create_extractor()
-extractor.input(network.input_names()[0], ncnn.Mat(pixels[0]).clone())
+extractor.input(network.input_names()[0], ncnn.Mat(np.ascontiguousarray(pixels[0])).clone())
 logits = np.array(extractor.extract(network.output_names()[0])[1])
 print(classes[logits.argmax()])
 """

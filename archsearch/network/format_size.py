@@ -60,7 +60,7 @@ behind a convolution or linear layer, and behind a sum. `mean`: global pooling. 
 `custom`: leaves of somebody's own and their tensors. The others are layers by their names.
 """
 Amounts = tuple[tuple[str, int], ...]
-_METADATA = {"onnx": (1700, 170, 14)}
+_METADATA = {"onnx": (1000, 140, 14)}
 _PACKED = (800, 48, 8)
 """Bytes kept for our metadata: for all, for every part, for every class name. Packed: as a zip archive."""
 _PREFIX = "network"
@@ -140,8 +140,8 @@ def _units() -> dict[str, Factors]:
 def _weigh(expr: Expr, shape: Shape, after: str, factors: Factors) -> tuple[float, int, str]:
     """The sum over an expression, how many of its tensors have names, and what it ends in."""
     if isinstance(expr, Leaf):
-        found, last = _RULES.get(type(expr), _custom)(expr, shape, after)
-        return factors(found), sum(name == "chars" for name, _ in found), last
+        all_of_it, last = _RULES.get(type(expr), _custom)(expr, shape, after)
+        return factors(all_of_it), sum(name == "chars" for name, _ in all_of_it), last
     if isinstance(expr, Aux):
         return 0.0, 0, after
     assert isinstance(expr, Combinator)

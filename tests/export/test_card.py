@@ -128,7 +128,7 @@ def test_the_lines_for_other_runtimes_without_names(shelf: Shelf, source: Source
     card = write_card(replace(shelf(kind), path=path), "fp32", replace(source, info=info))
     (code,) = blocks(card.read_text())
     said, logits = run(code, picture.parent)
-    assert said == str(int(np.argmax(logits)))
+    assert said in (f"{np.argmax(logits)}", f"tensor({np.argmax(logits)})")
     assert not re.search("json|zipfile|classes", code)
 
 
