@@ -92,8 +92,10 @@ class ExecuTorch(_Floats):
         from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
 
-        portable_lib._unsafe_reset_threadpool(threads)
-        self.torch, self.path = torch, path
+        # The only way to its number of threads; without it, in another version, all cores compute.
+        if reset := getattr(portable_lib, "_unsafe_reset_threadpool", None):
+            reset(threads)
+        self.torch = torch
         self.program = Runtime.get().load_program(path)
         self.method = self.program.load_method("forward")
         meta = self.method.metadata.input_tensor_meta(0)
@@ -106,13 +108,6 @@ class ExecuTorch(_Floats):
     def step(self, fed: Any) -> Any:
         (found,) = self.method.execute(fed)
         return found.float().numpy().copy()
-
-    def ram(self, shape: list[int]) -> int | None:
-        """What the program plans. A delegate allocates beside it and does not tell: None."""
-        from executorch.exir._serialize._program import deserialize_pte_binary
-
-        plan = deserialize_pte_binary(Path(self.path).read_bytes()).program.execution_plan[0]
-        return None if plan.delegates else int(sum(plan.non_const_buffer_sizes))
 
 
 class OpenVINO(_Floats):

@@ -30,7 +30,7 @@ SIGNATURES = [
     (Arch.dump, "self, path"),
     (Arch.from_toml, "text, where=''"),
     (Arch.to_toml, "self"),
-    (Budget, "*, size_dtype='fp32', **limits"),
+    (Budget, "*, size_dtype='fp32', size_format='safetensors', **limits"),
     (Budget.check, "self, cost"),
     (Evaluation, "score, usage=<factory>, metrics=<factory>, before=0.0"),
     (SearchSpace.random, "self, rng, input_shape, classes"),

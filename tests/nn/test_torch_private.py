@@ -16,7 +16,7 @@ from archsearch.nn.torch_private import call_specs, foreach, memory_of, written_
 from archsearch.training.muon import Muon, kernels
 from archsearch.training.optim import Average
 
-PRIVATE = re.compile(r"torch(\.\w+)*\._[a-z]|\._cdata|\._schema|_pytree")
+PRIVATE = re.compile(r"\btorch(\.\w+)*\._[a-z]|\._cdata|\._schema|_pytree")
 FUSED = ("add", "add_", "mul", "mul_", "sub_", "norm", "copy_", "lerp_")
 
 
