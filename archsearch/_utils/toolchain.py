@@ -46,8 +46,8 @@ class Toolchain:
 TOOLCHAINS = {
     one.name: one
     for one in (
-        Toolchain("litert", ("litert_torch", "ai_edge_litert"), ("ai_edge_litert",), 0),
-        Toolchain("executorch", ("executorch", "torchao"), ("executorch",), 0),
+        Toolchain("litert", ("litert_torch", "ai_edge_litert"), ("ai_edge_litert",), 6600),
+        Toolchain("executorch", ("executorch", "torchao"), ("executorch",), 6000),
         Toolchain("openvino", ("openvino", "nncf"), ("openvino",), 500, whole=True),
         Toolchain("ncnn", ("pnnx", "ncnn"), ("ncnn",), 210, whole=True),
     )
