@@ -201,7 +201,7 @@ class Onnx(_Floats):
         return self.session.run(None, fed)[0]
 
     def ram(self, shape: list[int]) -> int | None:
-        """The most that the arena hands out beside the weights, as the profiler says since version 1.32; None before."""
+        """The most that the arena hands out beside the weights; None where the profiler does not tell, before 1.32."""
         with tempfile.TemporaryDirectory() as folder:
             session = self._session(enable_profiling=True, profile_file_prefix=f"{folder}/profile")
             fed = self.feed(np.zeros((self.batch or 1, *shape), np.float32))
