@@ -196,15 +196,19 @@ class Onnx(_Floats):
         return self.session.run(None, fed)[0]
 
     def ram(self, shape: list[int]) -> int | None:
-        """The most that the arena has handed out, as the profiler says since version 1.32; None before."""
+        """The most that the arena hands out beside the weights; None where the profiler does not tell, before 1.32."""
         with tempfile.TemporaryDirectory() as folder:
             session = self._session(enable_profiling=True, profile_file_prefix=f"{folder}/profile")
             fed = self.feed(np.zeros((self.batch or 1, *shape), np.float32))
             for _ in range(2):  # the second time by the plan of memory that the first one made
                 session.run(None, fed)
-            events = json.loads(Path(session.end_profiling()).read_text())
-        peaks = [int(event.get("args", {}).get("mem_in_use_peak", 0)) for event in events]
-        return max(peaks, default=0) or None
+            events = [event.get("args", {}) for event in json.loads(Path(session.end_profiling()).read_text())]
+        said = [event for event in events if "mem_in_use_peak" in event]
+        if not said:
+            return None
+        held, peaks = ([int(event[f"mem_{name}"]) for event in said] for name in ("bytes_in_use", "in_use_peak"))
+        weights = held[0] - int(said[0]["mem_in_use_delta"])
+        return (peaks[-1] if peaks[-1] > peaks[0] else max(held)) - weights  # a peak may be that of loading
 
 
 class Torch(_Floats):
