@@ -61,7 +61,7 @@ behind a convolution or linear layer, and behind a sum. `mean`: global pooling. 
 """
 Amounts = tuple[tuple[str, int], ...]
 ROOM, SHARE = 4096, 0.02
-"""How far above a file the bound may be: bytes, or a share of it, the larger. The factor `beyond` is a share of that."""
+"""How far above a file the bound may be: bytes, or a share of it, the larger. `beyond` is a share of that."""
 _METADATA = {"onnx": (1000, 140, 14)}
 _PACKED = (800, 48, 8)
 """Bytes kept for our metadata: for all, for every part, for every class name. Packed: as a zip archive."""

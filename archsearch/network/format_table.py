@@ -68,7 +68,7 @@ FACTORS: dict[str, dict[str, dict[str, float]]] = {
             "custom": 1554.0
         },
         "int8": {
-            "beyond": 0.9609, "file": 2119.0, "values": 1.0, "grouped_values": 0.414, "linear_values": 0.0034,
+            "beyond": 0.4, "file": 2119.0, "values": 1.0, "grouped_values": 0.414, "linear_values": 0.0034,
             "outs": 4.0502, "norm_channels": 0.0, "chars": 2.0433, "weight_digits": 0.0, "map_digits": 0.0,
             "conv": 500.0, "grouped": 598.5, "padded": 0.0, "thin": 2903.7, "linear": 0.0, "norm": 750.2,
             "linear_norm": 71.3, "relu": 110.1, "relu_conv": 241.4, "relu_sum": 471.1, "leaky_relu": 560.9,
@@ -90,7 +90,7 @@ FACTORS: dict[str, dict[str, dict[str, float]]] = {
             "custom": 3022.6
         },
         "fp16": {
-            "beyond": 0.6491, "file": 3383.0, "values": 2.0, "grouped_values": 0.0686, "linear_values": 0.0039,
+            "beyond": 0.4, "file": 3383.0, "values": 2.0, "grouped_values": 0.0686, "linear_values": 0.0039,
             "outs": 2.0, "norm_channels": 2.0205, "chars": 39.3, "weight_digits": 59.8, "map_digits": 35.7,
             "conv": 1255.0, "grouped": 1066.7, "padded": 523.0, "thin": 1746.4, "linear": 540.9, "norm": 380.0,
             "linear_norm": 0.0, "relu": 653.7, "relu_conv": 699.7, "relu_sum": 79.0, "leaky_relu": 877.0, "tanh": 815.8,
@@ -99,7 +99,7 @@ FACTORS: dict[str, dict[str, dict[str, float]]] = {
             "add": 1081.1, "mul": 188.7, "concat": 191.2, "concatenated": 47.8, "adaptive": 3507.4, "custom": 3507.4
         },
         "int8": {
-            "beyond": 0.9585, "file": 3489.0, "values": 1.0, "grouped_values": 1.3002, "linear_values": 0.0025,
+            "beyond": 0.4, "file": 3489.0, "values": 1.0, "grouped_values": 1.3002, "linear_values": 0.0025,
             "outs": 4.2546, "norm_channels": 1.8905, "chars": 58.3, "weight_digits": 132.0, "map_digits": 39.4,
             "conv": 1885.4, "grouped": 1279.3, "padded": 515.9, "thin": 3213.8, "linear": 1070.9, "norm": 510.6,
             "linear_norm": 0.0, "relu": 1449.1, "relu_conv": 1347.9, "relu_sum": 373.8, "leaky_relu": 1606.7,
