@@ -60,6 +60,8 @@ behind a convolution or linear layer, and behind a sum. `mean`: global pooling. 
 `custom`: leaves of somebody's own and their tensors. The others are layers by their names.
 """
 Amounts = tuple[tuple[str, int], ...]
+ROOM, SHARE = 4096, 0.02
+"""How far above a file the bound may be: bytes, or a share of it, the larger. `beyond` is a share of that."""
 _METADATA = {"onnx": (1000, 140, 14)}
 _PACKED = (800, 48, 8)
 """Bytes kept for our metadata: for all, for every part, for every class name. Packed: as a zip archive."""
@@ -91,7 +93,14 @@ def file_bytes(cost: Cost, written: Written) -> int:
         return cost.size_bytes(written.dtype)
     if not cost.parts:
         raise InputError(f"the bytes of {FORMATS[written.form].words} files are counted of architectures alone")
-    return math.ceil(weighed(cost.parts, _fitted(written))) + metadata_bytes(written.form, cost)
+    return graph_bytes(cost, written) + metadata_bytes(written.form, cost)
+
+
+def graph_bytes(cost: Cost, written: Written) -> int:
+    """Upper bound of a file without our metadata."""
+    factors = _fitted(written)
+    found = weighed(cost.parts, factors)
+    return math.ceil(found + factors.of.get("beyond", 0.0) * max(ROOM, SHARE * found))
 
 
 def metadata_bytes(form: str, cost: Cost) -> int:

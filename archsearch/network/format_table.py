@@ -9,120 +9,125 @@ from __future__ import annotations
 FACTORS: dict[str, dict[str, dict[str, float]]] = {
     "onnx": {
         "fp32": {
-            "file": 651.0, "values": 4.0, "grouped_values": 0.043, "linear_values": 0.0001, "outs": 4.1794,
-            "norm_channels": 0.0, "chars": 0.2152, "weight_digits": 0.988, "map_digits": 0.5639, "conv": 33.7,
-            "grouped": 19.4, "padded": 36.1, "thin": 92.0, "linear": 14.2, "norm": 169.9, "linear_norm": 0.0,
-            "relu": 0.2465, "relu_conv": 32.8, "relu_sum": 54.8, "leaky_relu": 0.0, "tanh": 0.0, "silu": 82.1,
-            "hardswish": 38.1, "gelu": 0.0, "sigmoid": 14.1, "hardsigmoid": 0.0, "relu6": 0.0, "max": 16.4, "avg": 68.9,
-            "pool_padded": 19.4, "mean": 16.7, "subsample": 132.0, "flatten": 239.5, "add": 22.7, "mul": 55.8,
-            "concat": 105.1, "concatenated": 4.8221, "adaptive": 239.5, "custom": 239.5
+            "beyond": 0.0522, "file": 173.0, "values": 4.0, "grouped_values": 0.0091, "linear_values": 0.0002,
+            "outs": 4.02, "norm_channels": 0.0, "chars": 0.6751, "weight_digits": 1.6639, "map_digits": 1.2912,
+            "conv": 39.8, "grouped": 40.7, "padded": 42.9, "thin": 129.9, "linear": 0.0, "norm": 134.9,
+            "linear_norm": 0.0, "relu": 13.0, "relu_conv": 24.2, "relu_sum": 4.2366, "leaky_relu": 0.8777, "tanh": 12.9,
+            "silu": 58.7, "hardswish": 19.4, "gelu": 16.5, "sigmoid": 27.1, "hardsigmoid": 17.8, "relu6": 25.3,
+            "max": 51.4, "avg": 111.2, "pool_padded": 0.0, "mean": 25.5, "subsample": 241.6, "flatten": 168.6,
+            "add": 32.8, "mul": 0.0, "concat": 11.8, "concatenated": 2.9309, "adaptive": 241.6, "custom": 241.6
         },
         "fp16": {
-            "file": 661.0, "values": 2.0, "grouped_values": 0.0429, "linear_values": 0.0001, "outs": 2.0693,
-            "norm_channels": 0.0, "chars": 0.236, "weight_digits": 1.0821, "map_digits": 0.6056, "conv": 49.7,
-            "grouped": 18.8, "padded": 52.1, "thin": 46.4, "linear": 19.9, "norm": 114.4, "linear_norm": 0.0,
-            "relu": 3.4002, "relu_conv": 16.3, "relu_sum": 32.0, "leaky_relu": 0.0628, "tanh": 3.2921, "silu": 62.1,
-            "hardswish": 23.7, "gelu": 0.0, "sigmoid": 15.4, "hardsigmoid": 0.0, "relu6": 0.0, "max": 15.4, "avg": 64.8,
-            "pool_padded": 18.8, "mean": 17.8, "subsample": 134.4, "flatten": 258.0, "add": 24.9, "mul": 40.0,
-            "concat": 105.7, "concatenated": 4.6355, "adaptive": 258.0, "custom": 258.0
+            "beyond": 0.0538, "file": 199.0, "values": 2.0, "grouped_values": 0.0067, "linear_values": 0.0002,
+            "outs": 2.0, "norm_channels": 0.0, "chars": 0.725, "weight_digits": 1.3729, "map_digits": 1.4788,
+            "conv": 38.9, "grouped": 41.4, "padded": 45.7, "thin": 126.9, "linear": 0.0, "norm": 104.7,
+            "linear_norm": 0.0, "relu": 11.5, "relu_conv": 24.6, "relu_sum": 7.6899, "leaky_relu": 4.556, "tanh": 14.0,
+            "silu": 57.7, "hardswish": 18.2, "gelu": 16.7, "sigmoid": 30.6, "hardsigmoid": 19.7, "relu6": 26.3,
+            "max": 53.9, "avg": 109.0, "pool_padded": 0.0, "mean": 21.7, "subsample": 239.7, "flatten": 193.9,
+            "add": 32.3, "mul": 0.0, "concat": 7.9936, "concatenated": 1.9984, "adaptive": 239.7, "custom": 239.7
         },
         "int8": {
-            "file": 2566.0, "values": 1.0, "grouped_values": 0.0989, "linear_values": 0.0004, "outs": 4.3073,
-            "norm_channels": 0.0, "chars": 0.7173, "weight_digits": 3.247, "map_digits": 1.9261, "conv": 41.0,
-            "grouped": 61.7, "padded": 142.8, "thin": 12.7, "linear": 61.0, "norm": 310.8, "linear_norm": 0.0,
-            "relu": 10.3, "relu_conv": 39.8, "relu_sum": 175.0, "leaky_relu": 4.0559, "tanh": 92.8, "silu": 381.8,
-            "hardswish": 183.2, "gelu": 0.0, "sigmoid": 67.7, "hardsigmoid": 0.0, "relu6": 0.0, "max": 22.9,
-            "avg": 0.6608, "pool_padded": 29.8, "mean": 64.9, "subsample": 8.66, "flatten": 521.8, "add": 105.7,
-            "mul": 291.6, "concat": 449.1, "concatenated": 7.3429, "adaptive": 521.8, "custom": 521.8
+            "beyond": 0.0505, "file": 248.0, "values": 1.0, "grouped_values": 0.004, "linear_values": 0.0005,
+            "outs": 4.0, "norm_channels": 0.0, "chars": 2.39, "weight_digits": 1.0029, "map_digits": 2.8521,
+            "conv": 111.3, "grouped": 164.6, "padded": 45.3, "thin": 258.1, "linear": 121.7, "norm": 267.1,
+            "linear_norm": 0.0, "relu": 0.0, "relu_conv": 2.1572, "relu_sum": 0.0, "leaky_relu": 93.9, "tanh": 50.1,
+            "silu": 261.3, "hardswish": 110.5, "gelu": 41.3, "sigmoid": 135.1, "hardsigmoid": 83.6, "relu6": 0.0,
+            "max": 122.8, "avg": 189.3, "pool_padded": 6.2653, "mean": 104.5, "subsample": 429.5, "flatten": 204.8,
+            "add": 122.0, "mul": 60.3, "concat": 37.5, "concatenated": 9.3518, "adaptive": 429.5, "custom": 429.5
         },
     },
     "litert": {
         "fp32": {
-            "file": 1523.0, "values": 4.0, "grouped_values": 0.0453, "linear_values": 0.001, "outs": 4.2292,
-            "norm_channels": 0.0, "chars": 0.6063, "weight_digits": 2.7714, "map_digits": 1.5731, "conv": 69.5,
-            "grouped": 171.7, "padded": 312.8, "thin": 309.0, "linear": 59.9, "norm": 638.4, "linear_norm": 0.0,
-            "relu": 2.9944, "relu_conv": 74.2, "relu_sum": 88.2, "leaky_relu": 31.6, "tanh": 0.8847, "silu": 240.3,
-            "hardswish": 64.0, "gelu": 49.2, "sigmoid": 46.5, "hardsigmoid": 0.0, "relu6": 0.0, "max": 36.0,
-            "avg": 378.4, "pool_padded": 44.2, "mean": 52.2, "subsample": 430.0, "flatten": 758.1, "add": 273.7,
-            "mul": 412.4, "concat": 266.6, "concatenated": 11.0, "adaptive": 758.1, "custom": 758.1
+            "beyond": 0.0891, "file": 557.0, "values": 4.0, "grouped_values": 0.0125, "linear_values": 0.0037,
+            "outs": 4.0, "norm_channels": 1.454, "chars": 2.7982, "weight_digits": 0.0, "map_digits": 0.298,
+            "conv": 124.7, "grouped": 195.5, "padded": 191.5, "thin": 603.0, "linear": 97.3, "norm": 730.9,
+            "linear_norm": 0.0, "relu": 0.0, "relu_conv": 28.3, "relu_sum": 8.8854, "leaky_relu": 99.6, "tanh": 83.9,
+            "silu": 194.3, "hardswish": 68.9, "gelu": 167.3, "sigmoid": 99.0, "hardsigmoid": 0.0, "relu6": 0.0,
+            "max": 0.0, "avg": 363.4, "pool_padded": 96.0, "mean": 223.3, "subsample": 952.6, "flatten": 555.9,
+            "add": 131.5, "mul": 0.0, "concat": 114.8, "concatenated": 28.7, "adaptive": 952.6, "custom": 952.6
         },
         "int8": {
-            "file": 3275.0, "values": 1.0, "grouped_values": 0.0798, "linear_values": 0.0009, "outs": 4.2131,
-            "norm_channels": 1.0766, "chars": 1.0963, "weight_digits": 4.9629, "map_digits": 7.2142, "conv": 85.1,
-            "grouped": 162.3, "padded": 219.4, "thin": 485.2, "linear": 122.5, "norm": 823.5, "linear_norm": 0.0,
-            "relu": 40.5, "relu_conv": 14.5, "relu_sum": 14.2, "leaky_relu": 7.1093, "tanh": 0.0, "silu": 485.8,
-            "hardswish": 124.6, "gelu": 0.0, "sigmoid": 92.0, "hardsigmoid": 196.0, "relu6": 0.0, "max": 43.3,
-            "avg": 342.0, "pool_padded": 118.5, "mean": 93.2, "subsample": 994.5, "flatten": 1056.7, "add": 317.0,
-            "mul": 465.7, "concat": 622.3, "concatenated": 13.5, "adaptive": 1056.7, "custom": 1056.7
+            "beyond": 0.0787, "file": 709.0, "values": 1.0, "grouped_values": 0.0, "linear_values": 0.002,
+            "outs": 4.047, "norm_channels": 1.1991, "chars": 2.5978, "weight_digits": 0.5731, "map_digits": 0.0,
+            "conv": 213.5, "grouped": 355.6, "padded": 128.6, "thin": 777.5, "linear": 207.4, "norm": 1000.1,
+            "linear_norm": 0.0, "relu": 0.0, "relu_conv": 48.9, "relu_sum": 2.1574, "leaky_relu": 184.3, "tanh": 63.1,
+            "silu": 418.1, "hardswish": 141.3, "gelu": 136.4, "sigmoid": 129.7, "hardsigmoid": 602.7, "relu6": 0.0,
+            "max": 0.0, "avg": 524.8, "pool_padded": 116.2, "mean": 221.6, "subsample": 1573.9, "flatten": 668.0,
+            "add": 278.3, "mul": 111.8, "concat": 197.2, "concatenated": 45.7, "adaptive": 1573.9, "custom": 1573.9
         },
     },
     "executorch": {
         "fp32": {
-            "file": 1902.0, "values": 4.0, "grouped_values": 0.1663, "linear_values": 0.0121, "outs": 4.0663,
-            "norm_channels": 0.0, "chars": 1.5676, "weight_digits": 7.4353, "map_digits": 3.7198, "conv": 333.2,
-            "grouped": 109.8, "padded": 809.7, "thin": 1021.7, "linear": 98.6, "norm": 7.952, "linear_norm": 0.0,
-            "relu": 0.3379, "relu_conv": 266.6, "relu_sum": 644.4, "leaky_relu": 0.0, "tanh": 0.0, "silu": 159.5,
-            "hardswish": 518.3, "gelu": 0.0, "sigmoid": 118.4, "hardsigmoid": 1044.3, "relu6": 0.0359, "max": 104.8,
-            "avg": 478.4, "pool_padded": 129.9, "mean": 133.2, "subsample": 101.9, "flatten": 1900.8, "add": 165.5,
-            "mul": 118.9, "concat": 128.7, "concatenated": 32.2, "adaptive": 1900.8, "custom": 1900.8
+            "beyond": 0.209, "file": 1539.0, "values": 4.0, "grouped_values": 0.0796, "linear_values": 0.0092,
+            "outs": 4.0, "norm_channels": 3.9058, "chars": 7.8253, "weight_digits": 0.0, "map_digits": 0.0,
+            "conv": 376.8, "grouped": 345.7, "padded": 105.3, "thin": 1554.0, "linear": 0.0, "norm": 185.7,
+            "linear_norm": 8.1298, "relu": 229.7, "relu_conv": 185.0, "relu_sum": 236.6, "leaky_relu": 229.8,
+            "tanh": 240.6, "silu": 424.2, "hardswish": 195.0, "gelu": 221.2, "sigmoid": 262.1, "hardsigmoid": 1198.5,
+            "relu6": 29.1, "max": 0.0, "avg": 543.0, "pool_padded": 729.4, "mean": 480.2, "subsample": 1058.3,
+            "flatten": 1537.3, "add": 440.1, "mul": 0.0, "concat": 0.0, "concatenated": 0.0, "adaptive": 1554.0,
+            "custom": 1554.0
         },
         "int8": {
-            "file": 2327.0, "values": 1.0, "grouped_values": 0.2006, "linear_values": 0.0009, "outs": 4.0863,
-            "norm_channels": 0.0, "chars": 1.9275, "weight_digits": 9.1432, "map_digits": 4.5517, "conv": 549.9,
-            "grouped": 143.3, "padded": 985.3, "thin": 2062.6, "linear": 174.8, "norm": 584.1, "linear_norm": 0.0,
-            "relu": 43.4, "relu_conv": 40.0, "relu_sum": 390.5, "leaky_relu": 0.0, "tanh": 0.0, "silu": 0.0,
-            "hardswish": 561.8, "gelu": 0.0, "sigmoid": 158.5, "hardsigmoid": 619.2, "relu6": 0.0, "max": 111.0,
-            "avg": 700.4, "pool_padded": 1501.5, "mean": 165.9, "subsample": 1757.6, "flatten": 2325.3, "add": 45.4,
-            "mul": 159.6, "concat": 137.9, "concatenated": 34.5, "adaptive": 2325.3, "custom": 2325.3
+            "beyond": 0.4, "file": 2119.0, "values": 1.0, "grouped_values": 0.414, "linear_values": 0.0034,
+            "outs": 4.0502, "norm_channels": 0.0, "chars": 2.0433, "weight_digits": 0.0, "map_digits": 0.0,
+            "conv": 500.0, "grouped": 598.5, "padded": 0.0, "thin": 2903.7, "linear": 0.0, "norm": 750.2,
+            "linear_norm": 71.3, "relu": 110.1, "relu_conv": 241.4, "relu_sum": 471.1, "leaky_relu": 560.9,
+            "tanh": 348.2, "silu": 586.5, "hardswish": 361.4, "gelu": 348.2, "sigmoid": 450.8, "hardsigmoid": 1237.8,
+            "relu6": 43.6, "max": 0.0, "avg": 894.9, "pool_padded": 1606.1, "mean": 369.3, "subsample": 2498.2,
+            "flatten": 2037.8, "add": 520.4, "mul": 307.6, "concat": 0.0, "concatenated": 0.0, "adaptive": 2903.7,
+            "custom": 2903.7
         },
     },
     "openvino": {
         "fp32": {
-            "file": 11353.0, "values": 4.0, "grouped_values": 0.8592, "linear_values": 0.0002, "outs": 4.1758,
-            "norm_channels": 0.0, "chars": 4.1, "weight_digits": 19.4, "map_digits": 97.1, "conv": 119.2,
-            "grouped": 304.2, "padded": 2161.0, "thin": 357.6, "linear": 201.8, "norm": 663.6, "linear_norm": 0.0,
-            "relu": 0.0, "relu_conv": 627.8, "relu_sum": 1368.9, "leaky_relu": 0.0, "tanh": 114.9, "silu": 0.0,
-            "hardswish": 542.5, "gelu": 0.0, "sigmoid": 325.9, "hardsigmoid": 0.0, "relu6": 0.0, "max": 260.6,
-            "avg": 41.4, "pool_padded": 319.5, "mean": 358.2, "subsample": 266.4, "flatten": 4605.1, "add": 466.1,
-            "mul": 1522.9, "concat": 1606.4, "concatenated": 79.3, "adaptive": 4605.1, "custom": 4605.1
+            "beyond": 0.2679, "file": 2578.0, "values": 4.0, "grouped_values": 0.0, "linear_values": 0.0025,
+            "outs": 4.0, "norm_channels": 1.2494, "chars": 23.9, "weight_digits": 45.4, "map_digits": 32.3,
+            "conv": 759.7, "grouped": 683.1, "padded": 487.1, "thin": 1774.2, "linear": 265.1, "norm": 361.5,
+            "linear_norm": 0.0, "relu": 515.8, "relu_conv": 566.8, "relu_sum": 330.2, "leaky_relu": 769.1,
+            "tanh": 603.9, "silu": 565.3, "hardswish": 566.5, "gelu": 778.0, "sigmoid": 557.9, "hardsigmoid": 852.6,
+            "relu6": 377.6, "max": 695.9, "avg": 743.9, "pool_padded": 321.0, "mean": 823.8, "subsample": 3022.6,
+            "flatten": 2552.0, "add": 738.0, "mul": 274.6, "concat": 118.2, "concatenated": 29.6, "adaptive": 3022.6,
+            "custom": 3022.6
         },
         "fp16": {
-            "file": 16678.0, "values": 2.0, "grouped_values": 1.5257, "linear_values": 0.0012, "outs": 2.2827,
-            "norm_channels": 0.0, "chars": 6.5223, "weight_digits": 31.2, "map_digits": 128.2, "conv": 190.0,
-            "grouped": 457.9, "padded": 3363.0, "thin": 405.7, "linear": 375.1, "norm": 799.0, "linear_norm": 0.0,
-            "relu": 51.5, "relu_conv": 912.3, "relu_sum": 1963.2, "leaky_relu": 0.0, "tanh": 0.0, "silu": 0.0,
-            "hardswish": 702.8, "gelu": 0.0, "sigmoid": 501.2, "hardsigmoid": 0.0, "relu6": 0.0, "max": 451.2,
-            "avg": 37.0, "pool_padded": 562.6, "mean": 530.6, "subsample": 253.6, "flatten": 6507.5, "add": 726.7,
-            "mul": 1788.3, "concat": 1588.4, "concatenated": 138.6, "adaptive": 6507.5, "custom": 6507.5
+            "beyond": 0.4, "file": 3383.0, "values": 2.0, "grouped_values": 0.0686, "linear_values": 0.0039,
+            "outs": 2.0, "norm_channels": 2.0205, "chars": 39.3, "weight_digits": 59.8, "map_digits": 35.7,
+            "conv": 1255.0, "grouped": 1066.7, "padded": 523.0, "thin": 1746.4, "linear": 540.9, "norm": 380.0,
+            "linear_norm": 0.0, "relu": 653.7, "relu_conv": 699.7, "relu_sum": 79.0, "leaky_relu": 877.0, "tanh": 815.8,
+            "silu": 738.5, "hardswish": 665.8, "gelu": 939.5, "sigmoid": 714.5, "hardsigmoid": 1281.4, "relu6": 501.7,
+            "max": 691.7, "avg": 721.0, "pool_padded": 46.3, "mean": 804.8, "subsample": 3507.4, "flatten": 3377.0,
+            "add": 1081.1, "mul": 188.7, "concat": 191.2, "concatenated": 47.8, "adaptive": 3507.4, "custom": 3507.4
         },
         "int8": {
-            "file": 17119.0, "values": 1.0, "grouped_values": 5.1124, "linear_values": 0.0045, "outs": 4.3961,
-            "norm_channels": 0.0, "chars": 9.2604, "weight_digits": 44.0, "map_digits": 231.4, "conv": 271.3,
-            "grouped": 621.6, "padded": 4983.0, "thin": 823.3, "linear": 656.9, "norm": 1826.3, "linear_norm": 0.0,
-            "relu": 286.6, "relu_conv": 1016.0, "relu_sum": 3738.9, "leaky_relu": 0.0, "tanh": 0.0, "silu": 0.0,
-            "hardswish": 1410.4, "gelu": 0.0, "sigmoid": 653.6, "hardsigmoid": 0.0, "relu6": 0.0, "max": 606.4,
-            "avg": 217.2, "pool_padded": 785.6, "mean": 713.9, "subsample": 464.5, "flatten": 10102.6, "add": 1336.2,
-            "mul": 3176.6, "concat": 2669.9, "concatenated": 189.0, "adaptive": 10102.6, "custom": 10102.6
+            "beyond": 0.4, "file": 3489.0, "values": 1.0, "grouped_values": 1.3002, "linear_values": 0.0025,
+            "outs": 4.2546, "norm_channels": 1.8905, "chars": 58.3, "weight_digits": 132.0, "map_digits": 39.4,
+            "conv": 1885.4, "grouped": 1279.3, "padded": 515.9, "thin": 3213.8, "linear": 1070.9, "norm": 510.6,
+            "linear_norm": 0.0, "relu": 1449.1, "relu_conv": 1347.9, "relu_sum": 373.8, "leaky_relu": 1606.7,
+            "tanh": 1525.4, "silu": 1307.0, "hardswish": 1589.7, "gelu": 1722.7, "sigmoid": 1296.9,
+            "hardsigmoid": 1338.8, "relu6": 1759.1, "max": 475.5, "avg": 3029.3, "pool_padded": 445.5, "mean": 3108.8,
+            "subsample": 3270.7, "flatten": 3281.0, "add": 3877.8, "mul": 818.4, "concat": 0.0, "concatenated": 0.0,
+            "adaptive": 3877.8, "custom": 3877.8
         },
     },
     "ncnn": {
         "fp32": {
-            "file": 822.0, "values": 4.0, "grouped_values": 0.0303, "linear_values": 0.0001, "outs": 4.0578,
-            "norm_channels": 0.0, "chars": 0.3461, "weight_digits": 1.5863, "map_digits": 2.3707, "conv": 40.9,
-            "grouped": 38.6, "padded": 55.6, "thin": 21.1, "linear": 23.6, "norm": 239.8, "linear_norm": 0.0,
-            "relu": 0.0063, "relu_conv": 4.6611, "relu_sum": 153.5, "leaky_relu": 0.0, "tanh": 25.9, "silu": 70.9,
-            "hardswish": 111.4, "gelu": 0.0, "sigmoid": 30.4, "hardsigmoid": 0.0, "relu6": 0.0, "max": 17.7,
-            "avg": 63.8, "pool_padded": 21.8, "mean": 31.8, "subsample": 16.7, "flatten": 355.1, "add": 65.1,
-            "mul": 163.4, "concat": 250.4, "concatenated": 5.414, "adaptive": 355.1, "custom": 355.1
+            "beyond": 0.0518, "file": 250.0, "values": 4.0, "grouped_values": 0.0, "linear_values": 0.0001, "outs": 4.0,
+            "norm_channels": 0.0, "chars": 1.4558, "weight_digits": 1.3068, "map_digits": 1.834, "conv": 52.2,
+            "grouped": 55.0, "padded": 40.4, "thin": 69.7, "linear": 10.4, "norm": 186.4, "linear_norm": 0.0,
+            "relu": 0.0, "relu_conv": 0.9196, "relu_sum": 36.5, "leaky_relu": 0.0, "tanh": 50.3, "silu": 47.7,
+            "hardswish": 75.3, "gelu": 50.3, "sigmoid": 2.556, "hardsigmoid": 51.8, "relu6": 9.7164, "max": 48.4,
+            "avg": 113.9, "pool_padded": 25.9, "mean": 64.3, "subsample": 163.3, "flatten": 245.6, "add": 120.7,
+            "mul": 136.4, "concat": 54.1, "concatenated": 13.3, "adaptive": 245.6, "custom": 245.6
         },
         "fp16": {
-            "file": 781.0, "values": 2.0, "grouped_values": 0.0439, "linear_values": 0.0003, "outs": 4.2126,
-            "norm_channels": 0.0, "chars": 0.4987, "weight_digits": 2.2957, "map_digits": 1.2603, "conv": 25.9,
-            "grouped": 51.8, "padded": 89.4, "thin": 9.822, "linear": 47.4, "norm": 236.0, "linear_norm": 0.0,
-            "relu": 4.5471, "relu_conv": 5.6968, "relu_sum": 190.2, "leaky_relu": 0.0, "tanh": 3.3863, "silu": 58.4,
-            "hardswish": 102.8, "gelu": 0.0, "sigmoid": 45.2, "hardsigmoid": 0.0, "relu6": 0.0, "max": 17.4,
-            "avg": 7.2764, "pool_padded": 21.8, "mean": 43.8, "subsample": 5.9319, "flatten": 409.7, "add": 34.4,
-            "mul": 177.3, "concat": 316.3, "concatenated": 5.3881, "adaptive": 409.7, "custom": 409.7
+            "beyond": 0.062, "file": 189.0, "values": 2.0, "grouped_values": 0.0, "linear_values": 0.0003,
+            "outs": 3.5326, "norm_channels": 0.0, "chars": 0.6247, "weight_digits": 9.2342, "map_digits": 3.0626,
+            "conv": 40.6, "grouped": 0.0, "padded": 110.1, "thin": 43.8, "linear": 52.8, "norm": 158.1,
+            "linear_norm": 0.0, "relu": 3.1321, "relu_conv": 0.3438, "relu_sum": 135.2, "leaky_relu": 25.9,
+            "tanh": 58.1, "silu": 50.5, "hardswish": 103.3, "gelu": 72.9, "sigmoid": 6.4445, "hardsigmoid": 92.9,
+            "relu6": 1.4953, "max": 0.0, "avg": 123.0, "pool_padded": 65.2, "mean": 109.2, "subsample": 107.9,
+            "flatten": 187.2, "add": 104.8, "mul": 52.9, "concat": 7.7653, "concatenated": 1.9414, "adaptive": 187.2,
+            "custom": 187.2
         },
     },
 }

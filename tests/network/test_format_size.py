@@ -122,7 +122,8 @@ def test_every_format_has_its_weights_and_something_for_every_operator(written: 
     assert factors["values"] == {"fp32": 4, "fp16": 2, "int8": 1}[written.dtype]
     assert min(factors.values()) >= 0 or min(factors, key=lambda name: factors[name]) == "file"
     assert factors["custom"] >= max(factors.get(name, 0) for name in OPERATORS) > 0
-    assert set(factors) <= set(FEATURES)
+    assert set(factors) <= {*FEATURES, "beyond"}
+    assert 0 <= factors["beyond"] < 1
     assert {*OPERATORS} <= {*factors}
     values = amounts(SMALL.cost.parts)["values"]
     assert file_bytes(SMALL.cost, written) > factors["values"] * values + 1000
