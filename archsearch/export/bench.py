@@ -30,8 +30,6 @@ from archsearch.inference.latency import SECONDS, WIDTH, Latency, measure
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
 from archsearch.network.arch import Arch
 
-_OWN = ("dtype", "temperature")
-"""What files of the same weights say differently."""
 Judge = Callable[[Path, Runner], Split]
 """The images for a file and their labels. Raises InputError where there are none."""
 
@@ -177,10 +175,11 @@ def _opened(path: Path, judge: Judge, data_dir: Path) -> _Opened:
     return _Opened(path, row, runner.arch, _weights(runner), logits)
 
 
-def _weights(network: Runner | Source) -> str:
-    """What equals for files of the same weights, whatever their format."""
-    info = {key: value for key, value in network.info.items() if key not in _OWN}
-    return json.dumps([network.arch.id, info], sort_keys=True)
+def _weights(runner: Runner) -> str:
+    """Of which weights a file was made: what `export` wrote into it, or those that it holds itself."""
+    if isinstance(said := runner.info.get("weights"), str):
+        return said
+    return weights.digest(runner.predict.network) if isinstance(runner.predict, PixelNetwork) else ""
 
 
 def bench_study(
@@ -231,7 +230,7 @@ def _written_before(path: Path, source: Source, images: Images, data_dir: Path) 
         return None
     runner = open_runner(path, data_dir=data_dir)
     try:
-        if _weights(runner) != _weights(source):
+        if _weights(runner) != weights.digest(source.module):
             return None
         pixels, labels = images.validation
         mine = Runner(source.arch, {}, source.network())(pixels)

@@ -197,7 +197,7 @@ class _Attempt:
     def _write(self, path: Path, variant: Variant) -> None:
         source, kind, dtype = self.source, self.kind, self.dtype
         about = source.info if kind == "safetensors" else write.without_training(source.info)
-        arch, info = source.arch, {**about, "dtype": dtype}
+        arch, info = source.arch, {**about, "dtype": dtype, "weights": weights.digest(source.module)}
         if kind == "safetensors":
             write.write_safetensors(path, source.module, arch, info, dtype)
         elif kind == "pt2":

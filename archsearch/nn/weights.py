@@ -6,6 +6,7 @@ Nothing in such a file is code, and nothing is unpickled.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import zlib
 from base64 import b85decode, b85encode
@@ -48,6 +49,15 @@ def deployed_state(module: nn.Module) -> dict[str, torch.Tensor]:
         for name, tensor in module.state_dict().items()
         if not name.startswith(aux)
     }
+
+
+def digest(module: nn.Module) -> str:
+    """16 hex digits of the deployed network's state: names, types and values. Equal networks have equal ones."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(deployed_state(module).items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> Path:

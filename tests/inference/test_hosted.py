@@ -34,6 +34,7 @@ hello = {HELLO!r}
 
 def hosted(tmp_path: Path, script: str) -> Hosted:
     """A host that is this script."""
+    (tmp_path / "m.tflite").touch()
     return Hosted("litert", tmp_path / "m.tflite", Interpreter((sys.executable, "-c", SCRIPT + script)), 1)
 
 
@@ -97,6 +98,7 @@ def test_pixels_and_logits_go_to_and_fro(tmp_path: Path) -> None:
 
 def test_the_file_and_the_threads_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("m.tflite").touch()
     with pytest.raises(InputError) as caught:
         Hosted(
             "litert",
