@@ -35,7 +35,7 @@ import numpy as np
 
 from archsearch._utils.formats import FORMATS, bytes_of
 from archsearch.errors import SpecError
-from archsearch.inference import trailer
+from archsearch.nn import trailer
 from archsearch.network import format_size, format_table, zoo
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import Written
@@ -228,7 +228,7 @@ def onnx_bytes(source: Any, dtype: str, images: np.ndarray, path: Path) -> int:
     pixels = torch.from_numpy(images)
     given = job.Images(pixels, (pixels, torch.zeros(len(pixels), dtype=torch.int64)))
     attempt = job._Attempt(source, given, "onnx", dtype, Path("data"), job.Checks())
-    attempt._write(path, job.variants("onnx", dtype)[0])
+    attempt._write(path, job.variants("onnx", dtype)[0])  # the smallest, as the formula says
     model = onnx.load(path)
     del model.metadata_props[:]
     return len(model.SerializeToString())

@@ -7,7 +7,6 @@ rows = [*bench_files(paths, judge, clock)]
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,9 @@ from archsearch.inference.evaluate import accuracy
 from archsearch.inference.hosted import Hosted, host
 from archsearch.inference.latency import SECONDS, WIDTH, Latency, measure
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
+from archsearch.inference.pixels import PixelNetwork
 from archsearch.network.arch import Arch
+from archsearch.nn import weights
 
 Judge = Callable[[Path, Runner], Split]
 """The images for a file and their labels. Raises InputError where there are none."""
