@@ -143,7 +143,7 @@ def test_a_limit_of_a_format_holds_for_its_files_alone(command: Command, work: P
     assert command(*run).status == 0
     (arch,) = (path.stem for path in (work / "results/s/weights").iterdir())
     answer = command("export", "s", arch, "--format", "onnx", "--quantize", "int8")
-    assert (answer.status, answer.error) == (0, "")
+    assert (answer.status, answer.err) == (0, "")
     assert "under 18 kB" in answer.out
     answer = command("export", "s", arch, "--format", "pt2")
     assert answer.status == 0
