@@ -35,12 +35,12 @@ import numpy as np
 
 from archsearch._utils.formats import FORMATS, bytes_of
 from archsearch.errors import SpecError
-from archsearch.nn import trailer
 from archsearch.network import format_size, format_table, zoo
 from archsearch.network.arch import Arch
 from archsearch.network.file_size import Written
 from archsearch.network.format_size import ROOM, SHARE
 from archsearch.network.stage import Part, Stage
+from archsearch.nn import trailer
 from archsearch.space.reader import load_space, shipped
 
 FILES = Path(__file__).with_name("sizes") / "files.csv"

@@ -12,8 +12,8 @@ from archsearch._utils.toolchain import Toolchain
 from archsearch.data.dataset import Split
 from archsearch.errors import InputError
 from archsearch.export import Images, Source, export
-from archsearch.export.bench import _weights, Clock, Judge, Row, bench_files, bench_study
-from archsearch.inference import Runner, latency
+from archsearch.export.bench import Clock, Judge, Row, _weights, bench_files, bench_study
+from archsearch.inference import Runner, latency, open_runner
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.latency import Latency
 from archsearch.inference.latency_cache import FILE, Key, LatencyCache, layers_of, machine
