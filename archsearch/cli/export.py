@@ -195,7 +195,7 @@ def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, options: Mappi
         "dataset": config.data.name,
         "image_size": None if "size" in config.space.input else config.data.image_size,
         "seed": config.seed,
-        "max_size": config.budget.get("max_size") if meant in (SAFETENSORS, options["kind"]) else None,
+        "max_size": config.budget.get("max_size") if meant in (SAFETENSORS, options.get("kind")) else None,
     }
     given["reading"] = reading(given["reading"], config.data)
     return Order(

@@ -93,7 +93,8 @@ def test_the_table_fits_a_terminal(command: Command, study: Path, best: str) -> 
     assert lines[0].split() == ["format", "at", "bytes", "ms", "p95", "RAM", "accuracy", "differ"]
     assert [line.split()[:2] for line in lines[1:]] == [
         ["safetensors", "fp32"], ["safetensors", "fp16"], ["safetensors", "bf16"],
-        ["onnx", "fp32"], ["onnx", "fp16"], ["onnx", "int8"], ["litert", "fp32"], ["litert", "int8"],
+        ["onnx", "fp32"], ["onnx", "fp16"], ["onnx", "int8"], ["onnx", "int8-weights"],
+        ["litert", "fp32"], ["litert", "int8"], ["litert", "int8-weights"],
     ]  # fmt: skip
     assert max(map(len, lines)) <= 80
     assert {"5.3", "123.5", "kB"} <= {*lines[1].split()}

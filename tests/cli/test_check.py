@@ -193,7 +193,7 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
     assert command.help
     silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
     assert not silent
-    assert all(p.human_readable_name.strip("[]").split("|")[0] in (command.help or "") or p.name == "space"
+    assert all(p.human_readable_name.split("|")[0].strip("[]. ") in (command.help or "") or p.name == "space"
                for p in command.params if isinstance(p, click.Argument))  # fmt: skip
     with pytest.raises(SystemExit) as stop:
         command.main(["--help"], prog_name=name)

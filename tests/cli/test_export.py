@@ -207,7 +207,7 @@ def test_weights_of_another_network(command: Command, study: Path, best: str, wo
 def test_a_file_of_another_runtime_from_the_run_to_its_labels(
     command: Command, study: Path, best: str, work: Path, kind: str, dtype: str
 ) -> None:
-    precision = ("--quantize", "int8") if dtype == "int8" else ("--dtype", dtype)
+    precision = ("--quantize", dtype) if dtype.startswith("int8") else ("--dtype", dtype)
     found = done(command("export", STUDY, best, "--format", kind, *precision, "--json"))
     path = work / str(found["path"])
     assert path.name == name_of(kind, "model" if dtype == "fp32" else f"model.{dtype}")
@@ -270,7 +270,10 @@ def test_setting_up(command: Command, work: Path, monkeypatch: pytest.MonkeyPatc
     ("args", "words"),
     [
         (("--format", "ncnn", "--quantize", "int8"), "ncnn files are written at fp32, fp16, not at int8"),
-        (("--format", "litert", "--dtype", "fp16"), "litert files are written at fp32, int8, not at fp16"),
+        (
+            ("--format", "litert", "--dtype", "fp16"),
+            "litert files are written at fp32, int8, int8-weights, not at fp16",
+        ),
         (("--format", "executorch", "--dtype", "bf16"), "executorch files are written at fp32, int8, not at bf16"),
         (("--setup", "onnx"), "'onnx' is not one of 'litert', 'executorch', 'openvino', 'ncnn'"),
         ((), "export takes STUDY ARCH, or a weights file, and --format"),

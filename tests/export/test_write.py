@@ -48,7 +48,7 @@ def test_every_format_answers_as_the_network_does(
     assert done.parity.accuracy >= 1 - ACCURACY_DROP
     again = open_runner(done.path)
     said = source.info if kind == "safetensors" else write.without_training(source.info)
-    assert (again.arch, again.info) == (ARCH, {**said, "dtype": dtype})
+    assert (again.arch, again.info) == (ARCH, {**said, "dtype": dtype, "weights": weights.digest(source.module)})
     pixels = images.validation[0][:]
     wanted = source.network()(pixels.float() / 255)
     assert (again(pixels) - wanted).abs().max() <= TOLERANCE[dtype] * max(1, wanted.abs().max())
