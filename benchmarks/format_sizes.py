@@ -55,8 +55,6 @@ HELD_OUT = 3
 SPARE = 0.05
 MOST_SPARE = 0.4
 """Of the allowance, for what no draw has shown, at least and at most."""
-LOOSE = (("executorch", "int8"), ("openvino", "fp16"), ("openvino", "int8"))
-"""Of which there are too few files yet: the formula may be further above them than is allowed."""
 IMAGES = 2
 """For the ranges of int8, which are as many numbers whatever they are."""
 
@@ -360,7 +358,7 @@ def verify(options: argparse.Namespace) -> int:
                 shares.append(above[-1] / max(ROOM, SHARE * real))
                 if options.details and not 0 <= shares[-1] <= 1:
                     print(f"{row}: {above[-1]:,}", file=sys.stderr)
-        near = (form, dtype) in LOOSE or max(shares, default=0.0) <= 1
+        near = max(shares, default=0.0) <= 1
         worst |= min(above, default=0) < 0 or not near
         refused = sum(not row.bytes for row in found)
         if above:

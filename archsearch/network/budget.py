@@ -70,8 +70,8 @@ class Budget:
 
     Args:
         size_dtype: the precision at which bytes are counted: fp32, fp16, bf16 or int8.
-        size_format: the format of the file whose bytes `max_size` bounds: safetensors, onnx, litert, executorch,
-            openvino or ncnn.
+        size_format: the format of the file whose bytes `max_size` bounds: safetensors, onnx, litert
+            or ncnn.
         limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size` (bytes), `max_macs`,
             `max_activation` (bytes) and `min_params`; None for none.
 

@@ -56,59 +56,6 @@ FACTORS: dict[str, dict[str, dict[str, float]]] = {
             "add": 278.3, "mul": 111.8, "concat": 197.2, "concatenated": 45.7, "adaptive": 1573.9, "custom": 1573.9
         },
     },
-    "executorch": {
-        "fp32": {
-            "beyond": 0.209, "file": 1539.0, "values": 4.0, "grouped_values": 0.0796, "linear_values": 0.0092,
-            "outs": 4.0, "norm_channels": 3.9058, "chars": 7.8253, "weight_digits": 0.0, "map_digits": 0.0,
-            "conv": 376.8, "grouped": 345.7, "padded": 105.3, "thin": 1554.0, "linear": 0.0, "norm": 185.7,
-            "linear_norm": 8.1298, "relu": 229.7, "relu_conv": 185.0, "relu_sum": 236.6, "leaky_relu": 229.8,
-            "tanh": 240.6, "silu": 424.2, "hardswish": 195.0, "gelu": 221.2, "sigmoid": 262.1, "hardsigmoid": 1198.5,
-            "relu6": 29.1, "max": 0.0, "avg": 543.0, "pool_padded": 729.4, "mean": 480.2, "subsample": 1058.3,
-            "flatten": 1537.3, "add": 440.1, "mul": 0.0, "concat": 0.0, "concatenated": 0.0, "adaptive": 1554.0,
-            "custom": 1554.0
-        },
-        "int8": {
-            "beyond": 0.4, "file": 2119.0, "values": 1.0, "grouped_values": 0.414, "linear_values": 0.0034,
-            "outs": 4.0502, "norm_channels": 0.0, "chars": 2.0433, "weight_digits": 0.0, "map_digits": 0.0,
-            "conv": 500.0, "grouped": 598.5, "padded": 0.0, "thin": 2903.7, "linear": 0.0, "norm": 750.2,
-            "linear_norm": 71.3, "relu": 110.1, "relu_conv": 241.4, "relu_sum": 471.1, "leaky_relu": 560.9,
-            "tanh": 348.2, "silu": 586.5, "hardswish": 361.4, "gelu": 348.2, "sigmoid": 450.8, "hardsigmoid": 1237.8,
-            "relu6": 43.6, "max": 0.0, "avg": 894.9, "pool_padded": 1606.1, "mean": 369.3, "subsample": 2498.2,
-            "flatten": 2037.8, "add": 520.4, "mul": 307.6, "concat": 0.0, "concatenated": 0.0, "adaptive": 2903.7,
-            "custom": 2903.7
-        },
-    },
-    "openvino": {
-        "fp32": {
-            "beyond": 0.2679, "file": 2578.0, "values": 4.0, "grouped_values": 0.0, "linear_values": 0.0025,
-            "outs": 4.0, "norm_channels": 1.2494, "chars": 23.9, "weight_digits": 45.4, "map_digits": 32.3,
-            "conv": 759.7, "grouped": 683.1, "padded": 487.1, "thin": 1774.2, "linear": 265.1, "norm": 361.5,
-            "linear_norm": 0.0, "relu": 515.8, "relu_conv": 566.8, "relu_sum": 330.2, "leaky_relu": 769.1,
-            "tanh": 603.9, "silu": 565.3, "hardswish": 566.5, "gelu": 778.0, "sigmoid": 557.9, "hardsigmoid": 852.6,
-            "relu6": 377.6, "max": 695.9, "avg": 743.9, "pool_padded": 321.0, "mean": 823.8, "subsample": 3022.6,
-            "flatten": 2552.0, "add": 738.0, "mul": 274.6, "concat": 118.2, "concatenated": 29.6, "adaptive": 3022.6,
-            "custom": 3022.6
-        },
-        "fp16": {
-            "beyond": 0.4, "file": 3383.0, "values": 2.0, "grouped_values": 0.0686, "linear_values": 0.0039,
-            "outs": 2.0, "norm_channels": 2.0205, "chars": 39.3, "weight_digits": 59.8, "map_digits": 35.7,
-            "conv": 1255.0, "grouped": 1066.7, "padded": 523.0, "thin": 1746.4, "linear": 540.9, "norm": 380.0,
-            "linear_norm": 0.0, "relu": 653.7, "relu_conv": 699.7, "relu_sum": 79.0, "leaky_relu": 877.0, "tanh": 815.8,
-            "silu": 738.5, "hardswish": 665.8, "gelu": 939.5, "sigmoid": 714.5, "hardsigmoid": 1281.4, "relu6": 501.7,
-            "max": 691.7, "avg": 721.0, "pool_padded": 46.3, "mean": 804.8, "subsample": 3507.4, "flatten": 3377.0,
-            "add": 1081.1, "mul": 188.7, "concat": 191.2, "concatenated": 47.8, "adaptive": 3507.4, "custom": 3507.4
-        },
-        "int8": {
-            "beyond": 0.4, "file": 3489.0, "values": 1.0, "grouped_values": 1.3002, "linear_values": 0.0025,
-            "outs": 4.2546, "norm_channels": 1.8905, "chars": 58.3, "weight_digits": 132.0, "map_digits": 39.4,
-            "conv": 1885.4, "grouped": 1279.3, "padded": 515.9, "thin": 3213.8, "linear": 1070.9, "norm": 510.6,
-            "linear_norm": 0.0, "relu": 1449.1, "relu_conv": 1347.9, "relu_sum": 373.8, "leaky_relu": 1606.7,
-            "tanh": 1525.4, "silu": 1307.0, "hardswish": 1589.7, "gelu": 1722.7, "sigmoid": 1296.9,
-            "hardsigmoid": 1338.8, "relu6": 1759.1, "max": 475.5, "avg": 3029.3, "pool_padded": 445.5, "mean": 3108.8,
-            "subsample": 3270.7, "flatten": 3281.0, "add": 3877.8, "mul": 818.4, "concat": 0.0, "concatenated": 0.0,
-            "adaptive": 3877.8, "custom": 3877.8
-        },
-    },
     "ncnn": {
         "fp32": {
             "beyond": 0.0518, "file": 250.0, "values": 4.0, "grouped_values": 0.0, "linear_values": 0.0001, "outs": 4.0,

@@ -64,7 +64,7 @@ def refused(command: Command, work: Path) -> Callable[..., str]:
         ("--max-activation", "1 acre", ["'1 acre' is no size"]),
         ("--timeout", "soon", ["'soon' is no duration", "20m"]),
         ("--size-dtype", "fp64", ["'fp64'", "fp32", "fp16", "bf16", "int8"]),
-        ("--size-format", "pt2", ["'pt2'", "safetensors", "onnx", "litert", "executorch", "openvino", "ncnn"]),
+        ("--size-format", "pt2", ["'pt2'", "safetensors", "onnx", "litert", "ncnn"]),
         ("--sampler", "magic", ["'magic'", "pareto", "tpe", "nsga2", "random"]),
         ("--trials", "0", ["0", "x>=1"]),
         ("--epochs", "none", ["'none'", "integer"]),

@@ -135,8 +135,8 @@ def test_different_limits_have_different_slugs_without_slashes(one: int, other: 
         (Budget(min_params=1e6), "above 1,000,000 parameters"),
         (Budget(max_size=1e5, size_dtype="int8", size_format="litert"), "under 100 kB (LiteRT, int8)"),
         (
-            Budget(max_size=1e5, max_activation=1e6, size_dtype="int8", size_format="executorch"),
-            "under 100 kB (ExecuTorch, int8) and 1 MB of activations (int8)",
+            Budget(max_size=1e5, max_activation=1e6, size_dtype="int8", size_format="onnx"),
+            "under 100 kB (ONNX, int8) and 1 MB of activations (int8)",
         ),
     ],
 )
