@@ -45,6 +45,12 @@ def format_of(path: Path) -> str:
     return next(found, "safetensors")
 
 
+def file_name(kind: str, dtype: str) -> str:
+    """What `export` calls a file of a format at a precision."""
+    suffix = FORMATS[kind].suffix
+    return f"model{suffix}" if dtype == "fp32" else f"model.{dtype}{suffix}"
+
+
 def files_of(path: Path) -> list[Path]:
     """The files that a network in this format is: the one that is named, and the one beside it."""
     return [path, path.with_suffix(".bin")] if FORMATS[format_of(path)].pair else [path]

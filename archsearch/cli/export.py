@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archsearch._utils.formats import FORMATS
+from archsearch._utils.formats import FORMATS, file_name
 from archsearch._utils.toolchain import TOOLCHAINS
 from archsearch._utils.units import counted, format_bytes, format_count
 from archsearch.cli.options import (
@@ -125,8 +125,7 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
     if order.arch not in ("", opened.arch.id):
         raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
     suffix = FORMATS[options["kind"]].suffix
-    name = f"model{suffix}" if dtype == "fp32" else f"model.{dtype}{suffix}"
-    target = options["output"] or order.folder / opened.arch.id / name
+    target = options["output"] or order.folder / opened.arch.id / file_name(options["kind"], dtype)
     if not target.name.endswith(suffix):
         raise InputError(f"--output {target}: must end in {suffix}")
     done = library.export(

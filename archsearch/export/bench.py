@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from archsearch._utils.formats import FORMATS, bytes_of, files_of, format_of
+from archsearch._utils.formats import bytes_of, file_name, files_of, format_of
 from archsearch._utils.toolchain import DATA
 from archsearch.data.dataset import Split
 from archsearch.errors import ArchsearchError, InputError
@@ -217,12 +217,6 @@ def _of_study(source: Source, folders: tuple[Path, Path], images: Images, wanted
     except ArchsearchError as error:
         return row.failed(error)
     return clock(row, place, source.arch)
-
-
-def file_name(kind: str, dtype: str) -> str:
-    """What `export` calls a file."""
-    suffix = FORMATS[kind].suffix
-    return f"model{suffix}" if dtype == "fp32" else f"model.{dtype}{suffix}"
 
 
 def _written_before(path: Path, source: Source, images: Images, data_dir: Path) -> tuple[float, float] | None:

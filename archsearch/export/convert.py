@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,6 @@ def _batches(job: dict[str, Any], size: int) -> list[Any]:
 def main() -> None:
     """Do the job; the last line of standard error says why where it fails."""
     job = json.loads(Path(sys.argv[1]).read_text())
-    warnings.simplefilter("ignore")
     try:
         CONVERTERS[job["format"]](job)
     except Exception as error:  # noqa: BLE001 - four converters, as many kinds of errors

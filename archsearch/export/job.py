@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -183,13 +183,13 @@ class _Attempt:
 
     def __call__(self, path: Path, variant: Variant) -> Exported:
         """Raises ExportFailed where the file does not pass."""
-        images, wanted = self.images, self.wanted
+        wanted = self.wanted
         self._write(path, variant)
         size = bytes_of(path)
         check_size(size, wanted.max_size)
-        few = self.kind == "pt2" and self.dtype != "fp32"
         runner = self._opened(path)
-        parity = self._verify(runner, images.sample(wanted.check_images) if few else images)
+        pixels, labels = self._checked
+        parity = compare(self._mine, runner(pixels), labels, wanted.check_images)
         parity.require(self.dtype, wanted.max_drop)
         about = runner.predict.about if isinstance(runner.predict, Hosted) else {}
         return Exported(path, size, parity, variant, about)
@@ -233,12 +233,18 @@ class _Attempt:
                 raise
             raise ExportFailed(f"this network cannot be shipped as {self.kind}: {error}") from None
 
-    def _verify(self, runner: Runner, images: Images) -> Parity:
-        """The file through its own runtime against the network, on the validation split."""
-        pixels, labels = images.validation
-        mine = Runner(self.source.arch, {}, self.source.network())(pixels)
-        require_finite(mine, self.source.path)
-        return compare(mine, runner(pixels), labels, self.wanted.check_images)
+    @cached_property
+    def _checked(self) -> Split:
+        """The validation images on which a file is held against the network."""
+        few = self.kind == "pt2" and self.dtype != "fp32"
+        return (self.images.sample(self.wanted.check_images) if few else self.images).validation
+
+    @cached_property
+    def _mine(self) -> Tensor:
+        """The network's own outputs, the same for every variant."""
+        found = Runner(self.source.arch, {}, self.source.network())(self._checked[0])
+        require_finite(found, self.source.path)
+        return found
 
 
 def _is_good(one: Exported) -> bool:

@@ -6,7 +6,7 @@ go each way:
 
     -> {"runtime": ..., "version": ..., "input": {...}, "batch": 1 or null}        once, after the file was opened
     <- {"run": [n, c, h, w]} and the pixels                                        -> {"shape": [n, classes]}, logits
-    <- {"time": {"shape": [c, h, w], "seconds": ..., "least": ..., "most": ...}}   -> {"milliseconds": [...]}
+    <- {"time": {"shape": [c, h, w], "seconds": ..., "least": ...}}                -> {"milliseconds": [...]}
     <- {"reference": {"footprint": ..., "seconds": ..., "least": ...}}             -> {"milliseconds": [...]}
     <- {"ram": [c, h, w]}                                                          -> {"bytes": ... or null}
 
@@ -33,6 +33,7 @@ import numpy as np
 
 _MOST_BYTES = 2**31
 """What an ONNX file can hold, unpacked."""
+_MOST_RUNS = 10_000
 
 
 class _Floats:
@@ -258,11 +259,11 @@ def run(network: Any, pixels: Any) -> Any:
     return np.concatenate(found)
 
 
-def clock(step: Callable[[], Any], seconds: float, least: int = 1, most: int = 10_000) -> list[float]:
-    """Milliseconds of single calls, warm, for so many seconds; at least and at most so many."""
+def clock(step: Callable[[], Any], seconds: float, least: int) -> list[float]:
+    """Milliseconds of single calls, warm, for so many seconds, at least so many, at most `_MOST_RUNS`."""
     step()
     start, found = time.perf_counter(), list[float]()
-    while len(found) < least or (len(found) < most and time.perf_counter() - start < seconds):
+    while len(found) < least or (len(found) < _MOST_RUNS and time.perf_counter() - start < seconds):
         before = time.perf_counter()
         step()
         found.append(1000 * (time.perf_counter() - before))
@@ -313,7 +314,7 @@ def main() -> None:
         runtime = RUNTIMES[kind]
         network = runtime(path, threads)
         version = importlib.metadata.version(runtime.package)
-    except Exception as error:  # noqa: BLE001 - four runtimes, as many kinds of errors
+    except Exception as error:  # noqa: BLE001 - six runtimes, as many kinds of errors
         answer({"error": _words(error)})
         return
     answer({"runtime": runtime.package, "version": version, "shape": network.shape, "batch": network.batch,

@@ -69,9 +69,9 @@ class Hosted:
             raise self._death()
         return torch.from_numpy(np.frombuffer(raw, np.float32).reshape(shape).copy())
 
-    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 10, most: int = 10_000) -> list[float]:
+    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 10) -> list[float]:
         """How long single images (C, H, W) take, warm, one figure a run. Raises InputError as a call does."""
-        self._order({"time": {"shape": shape, "seconds": seconds, "least": least, "most": most}})
+        self._order({"time": {"shape": shape, "seconds": seconds, "least": least}})
         found: list[float] = self._answer()["milliseconds"]
         return found
 

@@ -15,7 +15,7 @@ from itertools import product
 from archsearch.errors import InputError
 from archsearch.network.blocks import Value
 from archsearch.network.layers import COLOURS, Shape
-from archsearch.space.dims import Choice, Dim, Float
+from archsearch.space.dims import Choice, Dim, Float, Int
 
 NAMES = ("size", "colour")
 MOST_SIZES = 16
@@ -49,7 +49,10 @@ def _broken(name: str, value: Value) -> str:
 
 
 def _values(dim: Dim | Value) -> Sequence[Value]:
-    return dim.values if isinstance(dim, Dim) and not isinstance(dim, Float) else (dim,)  # type: ignore[return-value]
+    if isinstance(dim, Int | Choice):
+        return dim.values
+    assert not isinstance(dim, Float), "`problems` refuses it"
+    return (dim,)
 
 
 def shape_of(answers: Mapping[str, Value], base: Shape) -> Shape:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from by_path import benchmark_module
+from toolchains import marks
 
 from archsearch.network.file_size import Written
 from archsearch.network.format_size import FEATURES, amounts, file_bytes, graph_bytes, metadata_bytes
@@ -16,13 +16,6 @@ from archsearch.network.format_table import FACTORS
 from archsearch.space.reader import shipped
 
 sizes = benchmark_module("format_sizes")
-NEEDS = {
-    "onnx": "onnxruntime",
-    "litert": "litert_torch",
-    "executorch": "executorch",
-    "openvino": "nncf",
-    "ncnn": "pnnx",
-}
 UNSEEN = 1000
 """A number that no committed file has."""
 
@@ -72,15 +65,15 @@ def test_a_real_file(space: str, dtype: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("space", ["compact", "inception", "resnet"])
-@pytest.mark.parametrize(("form", "dtype"), [(form, dtype) for form, by in FACTORS.items() for dtype in by])
+@pytest.mark.parametrize(
+    ("form", "dtype"), [pytest.param(form, dtype, marks=marks(form)) for form, by in FACTORS.items() for dtype in by]
+)
 def test_a_real_file_of_any_format(space: str, form: str, dtype: str, tmp_path: Path) -> None:
     check(form, dtype, space, tmp_path)
 
 
 def check(form: str, dtype: str, space: str, folder: Path) -> None:
     """A file of a network that the formula has not seen."""
-    if not importlib.util.find_spec(NEEDS[form]):
-        pytest.skip(f"{NEEDS[form]} is not installed")
     arch = sizes.drawn(space, UNSEEN)
     real = sizes.converted(arch, form, dtype, folder, UNSEEN)
     assert real <= graph_bytes(arch.cost, Written(dtype, form))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from toolchains import HOSTED, kinds
 
 from archsearch._utils import toolchain
 from archsearch._utils.toolchain import Toolchain
@@ -98,11 +99,8 @@ def test_formats_of_a_network_are_written_measured_and_removed(source: Source, i
     assert not (tmp_path / "export").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["litert", "executorch", "openvino", "ncnn"])
+@pytest.mark.parametrize("kind", kinds(*HOSTED, slow=True))
 def test_other_runtimes_are_timed_where_they_are(source: Source, images: Images, tmp_path: Path, kind: str) -> None:
-    for module in toolchain.TOOLCHAINS[kind].convert:
-        pytest.importorskip(module)
     (row,) = bench_study(source, tmp_path, images, [(kind, "fp32")], clock(tmp_path))
     assert (row.error, row.ram_bytes) == (None, None)
     assert row.median is not None

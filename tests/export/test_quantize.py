@@ -11,6 +11,7 @@ import pytest
 import torch
 from exports import ARCH, images_of, source_of
 from onnx import TensorProto, helper, numpy_helper
+from toolchains import kinds
 
 from archsearch._utils.formats import files_of
 from archsearch.errors import InputError
@@ -130,9 +131,8 @@ def test_eight_bits_are_for_int8_in_onnx(source: Source, tmp_path: Any) -> None:
     assert not (tmp_path / "n").exists()
 
 
-@pytest.mark.parametrize(("kind", "package"), [("litert", "litert_torch"), ("openvino", "nncf")])
-def test_other_formats_have_int8_weights_too(source: Source, tmp_path: Any, kind: str, package: str) -> None:
-    pytest.importorskip(package)
+@pytest.mark.parametrize("kind", kinds("litert", "openvino"))
+def test_other_formats_have_int8_weights_too(source: Source, tmp_path: Any, kind: str) -> None:
     images = images_of(source)
     whole, eight = (export(source, tmp_path / f"{dtype}{FORMATS[kind].suffix}", images, kind, dtype) for dtype in (
         "fp32", "int8-weights",

@@ -20,7 +20,6 @@ from archsearch.errors import InputError
 from archsearch.nn.inputs import Input
 from archsearch.nn.profile import Traced, measure_module
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 IMAGE = (3, 8, 8)
 CONV_MACS = 8 * 36 * 27 + 288 * 4
 
