@@ -207,7 +207,9 @@ class _Attempt:
         else:
             job = converted.Job(kind, dtype, variant.per_channel, path)
             images = self._calibration() if dtype == "int8" else None
-            job.do(source.path, source.network(), arch, images, interpreter(kind, self.data_dir, convert=True))
+            with tempfile.TemporaryDirectory() as folder:  # what was opened: the file may be another by now
+                opened = weights.save(Path(folder) / "weights.safetensors", source.module, arch, source.info)
+                job.do(opened, source.network(), arch, images, interpreter(kind, self.data_dir, convert=True))
             attach(path, weights.describe(arch, info))
 
     def _onnx(self, variant: Variant) -> Any:

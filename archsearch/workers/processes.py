@@ -99,5 +99,10 @@ def _is_import(frame: FrameType | None) -> bool:
 
 
 def _is_no_interrupt(record: logging.LogRecord) -> bool:
-    kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or not issubclass(kind, KeyboardInterrupt)
+    """Whether what is logged was neither an interrupt nor raised while one was handled."""
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return False
+        error = error.__context__
+    return True

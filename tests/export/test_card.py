@@ -179,8 +179,7 @@ def test_a_card_lists_the_files_that_lie_there(source: Source, images: Images, t
 
 def test_files_of_other_weights_are_not_listed(source: Source, images: Images, tmp_path: Path) -> None:
     write_card(exported(source, images, tmp_path / "old.safetensors"), "fp32", source)
-    path = weights.save(source.path, settled(ARCH, 5), ARCH, INFO)  # `retrain --overwrite`
-    other = Source.open(path)
+    other = Source.open(weights.save(tmp_path / "again.safetensors", settled(ARCH, 5), ARCH, INFO))
     card = write_card(exported(other, images_of(other), tmp_path / "new.safetensors"), "fp32", other)
     assert rows(card.read_text()) == ["new.safetensors"]
 

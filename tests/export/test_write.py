@@ -12,7 +12,7 @@ import pytest
 import torch
 from exports import ARCH, images_of, info_of, settled, source_of
 from onnx import numpy_helper
-from toolchains import HERE, name_of, precisions
+from toolchains import HERE, kinds, name_of, precisions
 from torch import nn
 
 from archsearch._utils.formats import files_of
@@ -53,6 +53,14 @@ def test_every_format_answers_as_the_network_does(
     wanted = source.network()(pixels.float() / 255)
     assert (again(pixels) - wanted).abs().max() <= TOLERANCE[dtype] * max(1, wanted.abs().max())
     assert again(pixels[:1]).shape == (1, 4)
+
+
+@pytest.mark.parametrize("kind", kinds("onnx", "litert"))
+def test_weights_that_were_replaced_since_they_were_opened_are_not_read(tmp_path: Path, kind: str) -> None:
+    source = source_of(tmp_path / "w.safetensors")
+    images = images_of(source)
+    weights.save(source.path, settled(ARCH, 5), ARCH, source.info)  # `retrain --overwrite`
+    assert export(source, tmp_path / name_of(kind), images, kind).parity.accuracy == 1
 
 
 def test_a_lower_precision_takes_fewer_bytes(source: Source, images: Images, tmp_path: Path) -> None:

@@ -78,7 +78,15 @@ try:
 except KeyboardInterrupt:
     print("heard")
 import logging
-logging.getLogger("sqlalchemy.pool").error("others are shown")
+log = logging.getLogger("sqlalchemy.pool")
+try:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise RuntimeError("closed while it is handled") from None
+except RuntimeError:
+    log.error("what follows from it is left out", exc_info=True)
+log.error("others are shown")
 """
     answer = program(code)
     assert (answer.stdout, answer.stderr) == ("heard\n", "others are shown\n")
