@@ -56,6 +56,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limits", default=LIMITS, help=f"of both searches: {LIMITS!r}")
     parser.add_argument("--space", default="photos", help="that is tried")
     parser.add_argument("--against", default="resnin", help="the other space")
+    parser.add_argument("--against-limits", help="of the other space's search, where they are others")
     parser.add_argument("--search", default="", help="more options of both searches, such as '--workers 2'")
     parser.add_argument("--full", default="", help="more options of all full trainings: '--recipe policy=trivial'")
     parser.add_argument("--out", type=Path, default=Path("results"))
@@ -102,8 +103,9 @@ class Comparison:
         """As many candidates as the time allows. A space in which nothing fits has none."""
         options = self.options
         timeout = f"{60 * options.minutes:.0f}s"
+        limits = options.limits if space == options.space else options.against_limits or options.limits
         self.call(
-            f"search {space}", "run", "--space", space, *self.data, *shlex.split(options.limits),
+            f"search {space}", "run", "--space", space, *self.data, *shlex.split(limits),
             "--trials", TRIALS, "--timeout", timeout, *shlex.split(options.search),
             "--study", space, "--out", self.folder, "--resume", may_fail=True,
         )  # fmt: skip
