@@ -1,7 +1,7 @@
-"""What is committed in `results/`, as the tables of docs/results.md, from nothing but files: one row a network.
+"""What is committed in `results/`, as the tables of docs/evidence/index.md, from nothing but files: one row a network.
 
     python benchmarks/results.py              prints the tables
-    python benchmarks/results.py --write      puts them into docs/results.md, between its marks; draws docs/results.png
+    python benchmarks/results.py --write      puts them into docs/evidence/index.md, between its marks; draws docs/evidence/results.png
 
 A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
 every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation
