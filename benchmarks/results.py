@@ -1,7 +1,7 @@
-"""What is committed in `results/`, as the tables of docs/evidence/GROUP.md, from nothing but files: one row a network.
+"""What is committed in `results/`, as tables of the pages below docs/evidence, from files alone: one row a network.
 
     python benchmarks/results.py              prints the tables
-    python benchmarks/results.py --write      puts them into the pages, between their marks; draws docs/evidence/results.png
+    python benchmarks/results.py --write      puts them into the pages, between their marks, and draws the picture
 
 A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
 every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation

@@ -5,7 +5,7 @@
     python scripts/readable.py PAGE...      these pages
 
 Words are all words but those of code blocks, comments, addresses of links and pictures.
-Sentences are those of paragraphs and list items: headings and tables are no prose. A piece of `code` in one is one word.
+Sentences are those of paragraphs and list items: headings and tables are no prose. `code` in one is one word.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print docs/reference/references.md: `python scripts/references.py > docs/reference/references.md`. A test holds them together."""
+"""Print the textbook: `python scripts/references.py > docs/reference/references.md`. A test holds them together."""
 
 from __future__ import annotations
 

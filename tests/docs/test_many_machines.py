@@ -1,4 +1,4 @@
-"""docs/how-to/many-machines.md: its SQL and shell snippets run against a local PostgreSQL, its YAML is what Kubernetes wants."""
+"""docs/how-to/many-machines.md: its SQL and shell run against a local PostgreSQL, its YAML is right."""
 
 from __future__ import annotations
 
