@@ -3,7 +3,7 @@
     python benchmarks/ablations.py --dataset npz:cifar10.npz --size 16 --seeds 2 '' batch_size=128 lr=0.2,warmup=0
 
 One line a training with its seconds, then one a recipe ("" is the default): mean validation accuracy over seeds and its
-difference from the first recipe, in points; recipes take turns within a seed. docs/recipe.md has what it printed.
+difference from the first recipe, in points; recipes take turns within a seed. docs/evidence/recipe.md has figures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the committed networks for CIFAR-10 do on corrupted test images: the tables of docs/robustness.md.
+"""How the committed networks for CIFAR-10 do on corrupted test images: the tables of docs/reference/robustness.md.
 
     python benchmarks/corruptions.py npz:cifar10.npz [FILE ...] --images 2000
 

@@ -1,4 +1,4 @@
-"""One network in every format and precision that is installed: the table of docs/formats-shipped.md.
+"""One network in every format and precision that is installed: the table of docs/evidence/formats-shipped.md.
 
     python benchmarks/formats.py npz:cifar10.npz results/cifar10-78k/weights/208a62b17a5b-seed0.safetensors --write
 
@@ -36,7 +36,7 @@ from archsearch.inference import open_runner
 from archsearch.inference.evaluate import correct, part_of
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "formats-shipped.md"
+PAGE = ROOT / "docs" / "evidence" / "formats-shipped.md"
 BEGIN, END = "<!-- table of {} -->", "<!-- end of the table -->"
 SCORES = "formats.json"
 MICRO_IMAGES, ARENA = 1000, 4_000_000

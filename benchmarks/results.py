@@ -1,7 +1,7 @@
-"""What is committed in `results/`, as the tables of docs/results.md, from nothing but files: one row a network.
+"""What is committed in `results/`, as tables of the pages below docs/evidence, from files alone: one row a network.
 
     python benchmarks/results.py              prints the tables
-    python benchmarks/results.py --write      puts them into docs/results.md, between its marks; draws docs/results.png
+    python benchmarks/results.py --write      puts them into the pages, between their marks, and draws the picture
 
 A group is a folder of `results/`; every folder below it with a `retrain.csv` gives a row for each of its networks,
 every one with a `run.json` the row of a search: what it checked, rejected and trained, and its best on validation
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 TESTED = ".test.json"
-RESULTS, PAGE, PICTURE = ROOT / "results", ROOT / "docs" / "results.md", ROOT / "docs" / "results.png"
+RESULTS, PAGES = ROOT / "results", ROOT / "docs" / "evidence"
+PICTURE = PAGES / "results.png"
 _HEAD = (
     "network", "parameters", "bytes", "M MACs", "published", "test accuracy", "seeds", "epochs", "recipe",
     "minutes each", "device",
@@ -380,21 +381,25 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- results/{name} -->", f"<!-- /results/{name} -->"
 
 
-def shown(text: str) -> list[Path]:
-    """The groups that a page has a place for."""
-    return [RESULTS / name for name in re.findall(r"<!-- results/(\S+) -->", text)]
+def page_of(group: Path) -> Path:
+    """Where the tables of a group stand."""
+    return PAGES / f"{group.name}.md"
 
 
-def page(text: str, some: Iterable[Path]) -> str:
-    """The page with today's tables of some groups. Raises ValueError where it has no marks for one."""
-    for group in some:
-        first, last = marks(group.name)
-        before, _, rest = text.partition(first)
-        _, found, after = rest.partition(last)
-        if not found:
-            raise ValueError(f"{PAGE.name} has no place for {group.name}: {first} and {last}")
-        text = "\n".join([before + first, *everything(group), last + after])
-    return text
+def shown() -> list[Path]:
+    """The groups whose pages the index links to, in its order."""
+    linked = re.findall(r"\]\(([\w-]+)\.md\)", (PAGES / "index.md").read_text())
+    return [RESULTS / name for name in dict.fromkeys(linked) if (RESULTS / name).is_dir()]
+
+
+def page(text: str, group: Path) -> str:
+    """A group's page with today's tables. Raises ValueError where it has no marks for them."""
+    first, last = marks(group.name)
+    before, _, rest = text.partition(first)
+    _, found, after = rest.partition(last)
+    if not found:
+        raise ValueError(f"{page_of(group).name} has no place for the tables: {first} and {last}")
+    return "\n".join([before + first, *everything(group), last + after])
 
 
 def main(words: list[str] | None = None) -> None:
@@ -402,9 +407,10 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true")
     if parser.parse_args(words).write:
-        text = PAGE.read_text()
-        PAGE.write_text(page(text, shown(text)))
-        picture(shown(text))
+        for group in shown():
+            file = page_of(group)
+            file.write_text(page(file.read_text(), group))
+        picture(shown())
         return
     for group in groups():
         print(f"results/{group.name}", *everything(group), "", sep="\n")

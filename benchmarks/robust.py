@@ -4,7 +4,7 @@
 
 One line a training, then one a recipe ("" is the default): means over seeds. "Not noise" leaves out the three
 corruptions that add noise, as `noise` in a recipe trains on one of them. Recipes take turns within a seed.
-docs/robustness.md has what it printed.
+docs/reference/robustness.md has what it printed.
 """
 
 from __future__ import annotations

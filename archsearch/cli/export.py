@@ -58,7 +58,7 @@ class Order:
 @click.argument("arch", required=False)
 @click.option(
     "--format", "kind", type=click.Choice([*FORMATS]),
-    help="All but safetensors and pt2 need packages: an extra, see docs/export.md, or --setup.",
+    help="All but safetensors and pt2 need packages: an extra, see docs/reference/export.md, or --setup.",
 )  # fmt: skip
 @click.option(
     "--setup", type=click.Choice([*TOOLCHAINS]),

@@ -41,7 +41,7 @@ class Row:
 
     Args:
         path: None for a file that was written to be measured.
-        median, p95: milliseconds. ram_bytes: see `docs/bench.md`.
+        median, p95: milliseconds. ram_bytes: see `docs/reference/bench.md`.
         max_abs_diff: of an output from that of the safetensors file of the same weights.
         error: why something is missing. note: how far a figure can be trusted.
     """

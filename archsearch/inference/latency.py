@@ -93,7 +93,9 @@ def measure(timed: Timed, shape: tuple[int, ...], seconds: float = SECONDS, know
         reason = _busy(found, runs, references, known)
         if not reason:
             return found
-    raise NotMeasurable(f"not measurable on this busy machine, in {ATTEMPTS} attempts: {reason} (see docs/bench.md)")
+    raise NotMeasurable(
+        f"not measurable on this busy machine, in {ATTEMPTS} attempts: {reason} (see docs/reference/bench.md)"
+    )
 
 
 def _busy(found: Latency, runs: Blocks, references: Blocks, known: float | None) -> str:

@@ -16,7 +16,7 @@ POLICIES = ("none", "trivial")
 OFF, BALANCED = "none", "balanced"
 """Class weights that are no list."""
 PRESETS: Mapping[str, Mapping[str, Value]] = {"robust": {"policy": "trivial", "noise": 0.1}}
-"""Values of a recipe by the name of what they are for; `robust`: corrupted images, see docs/robustness.md."""
+"""Values of a recipe by the name of what they are for; `robust`: corrupted images, see docs/reference/robustness.md."""
 
 
 @dataclass(frozen=True, slots=True)

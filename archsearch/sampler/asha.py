@@ -53,7 +53,7 @@ def default_grace(epochs: int) -> int:
     """Epochs before the first rung: a third of them, but at least two.
 
     After one epoch the order of networks can be the reverse of that at the end; from there on its rank correlation
-    was above 0.5 in every study of ten or more finished trainings (docs/search.md, "Rungs").
+    was above 0.5 in every study of ten or more finished trainings (docs/explanation/search.md, "Rungs").
     """
     return max(2, round(epochs / 3))
 

@@ -1,4 +1,4 @@
-"""What suits few photos, where neither the space nor the user says how to train: measured in docs/recipe.md."""
+"""What suits few photos, where neither the space nor the user says how to train: docs/evidence/recipe.md."""
 
 from __future__ import annotations
 

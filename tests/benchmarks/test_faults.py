@@ -1,4 +1,4 @@
-"""What else may go wrong: files, clocks, kills. docs/scaling.md has the results of large storms."""
+"""What else may go wrong: files, clocks, kills. docs/evidence/scaling.md has the results of large storms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of docs/formats-shipped.md."""
+"""The table of docs/evidence/formats-shipped.md."""
 
 from __future__ import annotations
 

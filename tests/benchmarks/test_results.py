@@ -53,9 +53,8 @@ def committed(*under: str) -> list[Path]:
 
 
 def on_page() -> list[Path]:
-    """The groups that the page shows: `results/` may hold a user's own studies too."""
-    module = benchmark_module("results")
-    found: list[Path] = module.shown(module.PAGE.read_text())
+    """The groups that have a page: `results/` may hold a user's own studies too."""
+    found: list[Path] = benchmark_module("results").shown()
     return found
 
 
@@ -74,13 +73,14 @@ def test_the_tracked_tree_is_under_25_mb() -> None:
     assert sum(path.stat().st_size for path in files) < 25e6
 
 
-def test_the_page_has_the_tables_of_the_files() -> None:
+@pytest.mark.parametrize("group", on_page(), ids=lambda group: group.name)
+def test_a_page_has_the_tables_of_the_files(group: Path) -> None:
     module = benchmark_module("results")
-    text = module.PAGE.read_text()
-    assert module.page(text, on_page()) == text
+    text = module.page_of(group).read_text()
+    assert module.page(text, group) == text
 
 
-def test_the_page_has_a_place_for_every_committed_group() -> None:
+def test_every_committed_group_has_a_page() -> None:
     files = committed("results")
     if not files:
         pytest.skip("no clone that says what is committed")
@@ -89,8 +89,8 @@ def test_the_page_has_a_place_for_every_committed_group() -> None:
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(ValueError, match="has no place for mnist"):
-        benchmark_module("results").page("nothing", [ROOT / "results" / "mnist"])
+    with pytest.raises(ValueError, match=r"mnist\.md has no place"):
+        benchmark_module("results").page("nothing", ROOT / "results" / "mnist")
 
 
 def test_what_is_a_group(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
 
 
 def test_check_is_documented() -> None:
-    page = (ROOT / "docs" / "check.md").read_text()
+    page = (ROOT / "docs" / "reference" / "check.md").read_text()
     command = cli.get_command(click.Context(cli), "check")
     assert command is not None
     for option in (option for parameter in command.params for option in parameter.opts if option.startswith("--")):
@@ -214,7 +214,7 @@ def test_check_is_documented() -> None:
 def test_the_documented_example_is_what_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (ROOT / "docs" / "check.md").read_text()
+    page = (ROOT / "docs" / "reference" / "check.md").read_text()
     code = page.split("```python\n")[1].split("```")[0]
     command, _, printed = page.split("$ archsearch ")[1].split("```")[0].partition("\n")
     (tmp_path / "documented_models.py").write_text(code)

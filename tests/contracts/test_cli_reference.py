@@ -34,11 +34,11 @@ def test_the_reference_is_up_to_date() -> None:
     printed = subprocess.run(
         script, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     ).stdout
-    assert printed == (ROOT / "docs" / "cli.md").read_text()
+    assert printed == (ROOT / "docs" / "reference" / "cli.md").read_text()
 
 
 @pytest.mark.parametrize("name", cli.list_commands(CONTEXT))
 def test_the_reference_has_every_option_of_a_command(name: str) -> None:
-    sections = (ROOT / "docs" / "cli.md").read_text().split("\n## ")
+    sections = (ROOT / "docs" / "reference" / "cli.md").read_text().split("\n## ")
     section = next(text for text in sections if text.startswith(f"{name}\n"))
     assert {option for option in options(name) if f"`{option}" not in section and f"/ {option}" not in section} == set()

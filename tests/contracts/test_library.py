@@ -103,7 +103,7 @@ def test_a_network_needs_neither_torch_nor_optuna() -> None:
     assert done.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/own-blocks.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/own-blocks.md"])
 def test_what_the_documents_import_is_there(page: str) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL))
     imports = re.findall(r"^(?:from|import) archsearch\b.*$", code, flags=re.MULTILINE)

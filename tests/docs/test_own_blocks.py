@@ -13,7 +13,7 @@ import pytest
 from paths import ROOT
 
 PACKAGE = ROOT / "tests" / "own_blocks_package"
-DOC = (ROOT / "docs" / "own-blocks.md").read_text()
+DOC = (ROOT / "docs" / "how-to" / "own-blocks.md").read_text()
 USE = """
 import json, random, sys
 import archsearch

@@ -274,7 +274,7 @@ def test_an_unknown_reference_is_named() -> None:
 def test_the_table_in_the_docs_is_generated() -> None:
     script = ROOT / "scripts" / "references.py"
     found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    assert found.stdout == (ROOT / "docs" / "references.md").read_text()
+    assert found.stdout == (ROOT / "docs" / "reference" / "references.md").read_text()
     assert "differs" not in found.stdout
 
 

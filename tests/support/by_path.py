@@ -1,9 +1,10 @@
-"""Benchmarks are scripts; their tests import them from their files."""
+"""Benchmarks and scripts are no package; their tests import them from their files."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from paths import ROOT
@@ -11,8 +12,16 @@ from paths import ROOT
 
 def benchmark_module(name: str) -> ModuleType:
     """`benchmarks/<name>.py` as a module."""
-    file = ROOT / "benchmarks" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
+    return _module("benchmark", ROOT / "benchmarks" / f"{name}.py")
+
+
+def script_module(name: str) -> ModuleType:
+    """`scripts/<name>.py` as a module."""
+    return _module("script", ROOT / "scripts" / f"{name}.py")
+
+
+def _module(kind: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{kind}_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""docs/deployment.md: its SQL and shell snippets run against a local PostgreSQL, its YAML is what Kubernetes wants."""
+"""docs/how-to/many-machines.md: its SQL and shell run against a local PostgreSQL, its YAML is right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from paths import ROOT
 from postgres import Postgres, query
 
-PAGE = (ROOT / "docs" / "deployment.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "many-machines.md").read_text()
 
 
 def snippets(language: str) -> list[str]:

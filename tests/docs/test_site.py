@@ -1,0 +1,61 @@
+"""The site: it builds without a warning, its links lead somewhere, and it fits a phone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from paths import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+SHOWN = ["index.html", "tutorials/own-photos/index.html", "reference/cli/index.html", "evidence/cifar10-6MB/index.html"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not importlib.util.find_spec("material") and not os.environ.get("CI"):
+        pytest.skip("needs the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    config = str(ROOT / "docs" / "mkdocs.yml")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", config, "-d", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
+    """Anchors too; the links of the theme as well as ours."""
+    pages = {path: path.read_text() for path in site.rglob("*.html") if path.name != "404.html"}
+    assert len(pages) > 40
+    broken = []
+    for page, text in pages.items():
+        for found in re.findall(r'(?:href|src)="?([^"\s>]+)', text):
+            link = urlsplit(found)
+            if link.scheme or link.netloc:
+                continue
+            file = (page.parent / unquote(link.path)).resolve() if link.path else page
+            file = file / "index.html" if file.is_dir() else file
+            anchor = unquote(link.fragment)
+            if not file.exists() or (anchor and not re.search(rf'id="?{re.escape(anchor)}["\s>]', file.read_text())):
+                broken.append(f"{page.relative_to(site)}: {found}")
+    assert broken == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_page_fits(site: Path, browser: Browser, name: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto((site / name).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("h1").is_visible()
+    page.close()
