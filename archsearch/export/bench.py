@@ -222,10 +222,8 @@ class _Network:
         try:
             found = self._written_before(there)
             if found is None:
-                done = export(
-                    source, place, self.images, kind, dtype,
-                    data_dir=data_dir, own=lambda: self.outputs, check_images=checked,
-                )  # fmt: skip
+                images = replace(self.images, outputs=self.outputs)
+                done = export(source, place, images, kind, dtype, data_dir=data_dir, check_images=checked)
                 row = replace(row, accuracy=done.parity.accuracy, max_abs_diff=done.parity.max_abs_diff)
             else:
                 place = there

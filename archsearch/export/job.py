@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -58,10 +58,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Images:
-    """uint8 images: of the train part for calibration, and the validation split with its labels."""
+    """uint8 images: of the train part for calibration, and the validation split with its labels.
+
+    `outputs`: the network's own on all validation images, where several exports share them.
+    """
 
     train: Pixels
     validation: Split
+    outputs: Tensor | None = None
 
     def sample(self, most: int) -> Images:
         """The same with at most so many validation images."""
@@ -109,7 +113,6 @@ def export(
     dtype: str = "fp32",
     *,
     data_dir: Path = DATA,
-    own: Callable[[], Tensor] | None = None,
     **checks: Any,
 ) -> Exported:
     """Write a network to `target`, checked; existing files are replaced only by those that passed.
@@ -120,7 +123,6 @@ def export(
     Args:
         kind: one of `FORMATS`. dtype: one that it has.
         data_dir: where `export --setup` put the converters that are not installed here.
-        own: gives `outputs` of the network on all validation images, where several exports share them.
         checks: those of `Checks`.
 
     Raises:
@@ -134,7 +136,7 @@ def export(
         raise InputError(f"--weight-bits {wanted.weight_bits}: goes with --format onnx --quantize int8 alone")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
-        attempt = _Attempt(source, images, kind, dtype, data_dir, wanted, own)
+        attempt = _Attempt(source, images, kind, dtype, data_dir, wanted)
         found = list[Exported]()
         failures = list[ExportFailed]()
         for number, variant in enumerate(variants(kind, dtype)):
@@ -183,7 +185,6 @@ class _Attempt:
     dtype: str
     data_dir: Path
     wanted: Checks
-    own: Callable[[], Tensor] | None = None
 
     def __call__(self, path: Path, variant: Variant) -> Exported:
         """Raises ExportFailed where the file does not pass."""
@@ -260,8 +261,8 @@ class _Attempt:
     def _mine(self) -> Tensor:
         """The network's own outputs, the same for every variant."""
         checked = self._checked
-        if self.own and len(checked[1]) == len(self.images.validation[1]):
-            return self.own()
+        if self.images.outputs is not None and len(checked[1]) == len(self.images.outputs):
+            return self.images.outputs
         return outputs(self.source, checked[0])
 
 
