@@ -206,6 +206,7 @@ def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> int
         "format": form, "dtype": dtype, "out": str(path), "per_channel": False, "shape": arch.input_shape,
         "package": str(Path(write.__file__).parents[1]), "calibration": str(folder / "images.npy"),
         "weights": str(network), "onnx": str(folder / "network.onnx"),
+        "imports": (), "here": str(folder),
     }  # fmt: skip
     if form in ("openvino", "ncnn"):
         pixels = PixelNetwork(module, tuple(map(tuple, statistics.values())), DTYPES["fp32"])

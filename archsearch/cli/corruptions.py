@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch.cli.screen import columns, wrapped
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from archsearch.data.dataset import Split
     from archsearch.inference.corruptions import Corrupted
+    from archsearch.metrics import Metric
 
 corrupt_option = click.option(
     "--corrupt", is_flag=True,
@@ -31,17 +33,24 @@ def measured(classify: Callable[[Tensor], Tensor], part: Split, score: Callable[
         return evaluate_corrupted(classify, part, score, partial(watch.step, "corrupted copies"))
 
 
-def text(found: Corrupted, clean: float) -> list[str]:
-    """A table, a row per corruption, and what they come to. clean: the score on the images as they are."""
+def plain(found: Corrupted, metric: Metric | None) -> dict[str, Any]:
+    """As `--json` has it; a metric is named where it is another than accuracy."""
+    return {**({"metric": metric.name} if metric else {}), **found.to_json()}
+
+
+def text(found: Corrupted, clean: float, metric: Metric | None = None) -> list[str]:
+    """A table, a row per corruption, and what they come to.
+
+    Args:
+        clean: the score on the images as they are. metric: whose scores they are; None: accuracy.
+    """
     from archsearch.inference.corruptions import STRENGTHS
 
+    score = Score(metric.name if metric else ACCURACY)
+    told = f"{score.words} " if metric else ""
     rows: list[tuple[str, ...]] = [("corrupted", *map(str, STRENGTHS), "mean")]
-    rows += [(name, *map(_percent, scores), _percent(found.means[name])) for name, scores in found.by.items()]
+    rows += [(name, *map(score.shown, scores), score.shown(found.means[name])) for name, scores in found.by.items()]
     name, strength, lowest = found.worst
-    worst = f"worst {_percent(lowest)} ({name} at {strength})"
-    told = f"mean {_percent(found.mean)}, {worst}, without corruption {_percent(clean)}"
+    worst = f"worst {score.shown(lowest)} ({name} at {strength})"
+    told = f"{told}mean {score.shown(found.mean)}, {worst}, without corruption {score.shown(clean)}"
     return [*columns(rows, left=(0,)), *wrapped([told])]
-
-
-def _percent(score: float) -> str:
-    return f"{100 * score:.2f}%"

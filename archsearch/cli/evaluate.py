@@ -76,7 +76,7 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     try:
         logits = logits_of(runner, images)
         fitting, why_not = _fitting(runner, dataset, seed, (logits, images[1]) if part == "validation" else None)
-        damaged = corruptions.measured(runner, images, library.accuracy) if options["corrupt"] else None
+        damaged = corruptions.measured(runner, images, metric or library.accuracy) if options["corrupt"] else None
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
     found = judge(logits, images[1], dataset.classes, fitting, thresholds_in(runner.info, len(dataset.classes)))
@@ -91,10 +91,10 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     plain = {
         **found.plain(),
         **({"metric": metric.name, metric.name: score} if metric else {}),
-        **({"corrupted": damaged.to_json()} if damaged else {}),
+        **({"corrupted": corruptions.plain(damaged, metric)} if damaged else {}),
     }
     head = f"{title}: {metric.words} {metric.shown(score)}, accuracy " if metric else f"{title}: "
-    more = ["", *corruptions.text(damaged, found.accuracy)] if damaged else []
+    more = ["", *corruptions.text(damaged, score if metric else found.accuracy, metric)] if damaged else []
     click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *text(head, found, why_not), *more]))
 
 

@@ -92,7 +92,8 @@ class Order:
 )  # fmt: skip
 @click.option(
     "--max-drop", type=click.FloatRange(0, 100), default=1.0, show_default=True, metavar="POINTS",
-    help="Points of validation accuracy that the file may lose; a larger loss that is chance passes, and is said.",
+    help="Points of validation accuracy that the file may lose, or hundredths of the training's --metric; a larger"
+    " loss that is chance passes, and is said.",
 )  # fmt: skip
 @click.option(
     "--calibration-images", "calibration", type=click.IntRange(1), default=512, show_default=True,
@@ -107,8 +108,8 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
     """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
 
     The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
-    accuracy on the validation split may drop by --max-drop points, its bytes must fit. Otherwise nothing is written
-    and the exit status is 1. A model card, README.md, is written beside it.
+    score on the validation split (accuracy, or the --metric of its training) may drop by --max-drop points, its bytes
+    must fit. Otherwise nothing is written and the exit status is 1. A model card, README.md, is written beside it.
     """
     if options["setup"]:
         _set_up(options["setup"], options["data_dir"])
@@ -140,14 +141,17 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         max_drop=options["max_drop"] / 100,
         calibration=options["calibration"],
         weight_bits=int(options["weight_bits"]),
+        metric=order.config.metric if order.config else None,
     )
     fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
     written = write_card(done, dtype, opened, order.tested if fully else None)
+    score = done.parity.score
     plain = {
         "path": str(done.path),
         "bytes": done.bytes,
         "max_abs_diff": done.parity.max_abs_diff,
         "accuracy": done.parity.accuracy,
+        **({} if score.is_accuracy else {"metric": score.name, score.name: done.parity.after}),
     }
     text = wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))
     click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
@@ -236,7 +240,9 @@ def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: flo
     from archsearch.export.verify import points
 
     parity = done.parity
-    chance = f"accuracy drop        {parity.fall()}: chance on so few, of --max-drop {points(max_drop)}"
+    words = parity.score.words
+    chance = f"{f'{words} drop':<19}  {parity.fall()}: chance on so few, of --max-drop {points(max_drop)}"
+    scored = f"{f'validation {words}':<19}  {parity.score.shown(parity.after)}, before export"
     limit = f", under {format_bytes(order.max_size)}" if order.max_size is not None else ""
     return [
         f"{done.path}  ({', '.join(filter(None, (dtype, done.variant.words)))}, from {order.weights})",
@@ -245,6 +251,7 @@ def _text(done: Exported, dtype: str, order: Order, written: Path, max_drop: flo
         f" (outputs up to {parity.scale:.3g})",
         f"validation accuracy  {100 * parity.accuracy:.2f}%, before export {100 * parity.module_accuracy:.2f}%,"
         f" of {counted(parity.labelled, parity.what.removesuffix('s'))}",
+        *([] if parity.score.is_accuracy else [f"{scored} {parity.score.shown(parity.before)}"]),
         *([chance] if parity.by_chance(max_drop) else []),
         f"model card           {written}",
     ]

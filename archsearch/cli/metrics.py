@@ -72,15 +72,12 @@ def evaluated_metric(asked: str | None, info: Mapping[str, Any], dataset: Datase
     Raises:
         InputError: the one asked for is none of these classes, or not defined on these images.
     """
-    from archsearch.metrics import require_defined
+    from archsearch.metrics import metric_in, require_defined
     from archsearch.training.judging import metric_for
 
-    try:
-        metric = metric_for(asked or str(info.get("metric", ACCURACY)), dataset)
-        if metric:
-            require_defined(metric, labels, "these images")
-    except InputError:
-        if asked:
-            raise
-        return None
+    if asked is None:
+        return metric_in(info, dataset.classes, labels)
+    metric = metric_for(asked, dataset)
+    if metric:
+        require_defined(metric, labels, "these images")
     return metric

@@ -28,7 +28,7 @@ from archsearch.cli.options import (
     timeout_option,
 )
 from archsearch.cli.recipes import class_weights_option
-from archsearch.cli.settings import Workers, check_study, choose_space, recipe_of, run_options, said_input
+from archsearch.cli.settings import Resumed, Workers, check_study, choose_space, recipe_of, run_options, said_input
 from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
@@ -163,7 +163,6 @@ def run(**options: Any) -> int:
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
     from archsearch.nn.devices import resolve_device
-    from archsearch.study.storage import kept_config
     from archsearch.tracking import require
     from archsearch.workers.run import configure
     from archsearch.workers.run import run as run_study
@@ -173,7 +172,8 @@ def run(**options: Any) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
     spec, sizes = options["dataset"], options["image_size"] or ()
-    shown = said_input(options, budget)
+    resumed = Resumed(options, budget)
+    shown = said_input(options, resumed)
     with Decoding() as watch:
         dataset = load_dataset(
             spec,
@@ -184,18 +184,17 @@ def run(**options: Any) -> int:
             **reading(options),
         )
     dataset = replace(dataset, share=options["validation"])
-    choice = choose_space(options, dataset.input_shape, budget)
-    before = kept_config(options["out"] / choice.study, options["storage"]) if options["resume"] else None
+    choice = choose_space(options, dataset.input_shape, resumed)
     config = configure(
         budget,
         dataset,
         space=(choice.space, choice.toml),
-        recipe=recipe_of(choice.space, dataset, options, before.recipe if before else None),
+        recipe=recipe_of(choice.space, dataset, options, choice.before.recipe if choice.before else None),
         image_size=sizes,
         seed=options["seed"],
         deterministic=options["deterministic"],
     )
-    config = _completed(config, options, dataset, before)
+    config = _completed(config, options, dataset, choice.before)
     chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout, config.score)
     if sizes and "size" in choice.space.input:

@@ -137,53 +137,70 @@ def _short_name(spec: Spec) -> str:
 
 @dataclass(frozen=True)
 class ChosenSpace:
-    """The space of a run and its text, the study's name, and a line on why where nobody asked for the space."""
+    """The space of a run and its text, and a line on why where nobody asked for the space.
+
+    `study`: its name; `before`: what it carries where `--resume` goes on with it.
+    """
 
     space: SearchSpace
     toml: str
     study: str
+    before: StudyConfig | None = None
     notes: tuple[str, ...] = ()
 
 
-def said_input(options: Mapping[str, Any], budget: Budget) -> InputDims:
+class Resumed:
+    """What the studies carry that `--resume` may go on with, by the space that one would be named after.
+
+    Each is opened once: a database may be far away.
+    """
+
+    def __init__(self, options: Mapping[str, Any], budget: Budget) -> None:
+        self._options, self._budget = options, budget
+        self._opened: dict[str, StudyConfig | None] = {}
+
+    def name(self, space: str) -> str:
+        """`--study`, or the name that a study with this space has."""
+        options = self._options
+        return str(options["study"] or default_name(options["dataset"], space, self._budget, options["metric"]))
+
+    def __call__(self, space: str) -> StudyConfig | None:
+        """None without `--resume`, and where there is no such study. Raises StudyError."""
+        from archsearch.study.storage import kept_config
+
+        study, options = self.name(space), self._options
+        if study not in self._opened:
+            found = kept_config(options["out"] / study, options["storage"]) if options["resume"] else None
+            self._opened[study] = found
+        return self._opened[study]
+
+
+def said_input(options: Mapping[str, Any], resumed: Resumed) -> InputDims:
     """Size and colour of the images, by `--image-size` or the space that will be taken. Raises StudyError."""
     if options["space"] is not None:
         space = load_space(options["space"])
     else:
-        begun = (found for name in (SMALL_SPACE, PHOTO_SPACE) if (found := _begun(options, name, budget)))
-        space = next((own_space(config) for _, config in begun), load_space(SMALL_SPACE))
+        begun = (found for name in (SMALL_SPACE, PHOTO_SPACE) if (found := resumed(name)))
+        space = next((own_space(config) for config in begun), load_space(SMALL_SPACE))
     return space.with_sizes(options["image_size"] or ()).input
 
 
-def choose_space(options: Mapping[str, Any], shape: Shape, budget: Budget) -> ChosenSpace:
+def choose_space(options: Mapping[str, Any], shape: Shape, resumed: Resumed) -> ChosenSpace:
     """`--space`; else with `--resume` the study's own; else the one for images of this size. Raises StudyError."""
     if options["space"] is not None:
         space = load_space(options["space"])
-        return ChosenSpace(space, space_text(options["space"]), _study_name(options, space.name, budget))
+        return ChosenSpace(space, space_text(options["space"]), resumed.name(space.name), resumed(space.name))
     default = default_space(shape)
     for name in (default, PHOTO_SPACE if default == SMALL_SPACE else SMALL_SPACE):
-        if found := _begun(options, name, budget):
-            study, config = found
+        if config := resumed(name):
+            study = resumed.name(name)
             words = f"space {config.space_name}, as study {study!r} was begun"
-            return ChosenSpace(own_space(config), config.space_toml, study, (words,))
+            return ChosenSpace(own_space(config), config.space_toml, study, config, (words,))
     side = "up to" if default == SMALL_SPACE else "above"
     words = f"space {default}, the default for images {side} {SMALL} pixels a side; --space takes another"
-    return ChosenSpace(load_space(default), space_text(default), _study_name(options, default, budget), (words,))
+    return ChosenSpace(load_space(default), space_text(default), resumed.name(default), notes=(words,))
 
 
 def own_space(config: StudyConfig) -> SearchSpace:
     """The space of a study as its file has it."""
     return parse_space(config.space_toml, config.space_name, "the study's space")
-
-
-def _study_name(options: Mapping[str, Any], space: str, budget: Budget) -> str:
-    return str(options["study"] or default_name(options["dataset"], space, budget, options["metric"]))
-
-
-def _begun(options: Mapping[str, Any], space: str, budget: Budget) -> tuple[str, StudyConfig] | None:
-    """The study that `--resume` goes on with, by its name, or by the name that it has with this space."""
-    from archsearch.study.storage import kept_config
-
-    study = _study_name(options, space, budget)
-    config = kept_config(options["out"] / study, options["storage"]) if options["resume"] else None
-    return (study, config) if config else None

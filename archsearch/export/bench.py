@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from archsearch._utils.formats import bytes_of, file_name, files_of, format_of
 from archsearch._utils.toolchain import DATA
 from archsearch.data.dataset import Split
 from archsearch.errors import ArchsearchError, InputError
-from archsearch.export.job import Images, Source, export
+from archsearch.export.job import Images, Source, export, outputs
 from archsearch.export.verify import compare
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.elsewhere import Elsewhere
@@ -194,43 +195,55 @@ def bench_study(
         images: outputs are compared and accuracy is measured on all of its validation images.
         wanted: formats and precisions.
     """
+    network = _Network(source, images, clock)
     for kind, dtype in wanted:
         with tempfile.TemporaryDirectory() as temporary:
-            yield _of_study(source, (folder, Path(temporary)), images, (kind, dtype), clock)
+            yield network.row(kind, dtype, folder, Path(temporary))
 
 
-def _of_study(source: Source, folders: tuple[Path, Path], images: Images, wanted: tuple[str, str], clock: Clock) -> Row:
-    kind, dtype = wanted
-    name = file_name(kind, dtype)
-    there, place = (folder / name for folder in folders)
-    row = Row(kind, dtype)
-    checked = len(images.validation[1])
-    try:
-        found = _written_before(there, source, images, clock.data_dir)
-        if found is None:
-            done = export(source, place, images, kind, dtype, data_dir=clock.data_dir, check_images=checked)
-            row = replace(row, accuracy=done.parity.accuracy, max_abs_diff=done.parity.max_abs_diff)
-        else:
-            place = there
-            row = replace(row, path=there, accuracy=found[0], max_abs_diff=found[1])
-        row = replace(row, bytes=bytes_of(place))
-    except ArchsearchError as error:
-        return row.failed(error)
-    return clock(row, place, source.arch)
+@dataclass(frozen=True)
+class _Network:
+    """A network that is written in one format after the other; its own outputs are the same for all."""
 
+    source: Source
+    images: Images
+    clock: Clock
 
-def _written_before(path: Path, source: Source, images: Images, data_dir: Path) -> tuple[float, float] | None:
-    """Accuracy and largest difference of a file that `export` left; None where it is none of these weights."""
-    if not all(file.is_file() for file in files_of(path)):
-        return None
-    runner = open_runner(path, data_dir=data_dir)
-    try:
-        if _weights(runner) != weights.digest(source.module):
+    @cached_property
+    def outputs(self) -> Tensor:
+        """On all validation images. Raises InputError where they are not finite."""
+        return outputs(self.source, self.images.validation[0])
+
+    def row(self, kind: str, dtype: str, folder: Path, temporary: Path) -> Row:
+        """Of a file that is in `folder`, or else is written into `temporary`."""
+        source, data_dir, row = self.source, self.clock.data_dir, Row(kind, dtype)
+        there, place = (one / file_name(kind, dtype) for one in (folder, temporary))
+        checked = len(self.images.validation[1])
+        try:
+            found = self._written_before(there)
+            if found is None:
+                images = replace(self.images, outputs=self.outputs)
+                done = export(source, place, images, kind, dtype, data_dir=data_dir, check_images=checked)
+                row = replace(row, accuracy=done.parity.accuracy, max_abs_diff=done.parity.max_abs_diff)
+            else:
+                place = there
+                row = replace(row, path=there, accuracy=found[0], max_abs_diff=found[1])
+            row = replace(row, bytes=bytes_of(place))
+        except ArchsearchError as error:
+            return row.failed(error)
+        return self.clock(row, place, source.arch)
+
+    def _written_before(self, path: Path) -> tuple[float, float] | None:
+        """Accuracy and largest difference of a file that `export` left; None where it is none of these weights."""
+        if not all(file.is_file() for file in files_of(path)):
             return None
-        pixels, labels = images.validation
-        mine = Runner(source.arch, {}, source.network())(pixels)
-        parity = compare(mine, runner(pixels), labels, len(labels))
-        return parity.accuracy, parity.max_abs_diff
-    finally:
-        if isinstance(runner.predict, Hosted):
-            runner.predict.close()
+        runner = open_runner(path, data_dir=self.clock.data_dir)
+        try:
+            if _weights(runner) != weights.digest(self.source.module):
+                return None
+            pixels, labels = self.images.validation
+            parity = compare(self.outputs, runner(pixels), labels, len(labels))
+            return parity.accuracy, parity.max_abs_diff
+        finally:
+            if isinstance(runner.predict, Hosted):
+                runner.predict.close()

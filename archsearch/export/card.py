@@ -172,6 +172,9 @@ def _accuracy(source: Source, parity: Parity, tested: Tested | None) -> str:
         lines.append(f"- test split: {_percent(source.info['test_accuracy'])}, one training")
     else:
         lines.append("- test split: not measured here; `archsearch evaluate` does")
+    if parity.judged:
+        score = f"{_plain(parity.score.words)}, validation split, before export: {parity.score.shown(parity.before)}"
+        lines.insert(1, f"- {score}")
     return "\n".join([*lines, *_scores(source.info, tested)])
 
 

@@ -2,8 +2,9 @@
 
 The job says `format`, `dtype` (fp32, fp16, int8 or int8-weights), `out` (the file), `package` (archsearch's own),
 and `weights` (a safetensors file) or `onnx` (a file of the same network); for int8 also `calibration` (an .npy of uint8
-images) and `per_channel`. An environment that has the converter need not have archsearch: its code is taken from
-`package`, its packages are not.
+images) and `per_channel`; `imports`, files and modules of `--import` with blocks of a user's own, and `here`, the
+folder that modules are found in. An environment that has the converter need not have archsearch: its code is taken
+from `package`, its packages are not.
 """
 
 from __future__ import annotations
@@ -129,8 +130,12 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
 
     _find_archsearch(Path(job["package"]))
     from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
+    from archsearch.network.blocks.imports import load
     from archsearch.nn import weights
 
+    sys.path.append(job["here"])
+    for own in job["imports"]:
+        load(own)
     path = Path(job["weights"])
     found = weights.read(path)
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))

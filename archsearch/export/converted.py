@@ -17,6 +17,7 @@ from archsearch.errors import ExportFailed, printable
 from archsearch.export import write
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.network.arch import Arch
+from archsearch.network.blocks.imports import loaded
 
 FROM_ONNX = ("openvino", "ncnn")
 """Their converters read an ONNX file; the others take the module."""
@@ -54,6 +55,8 @@ class Job:
                 "package": str(Path(archsearch.__file__).parent),
                 "weights": str(weights.absolute()),
                 "shape": arch.input_shape,
+                "imports": loaded(),
+                "here": str(Path.cwd()),
             }
             if self.kind in FROM_ONNX:
                 job["onnx"] = str(folder / "network.onnx")

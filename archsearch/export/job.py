@@ -28,6 +28,7 @@ from archsearch.inference.hosted import Hosted
 from archsearch.inference.metadata import attach
 from archsearch.inference.onnx import need
 from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
+from archsearch.metrics import Metric, metric_in
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
 
@@ -57,10 +58,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Images:
-    """uint8 images: of the train part for calibration, and the validation split with its labels."""
+    """uint8 images: of the train part for calibration, and the validation split with its labels.
+
+    `outputs`: the network's own on all validation images, where several exports share them.
+    """
 
     train: Pixels
     validation: Split
+    outputs: Tensor | None = None
 
     def sample(self, most: int) -> Images:
         """The same with at most so many validation images."""
@@ -113,7 +118,7 @@ def export(
     """Write a network to `target`, checked; existing files are replaced only by those that passed.
 
     Where a precision has several variants, the smallest is taken that is not worse than the network beyond chance;
-    if none is, the most accurate that passes.
+    if none is, the one that passes with the least drop of its score.
 
     Args:
         kind: one of `FORMATS`. dtype: one that it has.
@@ -189,7 +194,7 @@ class _Attempt:
         check_size(size, wanted.max_size)
         runner = self._opened(path)
         pixels, labels = self._checked
-        parity = compare(self._mine, runner(pixels), labels, wanted.check_images)
+        parity = compare(self._mine, runner(pixels), labels, wanted.check_images, self._metric)
         parity.require(self.dtype, wanted.max_drop)
         about = runner.predict.about if isinstance(runner.predict, Hosted) else {}
         return Exported(path, size, parity, variant, about)
@@ -238,15 +243,34 @@ class _Attempt:
     @cached_property
     def _checked(self) -> Split:
         """The validation images on which a file is held against the network."""
-        few = self.kind == "pt2" and self.dtype != "fp32"
-        return (self.images.sample(self.wanted.check_images) if few else self.images).validation
+        whole = self.images.validation
+        few = sampled(whole, self.wanted.check_images) if self.kind == "pt2" and self.dtype != "fp32" else whole
+        return few if self._metric is None or self._metric_on(few[1]) else whole
+
+    @cached_property
+    def _metric(self) -> Metric | None:
+        """By which the score goes; None: accuracy."""
+        return self._metric_on(self.images.validation[1])
+
+    def _metric_on(self, labels: Tensor) -> Metric | None:
+        info, size = self.source.info, self.source.arch.classes
+        asked = {"metric": self.wanted.metric} if self.wanted.metric else {}
+        return metric_in({**info, **asked}, info.get("classes", tuple(map(str, range(size)))), labels)
 
     @cached_property
     def _mine(self) -> Tensor:
         """The network's own outputs, the same for every variant."""
-        found = Runner(self.source.arch, {}, self.source.network())(self._checked[0])
-        require_finite(found, self.source.path)
-        return found
+        checked = self._checked
+        if self.images.outputs is not None and len(checked[1]) == len(self.images.outputs):
+            return self.images.outputs
+        return outputs(self.source, checked[0])
+
+
+def outputs(source: Source, pixels: Pixels) -> Tensor:
+    """The logits of a network itself. Raises InputError where they are not finite."""
+    found = Runner(source.arch, {}, source.network())(pixels)
+    require_finite(found, source.path)
+    return found
 
 
 def _is_good(one: Exported) -> bool:
@@ -255,9 +279,9 @@ def _is_good(one: Exported) -> bool:
 
 
 def _best(found: Sequence[Exported]) -> Exported:
-    """The smallest that is good, else the most accurate."""
+    """The smallest that is good, else the one with the least drop."""
     good = [one for one in found if _is_good(one)]
-    return min(good, key=lambda one: one.bytes) if good else max(found, key=lambda one: one.parity.accuracy)
+    return min(good, key=lambda one: one.bytes) if good else min(found, key=lambda one: one.parity.drop)
 
 
 def _placed(done: Exported, source: Source, target: Path, dtype: str) -> Exported:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,6 +193,22 @@ def require_defined(metric: Metric, labels: Tensor, where: str) -> None:
         )
     if "kappa" in metric.name and sum(n > 0 for n in with_class) < 2:
         raise InputError(f"--metric {metric.name}: not defined, {where} are of one class alone: use accuracy")
+
+
+def metric_in(info: Mapping[str, Any], classes: Sequence[str], labels: Tensor) -> Metric | None:
+    """The metric that a trained file's metadata name, for these labels.
+
+    None for accuracy, where they name none of these classes, or where the labels leave it undefined.
+    """
+    name = str(info.get("metric", ACCURACY))
+    if name == ACCURACY:
+        return None
+    try:
+        metric = metric_of(name, classes, several=is_multilabel(labels))
+        require_defined(metric, labels, "these images")
+    except InputError:
+        return None
+    return metric
 
 
 def every_metric(

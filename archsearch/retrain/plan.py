@@ -114,8 +114,14 @@ class Plan:
         return Checkpoint(path, json.dumps(identity), until=self.until)
 
     def require_fit(self, archs: Sequence[Arch]) -> None:
-        """Raises InputError where the encoder is none of these networks', or a teacher would be written over."""
+        """Refuse what cannot be trained before anything is.
+
+        Raises:
+            SpecError: a network's recipe does not go with these labels.
+            InputError: the encoder is none of these networks', or a teacher would be written over.
+        """
         for arch in archs:
+            self.recipe_of(arch)
             if self.encoder:
                 self.encoder(build(arch))
             mine = self.path(arch, 0)

@@ -14,6 +14,8 @@ from archsearch.data.loader.batches import KEPT
 from archsearch.data.loader.room import held_bytes, room_for, rooms
 from archsearch.errors import SpecError
 from archsearch.network.recipe import AUTO, Recipe, weights_listed
+from archsearch.space.dims import Dim
+from archsearch.space.space import SearchSpace
 
 _RESIZED = 28
 """Pixels of a side from which on epochs begin with smaller images."""
@@ -90,13 +92,17 @@ class TrainingData:
         return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip, "initial_scale": scale, **smooth})
 
 
-def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
-    """Raises SpecError for class weights of another number of classes, and for what several labels do not have."""
+def check_recipe(recipe: Recipe, dataset: Dataset, space: SearchSpace | None = None) -> None:
+    """Raises SpecError for class weights of another number of classes, and for what several labels do not have.
+
+    space: whose searched and pinned values are held against the labels too.
+    """
     given, classes = len(weights_listed(recipe.class_weights)), len(dataset.classes)
     if given not in (0, classes):
         here = f"{dataset.name} has {counted(classes, 'class')}"
         raise SpecError([f"class_weights lists {given:,} numbers, {here}: give one per class"])
     for name, value in (("balanced_batches", recipe.balanced_batches), ("logit_adjustment", recipe.logit_adjustment)):
-        if value and dataset.several:
+        own = space and (space.pinned.get(name) or isinstance(space.train.get(name), Dim))
+        if (value or own) and dataset.several:
             why = f"{dataset.name} has several labels per image: use class_weights=balanced"
             raise SpecError([f"{name}: {why}"])

@@ -143,7 +143,7 @@ def configure(
         raise InputError(f"{dataset.name} has images of {own_shape}, the study wants {other}: load them so")
     suggested = suggestion(len(dataset.labels), dataset.input_shape)
     recipe = recipe or default_recipe(loaded, dataset.name, suggested=suggested)
-    check_recipe(recipe, dataset)
+    check_recipe(recipe, dataset, loaded)
     return StudyConfig(
         space_name=loaded.name,
         space_toml=toml,

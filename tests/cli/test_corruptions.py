@@ -11,6 +11,7 @@ import pytest
 import torch
 from commands import Answer, small_npz
 from exports import info_of, settled
+from sklearn.metrics import f1_score
 
 from archsearch.data import load_dataset
 from archsearch.inference import open_runner
@@ -84,3 +85,20 @@ def test_small_images_are_refused(command: Command, work: Path) -> None:
     answer = command("evaluate", file, "--corrupt")
     assert (answer.status, answer.out) == (2, "")
     assert f"{file}: images of 6 pixels a side: corruptions need 8 at least, leave them out" in answer.error
+
+
+def test_they_go_by_the_metric(command: Command, pictures: Path, work: Path) -> None:
+    answer = command("evaluate", pictures, "--corrupt", "--metric", "macro-f1", "--json")
+    assert answer.status == 0, answer.err
+    found = json.loads(answer.out)
+    damaged = found["corrupted"]
+    assert list(damaged) == ["metric", "mean", "worst", "by"]
+    images, labels = load_dataset(f"npz:{work / 'stripes.npz'}").test()
+    logits = open_runner(pictures)(torch.cat(list(corrupted(images, "contrast", 5))))
+    wanted = f1_score(labels, logits.argmax(1), average="macro", zero_division=0)
+    assert damaged["by"]["contrast"][4] == pytest.approx(wanted, abs=1e-9)
+    answer = command("evaluate", pictures, "--corrupt", "--metric", "macro-f1")
+    row, last = answer.out.splitlines()[-2:]
+    assert row.split()[-1] == f"{sum(damaged['by']['jpeg_compression']) / 5:.4f}"
+    assert last.startswith(f"macro F1 mean {damaged['mean']:.4f}, worst {damaged['worst']:.4f} (")
+    assert last.endswith(f", without corruption {found['macro-f1']:.4f}")

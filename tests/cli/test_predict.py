@@ -13,7 +13,7 @@ import torch
 from commands import Answer, small_npz
 from data_samples import Lines, noise
 from exports import ARCH, CLASSES, INFO, info_of, settled
-from formats import encoded
+from formats import cifar10, encoded, old_pickle
 
 from archsearch.cli.predict import Tally
 from archsearch.data import load_dataset
@@ -126,6 +126,22 @@ def test_a_contest(command: Command, network: Path, work: Path) -> None:
     assert (answer.status, answer.out) == (2, "")
     assert "--template sample.csv: 1 of 2 ids have no image: 99; there are 20 images" in answer.error
     assert not (work / "w.csv").exists()
+
+
+def test_from_a_search_to_a_submission_in_two_commands(command: Command, work: Path) -> None:
+    """CIFAR's batches as their authors give them; those without labels are pickled as Python 2 does."""
+    cifar10(work / "batches")
+    images = noise(15, 3072, seed=9)
+    (work / "nolabel.pkl").write_bytes(old_pickle({"data": images, "ids": [*range(100, 115)]}))
+    done = command("run", "--dataset", "cifar:batches", "--space", "tiny.toml", "--max-params", "20k", "--trials", 1,
+                   "--epochs", 1, "--study", "s")  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    (found,) = (work / "results/s/weights").glob("*.safetensors")
+    words = ("--columns", "ID,Labels", "--index", "--output", "submission.csv")
+    assert command("predict", found, "nolabel.pkl", *words).status == 0
+    wanted = open_runner(found)(torch.from_numpy(images).reshape(-1, 3, 32, 32)).argmax(1).tolist()
+    rows = [[str(100 + n), str(label)] for n, label in enumerate(wanted)]
+    assert table(work / "submission.csv") == [["ID", "Labels"], *rows]
 
 
 def test_images_of_another_size(command: Command, work: Path) -> None:

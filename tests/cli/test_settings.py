@@ -13,7 +13,8 @@ from archsearch.cli.recipes import recipe_values
 from archsearch.errors import InputError
 from archsearch.network.recipe import PRESETS
 from archsearch.space.reader import space_text
-from archsearch.study.storage import open_existing
+from archsearch.study import storage
+from archsearch.study.storage import kept_config, open_existing
 
 Command = Callable[..., Answer]
 FEW = ("--max-params", "20k", "--max-macs", "300k", "--trials", "1", "--epochs", "1", "--seed", "3")
@@ -40,8 +41,10 @@ def test_a_named_space_is_no_news(command: Command, work: Path) -> None:
     assert not [line for line in answer.out.splitlines() if line.startswith("space ")]
 
 
-def test_a_study_goes_on_with_its_own_space(command: Command, work: Path) -> None:
+def test_a_study_goes_on_with_its_own_space(command: Command, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the file is gone, and where the space is not the one that its images get today."""
+    opened = list[Path]()
+    monkeypatch.setattr(storage, "kept_config", lambda folder, url: opened.append(folder) or kept_config(folder, url))
     small_npz(work / "two.npz")
     args = ("run", "--max-params", "20k", "--epochs", "1", "--dataset", "npz:two.npz", "--image-size", "33")
     assert command(*args, "--trials", "1", "--space", "tiny.toml", "--study", "s").status == 0
@@ -49,6 +52,7 @@ def test_a_study_goes_on_with_its_own_space(command: Command, work: Path) -> Non
     answer = command(*args, "--trials", "2", "--study", "s", "--resume")
     assert answer.status == 0, answer.err
     assert "space tiny, as study 's' was begun" in answer.out.splitlines()
+    assert opened == [Path("results/s")]
     assert open_existing(work / "results" / "s")[1].space_name == "tiny"
     other = command(*args, "--trials", "2", "--study", "s", "--resume", "--space", "nin")
     assert other.status == 2

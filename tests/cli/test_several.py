@@ -24,6 +24,7 @@ from archsearch.nn import weights
 Command = Callable[..., Answer]
 ARCH = Arch((1, 28, 28), 14, Part("conv", (("width", 8),)), (Stage("basic", 12, 1, 2),), Part("linear"))
 SPEC = "npz:chestmnist.npz"
+RUN_TINY = ["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC]
 
 
 @pytest.fixture
@@ -142,10 +143,15 @@ def test_data_describes_them(command: Command, chest: Path) -> None:
         (["evaluate", "w.safetensors", "--confusion", "c.png"], "images may have several labels, so there is no such"),
         (["evaluate", "w.safetensors", "--dataset", "npz:single.npz"],
          "was trained on several labels per image, npz:single.npz has one label: give another dataset"),
-        (["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC, "--teacher", "w.safetensors"],
+        ([*RUN_TINY, "--teacher", "w.safetensors"],
          f"--teacher: {SPEC} has several labels per image, and teachers answer with one: leave it out"),
-        (["run", "--max-params", "20k", "--space", "tiny.toml", "--dataset", SPEC, "--recipe", "logit_adjustment=1"],
+        ([*RUN_TINY, "--recipe", "logit_adjustment=1"],
          f"logit_adjustment: {SPEC} has several labels per image: use class_weights=balanced"),
+        *((words, f"balanced_batches: {SPEC} has several labels per image: use class_weights=balanced") for words in (
+            [*RUN_TINY, "--recipe", "balanced_batches=1"],
+            ["run", "--max-params", "20k", "--space", "balanced.toml", "--dataset", SPEC],
+            ["retrain", "w.safetensors", "--recipe", "balanced_batches=1"],
+        )),
         (["retrain", "w.safetensors", "--teacher", "w.safetensors"], "has several labels per image, and teachers"),
         (["run", "--max-params", "20k", "--dataset", "npz:hot.npz"], "every row of train_labels has exactly one 1"),
         (["run", "--max-params", "20k", "--dataset", "folder:x?labels=a"], "folders say one label per picture"),
@@ -160,7 +166,9 @@ def test_refused_in_one_line(command: Command, work: Path, trained: Path, words:
         work / "hot.npz",
         **{**arrays, "train_labels": np.eye(14, dtype=int)[labels], "test_labels": np.eye(14, dtype=int)[labels]},
     )
+    searched = "\n[train]\nbalanced_batches = { choice = [0, 1] }\n"
+    (work / "balanced.toml").write_text((work / "tiny.toml").read_text() + searched)
     answer = command(*words)
-    assert answer.status == 2
+    assert (answer.status, answer.out) == (2, "")
     assert part in answer.error
     assert not (work / "results").exists()

@@ -12,8 +12,9 @@ from archsearch._utils import toolchain
 from archsearch._utils.toolchain import Toolchain
 from archsearch.data.dataset import Split
 from archsearch.errors import InputError
-from archsearch.export import Images, Source, export
+from archsearch.export import Images, Source, bench, export, job
 from archsearch.export.bench import Clock, Judge, Row, _weights, bench_files, bench_study
+from archsearch.export.job import outputs
 from archsearch.inference import Runner, latency, open_runner
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.latency import Latency
@@ -90,10 +91,17 @@ def test_where_nothing_can_be_kept_it_is_measured_and_said(source: Source, tmp_p
     assert "remove it, or give --data-dir" in row.note
 
 
-def test_formats_of_a_network_are_written_measured_and_removed(source: Source, images: Images, tmp_path: Path) -> None:
+def test_formats_of_a_network_are_written_measured_and_removed(
+    source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network itself is run once for all of them."""
     wanted = [("safetensors", "fp16"), ("onnx", "fp32"), ("onnx", "int8")]
+    runs = list[int]()
+    monkeypatch.setattr(bench, "outputs", lambda of, pixels: runs.append(len(pixels)) or outputs(of, pixels))
+    monkeypatch.setattr(job, "outputs", lambda of, pixels: runs.append(0))
     rows = [*bench_study(source, tmp_path / "export", images, wanted, timed_elsewhere(tmp_path))]
     assert [(row.format, row.precision) for row in rows] == wanted
+    assert runs == [60]
     assert all((row.path, row.error, row.median, row.ram_bytes) == (None, None, 5.3, 1000) for row in rows)
     assert all(row.bytes and row.accuracy and row.max_abs_diff for row in rows)
     assert not (tmp_path / "export").exists()

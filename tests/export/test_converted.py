@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from archsearch.export.converted import FROM_ONNX, Job
 from archsearch.inference import open_runner
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
+from archsearch.network.blocks import imports, registry
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.inspect import measure_target
 
@@ -54,6 +56,7 @@ def test_what_a_converter_is_told(source: Source, tmp_path: Path, kind: str, dty
     assert (job["format"], job["dtype"], job["shape"], job["out"]) == (kind, dtype, [3, 8, 8], str(tmp_path / "m"))
     assert (Path(job["package"]) / "__init__.py").samefile(archsearch.__file__)
     assert Path(job["weights"]) == source.path.absolute()
+    assert (job["imports"], job["here"]) == ([], str(Path.cwd()))
     assert (seen / "network.onnx").exists() is (kind in FROM_ONNX)
     if kind in FROM_ONNX:
         onnx.checker.check_model(onnx.load(seen / "network.onnx"))
@@ -154,6 +157,55 @@ def error_of(path: Path, start: Path | None = None) -> str:
     assert str(caught.value).startswith(f"{start or path}: ") or str(caught.value).startswith(f"{files_of(path)[-1]}: ")
     assert str(caught.value).isprintable()
     return str(caught.value)
+
+
+OWN = """
+from beside import KERNEL
+from archsearch.network import Expr, block, conv, seq
+
+@block("converted_own")
+def own(c_in: int, width: int, stride: int) -> Expr:
+    return seq(conv(width, KERNEL, stride))
+"""
+
+
+@pytest.fixture
+def own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A block that `--import` has brought, forgotten again afterwards."""
+    before = list(sys.path)
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "beside.py").write_text("KERNEL = 3\n")
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    monkeypatch.setattr(imports, "_loaded", {})
+    imports.load(str(tmp_path / "mine.py"))
+    yield
+    sys.path[:] = before
+    sys.modules.pop("beside", None)
+
+
+@pytest.mark.usefixtures("own_block")
+def test_a_converter_finds_blocks_of_a_users_own(tmp_path: Path) -> None:
+    """What another process does first is to build the network."""
+    arch = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("converted_own", 12, 1, 2),), Part("linear"))
+    source = source_of(tmp_path / "w.safetensors", arch)
+    script = (
+        f"import importlib.util; spec = importlib.util.spec_from_file_location('convert', {convert.__file__!r});"
+        " convert = importlib.util.module_from_spec(spec); spec.loader.exec_module(convert);"
+        " network, example = convert._network(job); open(job['out'], 'w').write(str(list(network(example).shape)))"
+    )
+    Job("litert", "fp32", True, tmp_path / "m").do(source.path, source.network(), arch, None, converter(script))
+    assert (tmp_path / "m").read_text() == "[1, 4]"
+
+
+@pytest.mark.usefixtures("own_block")
+@pytest.mark.parametrize("kind", kinds("litert", "executorch", slow=True))
+def test_a_users_own_block_ships(tmp_path: Path, kind: str) -> None:
+    arch = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("converted_own", 12, 1, 2),), Part("linear"))
+    source = source_of(tmp_path / "w.safetensors", arch)
+    for dtype in ("fp32", "int8"):
+        done = export(source, tmp_path / dtype / name_of(kind), images_of(source), kind, dtype)
+        assert done.parity.max_abs_diff < 1e-4 or dtype == "int8"
+        assert measure_target(str(done.path)).values["params"] == arch.cost.params
 
 
 UNUSUAL = {

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from archsearch.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _LABEL = re.compile(r"(.*[_ .-])?(labels?|class|category|target|classname|class[_ ](id|name|label))", re.IGNORECASE)
 
@@ -36,21 +38,27 @@ def image_column(schema: pa.Schema, given: str | None, name: str) -> str:
 
 
 def label_column(schema: pa.Schema, given: str | None, name: str) -> str:
-    """The column of labels. Raises DataError, with all candidates, where it is not one, or holds no labels."""
+    """The column of labels, one or a list a picture.
+
+    Raises DataError, with all candidates, where it is not one, or holds no labels.
+    """
     import pyarrow as pa
 
-    noted = [key for key, one in features(schema).items() if _kind(one) == "ClassLabel" and key in schema.names]
+    known = {key: one for key, one in features(schema).items() if key in schema.names}
+    noted = [key for key, one in known.items() if _kind(one) == "ClassLabel"]
+    noted = noted or [key for key, one in known.items() if _kind(_within(one)) == "ClassLabel"]
     named = [field.name for field in schema if _LABEL.fullmatch(field.name) and not _holds_pictures(field.type)]
     column = given or _only_one(noted or named, "label", schema, name)
     kind = _field(schema, column, "label", name).type
+    kind = kind.value_type if is_list(schema, column) else kind
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     checks: Sequence[Callable[[Any], bool]] = (
         pa.types.is_integer, pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_boolean,
     )  # fmt: skip
     if not any(check(kind) for check in checks):
         raise DataError(
-            f"{name}: label column {column!r} is {kind}: labels must be whole numbers or names, one a picture"
-            + _way(schema)
+            f"{name}: label column {column!r} is {schema.field(column).type}: labels must be whole numbers or names,"
+            " one a picture, or lists of them" + _way(schema)
         )
     return column
 
@@ -58,9 +66,43 @@ def label_column(schema: pa.Schema, given: str | None, name: str) -> str:
 def label_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
     """The names of the labels 0, 1, ... of a column, where the table has them."""
     one = features(schema).get(column)
+    one = one if _kind(one) == "ClassLabel" else _within(one)
     names = one.get("names") if isinstance(one, dict) and _kind(one) == "ClassLabel" else None
     words = [word for word in names if isinstance(word, str)] if isinstance(names, list) else []
     return tuple(words) if words and words == names else None
+
+
+def is_list(schema: pa.Schema, column: str) -> bool:
+    """Whether a row has a list, and not one value."""
+    import pyarrow as pa
+
+    kind = schema.field(column).type
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in checks)
+
+
+def distinct(whole: pa.Array) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct values of an array as texts, "" where some are missing; and int64 (N,) which each row has."""
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.dictionary_decode()
+    whole = (whole.cast(pa.string()) if pa.types.is_string_view(whole.type) else whole).dictionary_encode("encode")
+    return list(map(text_of, whole.dictionary.to_pylist())), np.asarray(whole.indices, np.int64)
+
+
+def text_of(value: object) -> str:
+    """A label as a text; "" where it is missing."""
+    return "" if value is None else str(int(value) if isinstance(value, bool) else value)
+
+
+def _within(feature: object) -> object:
+    """What a list's rows hold; None for what is no list."""
+    if isinstance(feature, list):
+        return feature[0] if len(feature) == 1 else None
+    found = feature.get("feature") if isinstance(feature, dict) else None
+    return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
 def _kind(feature: object) -> object:

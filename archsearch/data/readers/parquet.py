@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from archsearch._utils.specs import expand, options_of, parse_spec
 from archsearch.data.listing import Encoded, Listing, stamp
-from archsearch.data.readers.columns import image_column, label_column, label_names
+from archsearch.data.readers.columns import distinct, image_column, is_list, label_column, label_names, text_of
 from archsearch.data.readers.labels import Written, classes_of, split_off
+from archsearch.data.readers.lists import Listed, classes_of_lists
 from archsearch.data.readers.shards import PARTS, files_in, find_shards
 from archsearch.data.splits import Labels
 from archsearch.errors import DataError, one_line
@@ -124,19 +125,26 @@ class ParquetPictures:
 def list_parquet(name: str) -> Listing:
     """The pictures of a dataset `parquet:PATH?image=COLUMN&label=COLUMN&test=SPLIT`; options may be left out.
 
-    PATH: a file, a folder or a pattern; files are of a split by their names. Raises DataError, one line, where
-    files, columns or labels are missing, damaged or not plain.
+    PATH: a file, a folder or a pattern; files are of a split by their names. A column of lists has several labels per
+    picture. Raises DataError, one line, where files, columns or labels are missing, damaged or not plain.
     """
     options = options_of(name, _OPTIONS)
     shards = find_shards(
         parse_spec(name).place, ".parquet", name, {key: options[key] for key in options if key in PARTS}
     )
-    image, label, names = _columns(shards.parts, options, name)
-    tables, written = {}, {}
+    image, label, several, names = _columns(shards.parts, options, name)
+    tables, written, listed = dict[str, _Table](), dict[str, Written](), dict[str, Listed]()
     for part, files in shards.parts.items():
-        written[part], starts = _labels(files, label, name)
+        if several:
+            listed[part], starts = _lists(files, label, name)
+        else:
+            written[part], starts = _labels(files, label, name)
         tables[part] = _Table(name, image, files, starts, _beside(files, image, starts, name))
-    found = classes_of(written, name, lambda part, row: tables[part].where(row), names)
+
+    def where(part: str, row: int) -> str:
+        return tables[part].where(row)
+
+    found = classes_of_lists(listed, name, where, names) if several else classes_of(written, name, where, names)
     rows = {part: (part, np.arange(len(labels))) for part, labels in found.parts.items()}
     if "test" not in rows:
         rows = {part: ("train", chosen) for part, chosen in split_off(found.parts["train"]).items()}
@@ -162,7 +170,7 @@ def every_row(name: str) -> tuple[ParquetPictures, list[str] | None]:
                 raise DataError(f"{name}: {path} has no column {options['id']!r}: give ?id= another")
             for group in range(table.num_row_groups if "id" in options else 0):
                 values = table.read_row_group(group, columns=[options["id"]], use_threads=False).column(0)
-                ids += map(_text, values.to_pylist())
+                ids += map(text_of, values.to_pylist())
             starts.append(starts[-1] + table.metadata.num_rows)
     if len(columns) > 1:
         raise DataError(f"{name}: the files hold pictures in {', '.join(sorted(columns))}: choose by ?image=COLUMN")
@@ -191,15 +199,15 @@ def opened(path: Path, name: str) -> Iterator[pq.ParquetFile]:
 
 def _columns(
     parts: Mapping[str, Sequence[Path]], options: Mapping[str, str], name: str
-) -> tuple[str, str, Sequence[str] | None]:
-    """The columns of pictures and of labels, and the names of the labels; the same in all files."""
-    first: tuple[Path, tuple[str, str, Sequence[str] | None]] | None = None
+) -> tuple[str, str, bool, Sequence[str] | None]:
+    """The columns of pictures and of labels, whether these are lists, and their names; the same in all files."""
+    first: tuple[Path, tuple[str, str, bool, Sequence[str] | None]] | None = None
     for path in (path for files in parts.values() for path in files):
         with opened(path, name) as table:
             schema = table.schema_arrow
             image = image_column(schema, options.get("image"), name)
             label = label_column(schema, options.get("label"), name)
-            found = (image, label, label_names(schema, label))
+            found = (image, label, is_list(schema, label), label_names(schema, label))
         if first is None:
             first = (path, found)
         elif found != first[1]:
@@ -218,8 +226,8 @@ def _labels(files: Sequence[Path], column: str, name: str) -> tuple[Written, NDA
         with opened(path, name) as table:
             for group in range(table.num_row_groups):
                 values = table.read_row_group(group, columns=[column], use_threads=False).column(0)
-                values, places = _distinct(values)
-                numbers = [texts.setdefault(_text(value), len(texts)) for value in values]
+                words, places = distinct(values.combine_chunks())
+                numbers = [texts.setdefault(word, len(texts)) for word in words]
                 codes.append(np.array(numbers, np.int64)[places] if numbers else codes[0])
             starts.append(sum(map(len, codes)))
             if starts[-1] - starts[-2] != table.metadata.num_rows:
@@ -227,20 +235,30 @@ def _labels(files: Sequence[Path], column: str, name: str) -> tuple[Written, NDA
     return Written(tuple(texts), np.concatenate(codes)), np.array(starts, np.int64)
 
 
-def _distinct(column: Any) -> tuple[list[Any], NDArray[np.int64]]:
-    """The distinct values of a column, None among them where some are missing; and int64 (N,) which each row has."""
-    import pyarrow as pa
-
-    whole = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    if pa.types.is_dictionary(whole.type):
-        whole = whole.dictionary_decode()
-    whole = (whole.cast(pa.string()) if pa.types.is_string_view(whole.type) else whole).dictionary_encode("encode")
-    return whole.dictionary.to_pylist(), np.asarray(whole.indices, np.int64)
-
-
-def _text(value: object) -> str:
-    """A label as a text; "" where it is missing."""
-    return "" if value is None else str(int(value) if isinstance(value, bool) else value)
+def _lists(files: Sequence[Path], column: str, name: str) -> tuple[Listed, NDArray[np.int64]]:
+    """The labels of all rows, of which each has a list; and the number of the first row of each file, and of all."""
+    texts: dict[str, int] = {}
+    rows, codes, starts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [0]
+    for path in files:
+        with opened(path, name) as table:
+            first = starts[-1]
+            for group in range(table.num_row_groups):
+                values = table.read_row_group(group, columns=[column], use_threads=False).column(0).combine_chunks()
+                if values.null_count:
+                    row = first - starts[-1] + values.is_null().index(True).as_py()
+                    raise DataError(
+                        f"{name}: {path}: row {row:,} has no list of labels: an empty one says that there is none"
+                    )
+                words, places = distinct(values.flatten())
+                numbers = np.array([texts.setdefault(word, len(texts)) for word in words], np.int64)
+                sizes = np.asarray(values.value_lengths(), np.int64)
+                rows.append(first + np.repeat(np.arange(len(values)), sizes))
+                codes.append(numbers[places] if len(numbers) else codes[0])
+                first += len(values)
+            if first - starts[-1] != table.metadata.num_rows:
+                raise DataError(f"{name}: {path} has fewer labels than rows: copy or download it again")
+            starts.append(first)
+    return Listed(starts[-1], tuple(texts), np.concatenate(rows), np.concatenate(codes)), np.array(starts, np.int64)
 
 
 def _beside(

@@ -174,7 +174,7 @@ def parquet_alone(folder: Path) -> Path:
     ("labels", "words"),
     [
         ([0.5, 1.0] * 6, "label column 'label' is double: labels must be whole numbers or names"),
-        ([[0], [1]] * 6, "label column 'label' is list<"),
+        ([[0.5], [1.0]] * 6, "double>: labels must be whole numbers or names, one a picture, or lists of them"),
         ([0, None] * 6, "the label of {file}: row 1 is empty"),
         ([0, 1, -1] * 4, "the label of {file}: row 2 is -1, which marks a picture without a label"),
         ([0, 1, 7] * 4, "label 7 has no name: there are names for 0 to 2 (cat, ant, bee)"),
