@@ -22,6 +22,7 @@ from archsearch.cli.options import (
     folder_options,
     limits,
     lower_limits,
+    measured_limits,
     out_option,
     reading,
     storage_option,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @click.command()
 @limits
 @lower_limits
+@measured_limits
 @click.option(
     "--space",
     help=f"A shipped space or a .toml file.  [default: {SMALL_SPACE} up to {SMALL} pixels a side, {PHOTO_SPACE} above]",
@@ -162,6 +164,7 @@ def run(**options: Any) -> int:
     from archsearch.cli.decoding import Decoding
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
+    from archsearch.export.timed import require as require_timing
     from archsearch.nn.devices import resolve_device
     from archsearch.study.storage import kept_config
     from archsearch.tracking import require
@@ -172,6 +175,7 @@ def run(**options: Any) -> int:
     check_study(options)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
+    require_timing(budget, options["data_dir"])
     spec, sizes = options["dataset"], options["image_size"] or ()
     shown = said_input(options, budget)
     with Decoding() as watch:

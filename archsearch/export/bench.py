@@ -104,7 +104,7 @@ class Clock:
         except InputError as error:
             row = row.failed(error)
         kept, known, notes = LatencyCache(self.data_dir), None, list[str]()
-        here = f"{machine()}, numpy {hosted.about['numpy']}, {hosted.footprint} bytes"
+        here = f"{machine()}, {hosted.work}"
         try:
             known = kept.quiet(here, self.threads)
         except InputError as error:

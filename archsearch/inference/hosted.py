@@ -57,6 +57,11 @@ class Hosted:
         self.about = self._answer()
         self.footprint = 1 << min(max((files_of(path)[-1].stat().st_size - 1).bit_length(), _LEAST), _MOST)
 
+    @property
+    def work(self) -> str:
+        """The work of `reference`: whose it is, and how many bytes it reads."""
+        return f"numpy {self.about['numpy']}, {self.footprint} bytes"
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError where the runtime refuses or dies."""
         values = np.ascontiguousarray(pixels.detach().numpy(), np.float32)
