@@ -15,19 +15,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from archsearch._utils.formats import file_name
+from archsearch._utils.formats import file_name, format_of
 from archsearch._utils.locking import alone
 from archsearch._utils.toolchain import DATA, HERE, interpreter
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError, NotMeasurable
 from archsearch.export.job import Source, Writer, check_kind, variants
 from archsearch.inference.elsewhere import Elsewhere
-from archsearch.inference.hosted import Hosted, host
+from archsearch.inference.hosted import Hosted, host, shape_of
 from archsearch.inference.latency import SECONDS, WIDTH, Latency, measure
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
+from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
+from archsearch.network.layers import Shape
 from archsearch.network.timing import RUNTIMES, Timing
+from archsearch.nn import weights
 from archsearch.nn.build import build
 
 Again = Callable[[NotMeasurable], bool]
@@ -123,13 +126,18 @@ class Stopwatch:
                     if not again(error):
                         raise
 
-    def _of_file(self, path: Path, shape: tuple[int, ...]) -> Latency:
+    def of_file(self, path: Path) -> float:
+        """Milliseconds of a file in the runtime's format. Raises NotMeasurable, InputError."""
+        with self.alone():
+            return self._of_file(path).median
+
+    def _of_file(self, path: Path, shape: tuple[int, ...] | None = None) -> Latency:
         if self._elsewhere:
             median, _ = self._elsewhere(path)
             return Latency(median, median, 0.0, inf, 1, 0.0)
         hosted = host(path, self.timing.threads, self.data_dir)
         try:
-            return self._here(hosted, shape)
+            return self._here(hosted, shape or shape_of(hosted))
         finally:
             hosted.close()
 
@@ -195,3 +203,31 @@ def random_network(arch: Arch) -> nn.Module:
                 nn.init.ones_(part.weight)
     module.train()(torch.randn(_IMAGES, *arch.input_shape))
     return module.eval()
+
+
+def milliseconds_of(target: str, timing: Timing, shape: Shape | None = None, data_dir: Path = DATA) -> float:
+    """Milliseconds of a file in the runtime's format, or of an architecture, a textbook's network or their weights.
+
+    shape: of the image, in place of the architecture's own.
+
+    Raises:
+        InputError: a target of another kind, or one that the runtime refuses.
+        ExportFailed: the network cannot be written in that format.
+        NotMeasurable: the machine is busy.
+    """
+    stopwatch, path, name = Stopwatch(timing, data_dir), Path(target), target.removeprefix("ref:")
+    if name != target:
+        arch = zoo.load(name).arch
+    elif path.is_file() and path.suffix == ".toml":
+        arch = Arch.load(path)
+    elif path.is_file() and format_of(path) == timing.kind:
+        return stopwatch.of_file(path)
+    elif path.is_file() and path.suffix == ".safetensors":
+        arch = weights.read(path).arch
+    else:
+        words = RUNTIMES[timing.runtime].words
+        raise InputError(
+            f"{target}: --max-latency is measured on architectures, on archsearch's weights and on files of {words}"
+            " (another --runtime: other files)"
+        )
+    return stopwatch(arch.adapted(shape, arch.classes) if shape else arch)

@@ -137,6 +137,14 @@ def host(path: Path, threads: int, data_dir: Path) -> Hosted:
     return Hosted(kind if kind == "onnx" else TORCH, path, HERE, threads)
 
 
+def shape_of(hosted: Hosted) -> tuple[int, ...]:
+    """(C, H, W) as a file says it. Raises InputError where it leaves a size open."""
+    shape = tuple(hosted.about["shape"][1:])
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError("the file does not say the size of its images, and archsearch did not write it")
+    return shape
+
+
 def _stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:
     process.kill()
     process.wait()

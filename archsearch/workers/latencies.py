@@ -25,6 +25,8 @@ IN_VAIN = 50
 _DOUBTS = 2.0
 """Standard deviations by which a prediction must be over the limit."""
 _DRAWS, _FITTING = 4_000, 600
+_GUESSES = 50_000
+"""Kept until something new is measured."""
 _HOPELESS = 5
 _PAUSES = (1.0, 2.0, 5.0, 10.0)
 _SAY_EVERY = 60.0
@@ -57,6 +59,7 @@ class Latencies:
         self._known: dict[Parts, float] = {}
         self._archs: list[Arch] = []
         self._model: LatencyModel | None = None
+        self._guesses: dict[Parts, float | None] = {}
         self._spoke = -math.inf
 
     def begin(self, domain: Domain, deadline: float) -> None:
@@ -120,6 +123,7 @@ class Latencies:
             if milliseconds < math.inf:
                 self._archs.append(arch)
                 self._model = None
+                self._guesses.clear()
 
     def of(self, arch: Arch) -> dict[str, float]:
         """What was measured of a network, by the measure's name; nothing where nothing was."""
@@ -128,11 +132,17 @@ class Latencies:
 
     def over(self, arch: Arch) -> float | None:
         """Milliseconds of a network that is over the limit, as far as can be told without a clock; else None."""
-        known = self._known.get(arch.cost.parts)
-        if known is not None or not self._archs:
-            return known if known is not None and known >= self.limit else None
-        (guess,), (doubt,) = self.model.predict([arch])
-        return float(guess) if guess * math.exp(-_DOUBTS * doubt) >= self.limit else None
+        parts = arch.cost.parts
+        if (known := self._known.get(parts)) is not None:
+            return known if known >= self.limit else None
+        if not self._archs:
+            return None
+        if parts not in self._guesses:
+            if len(self._guesses) >= _GUESSES:
+                self._guesses.clear()
+            (guess,), (doubt,) = self.model.predict([arch])
+            self._guesses[parts] = float(guess) if guess * math.exp(-_DOUBTS * doubt) >= self.limit else None
+        return self._guesses[parts]
 
     def measured(self, arch: Arch, deadline: float) -> float | None:
         """Milliseconds of a network, which is measured now; infinite where it cannot be shipped; None: time is up."""

@@ -55,10 +55,12 @@ class Ledger:
         return self.foresee(arch) or verdict
 
     def foresee(self, arch: Arch) -> Verdict | None:
-        """The verdict on a network that is too slow by what was measured of others, counted as rejected; else None."""
+        """The verdict on a network that is too slow by what was measured so far, counted as rejected; else None."""
         over = self.latencies.over(arch) if self.latencies else None
-        if over is None:
+        if self.latencies is None or over is None:
             return None
+        if self.latencies.of(arch):
+            return self.time(arch, over)
         verdict = self.budget.check(arch.cost, {LATENCY: over})
         self._reject(arch, verdict, f"{verdict.broke} (predicted {over:.3g})")
         return verdict
