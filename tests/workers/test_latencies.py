@@ -8,18 +8,47 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from test_local import CLASSES, SHAPE, SPACE, STOCK, formula, run
 
-from archsearch import Arch, Budget
+from archsearch import Arch, Budget, search
 from archsearch.errors import ExportFailed, InputError, NothingFeasible, NotMeasurable
 from archsearch.network.timing import Timing
 from archsearch.report.tables import rejects_table
 from archsearch.space.domain import Domain
+from archsearch.space.reader import parse_space
 from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Reject
 from archsearch.workers import latencies
 from archsearch.workers.latencies import FIRST, IN_VAIN, Latencies, candidates
 from archsearch.workers.local import Result
+
+SHAPE, CLASSES = (1, 8, 8), 10
+STOCK = ("tpe", "nsga2", "random")
+SPACE = parse_space(
+    """
+    [stem]
+    type = "conv"
+    width = { choice = [4, 8, 16] }
+    [[stage]]
+    block = { choice = ["basic", "nin"] }
+    width = { choice = [8, 16, 32, 64] }
+    kernel = { choice = [1, 3] }
+    [[stage]]
+    block = "nin"
+    width = { int = [8, 40], step = 8 }
+    depth = { int = [0, 2] }
+    stride = 2
+    [head]
+    type = "linear"
+    """,
+    "timed",
+)
+
+
+def formula(arch: Arch, report: Callable[[int, float], None]) -> float:
+    """Larger is better, with a fixed deviation for each network."""
+    accuracy = 1 - 1 / math.log(arch.cost.params) - 0.1 * int(arch.id[:4], 16) / 0xFFFF
+    report(1, accuracy)
+    return accuracy
 
 
 def milliseconds(arch: Arch) -> float:
@@ -74,7 +103,11 @@ def limit() -> float:
 
 def timed(limit: float, clock: Clock, log: Log | None = None, **options: Any) -> Result:
     budget = options.pop("budget", Budget(max_latency=limit))
-    return run(budget=budget, stopwatch=clock, observers=[log] if log else [], progress=False, **options)
+    options = {"evaluate": formula, "sampler": "random", "trials": 12, **options}
+    return search(
+        SPACE, input_shape=SHAPE, classes=CLASSES, budget=budget, stopwatch=clock, observers=[log] if log else [],
+        progress=False, **options,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("sampler", ["pareto", *STOCK])
@@ -105,19 +138,13 @@ def test_what_is_clearly_over_is_not_measured(limit: float) -> None:
     timed(limit, clock, log, sampler="pareto", trials=15)
     guessed = [reject for reject in log.rejects if "predicted" in reject.broke]
     seen = [reject for reject in log.rejects if "predicted" not in reject.broke]
-    assert len(guessed) > 3 * len(seen)
+    assert len(guessed) > len(seen)
     assert {reject.latency_ms for reject in guessed} == {None}
     assert all(reject.latency_ms and reject.latency_ms >= limit for reject in seen)
-    assert (
-        len(clock.asked)
-        == FIRST
-        + len(seen)
-        + sum(True for _ in range(15))
-        - len({arch.cost.parts for arch in clock.asked[:FIRST]} & {arch.cost.parts for arch in clock.asked[FIRST:]})
-        or len(clock.asked) <= FIRST + len(seen) + 15
-    )
+    assert FIRST <= len(clock.asked) <= FIRST + len(seen) + 15
     assert len({arch.cost.parts for arch in clock.asked}) == len(clock.asked)  # each once
-    assert "latency_ms" in rejects_table(log.rejects) or not seen
+    assert "latency_ms" not in rejects_table(guessed)
+    assert not seen or rejects_table(seen)["latency_ms"].min() >= limit
 
 
 def test_it_is_said_what_was_measured(limit: float) -> None:
@@ -174,9 +201,7 @@ def test_time_is_up_while_it_waits(limit: float) -> None:
 @pytest.mark.parametrize("sampler", ["pareto", "random"])
 def test_nothing_is_fast_enough(sampler: str) -> None:
     clock = Clock(lambda arch: 7 + milliseconds(arch))
-    with pytest.raises(
-        NothingFeasible, match=r"networks? measured, .* the fastest takes 7.* ms, the limit is under 5 ms"
-    ):
+    with pytest.raises(NothingFeasible, match=r"measured, .* the fastest takes 7.* ms, the limit is under 5 ms"):
         timed(5, clock, sampler=sampler)
     assert len(clock.asked) <= FIRST + IN_VAIN
 
