@@ -83,7 +83,7 @@ class Stopwatch:
     def known(self, arch: Arch) -> float | None:
         """Milliseconds of a network that was measured before. Raises InputError where the cache is damaged."""
         found = self._cache.get(self._key(arch))
-        return found and found.median
+        return None if found is None else found.median
 
     def __call__(self, arch: Arch, again: Again = lambda error: False) -> float:
         """Milliseconds of a network, measured while no other process of this data folder measures.

@@ -50,7 +50,9 @@ class PageContents:
     def fast_front(self) -> list[Record]:
         """The front of the score against milliseconds, the fastest first; empty where none were measured."""
         rows = [r for r in self.history if r.state == "complete" and r.score is not None and LATENCY in r.more]
-        kept = pareto.front([(r.more[LATENCY], -(r.score or 0.0)) for r in rows]) if rows else []
+        if not rows:
+            return []
+        kept = pareto.front([(r.more[LATENCY], -(r.score or 0.0)) for r in rows])
         return sorted((r for r, keep in zip(rows, kept, strict=True) if keep), key=lambda r: r.more[LATENCY])
 
     @property
