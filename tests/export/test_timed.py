@@ -17,6 +17,7 @@ from exports import ARCH
 from archsearch.errors import InputError, NotMeasurable
 from archsearch.export import timed
 from archsearch.export.timed import Stopwatch, milliseconds_of, random_network, require, settled, write_random
+from archsearch.inference import latency
 from archsearch.inference.latency import SECONDS, Latency
 from archsearch.inference.latency_cache import machine
 from archsearch.network.budget import Budget
@@ -119,7 +120,7 @@ def test_a_limit_holds_on_the_machine_on_which_it_was_made(tmp_path: Path) -> No
     assert settled(Budget(max_params=5)) == Budget(max_params=5)
     with pytest.raises(InputError, match=r"limited on another machine \(a Pi\), this is "):
         Stopwatch(Timing(machine="a Pi"), tmp_path)
-    with pytest.raises(InputError, match="says no {file}"):
+    with pytest.raises(InputError, match=r"says no \{file\}"):
         require(Budget(max_latency=5, timing=Timing(command="true")), tmp_path)
     require(Budget(max_params=5), tmp_path)
 
@@ -147,21 +148,17 @@ def test_chance_elsewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_real_file_by_a_real_clock(tmp_path: Path) -> None:
-    """A figure, or a refusal where other tests keep the machine busy."""
+def test_a_real_file_by_a_real_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_busy", lambda *args: "")  # what runs beside the tests
     onnxruntime = pytest.importorskip("onnxruntime")
     write_random(tmp_path / "model.onnx", ARCH, Timing(), tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": np.full((2, *ARCH.input_shape), 0.5, np.float32)})
     assert np.isfinite(logits).all()
     stopwatch = Stopwatch(Timing(), tmp_path)
-    try:
-        found = stopwatch(ARCH)
-    except NotMeasurable as error:
-        assert "busy machine" in str(error)
-    else:
-        assert 0 < found < 1000
-        assert stopwatch.known(ARCH) == found
+    found = stopwatch(ARCH)
+    assert found > 0
+    assert stopwatch.known(ARCH) == found
 
 
 def test_what_check_is_pointed_at(tmp_path: Path, board: Timing, written: list[str]) -> None:
@@ -175,5 +172,5 @@ def test_what_check_is_pointed_at(tmp_path: Path, board: Timing, written: list[s
     assert milliseconds_of(str(tmp_path / "net.toml"), board, (3, 16, 16), tmp_path) == wide.cost.params / 1000
     assert written[-1] == wide.id
     for target in (str(tmp_path / "model.tflite"), "torchvision:resnet18"):
-        with pytest.raises(InputError, match="is measured on architectures, .* on files of ONNX Runtime"):
+        with pytest.raises(InputError, match=r"is measured on architectures, .* on files of ONNX Runtime"):
             milliseconds_of(target, board, None, tmp_path)
