@@ -105,12 +105,19 @@ def row(space: str, size: int, runtime: str, options: argparse.Namespace) -> dic
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     cells = [
-        (r["space"], r["pixels"], RUNTIMES[r["runtime"]].words, f"{r['spearman']:.3f}", f"{100 * r['median_error']:.1f}%",
-         f"{100 * r['error_90']:.1f}%", f"{r['macs_spearman']:.3f}", f"{100 * r['macs_median_error']:.1f}%")
+        (
+            *(r["space"], r["pixels"], RUNTIMES[r["runtime"]].words),
+            *(f"{r['spearman']:.3f}", _percent(r["median_error"]), _percent(r["error_90"])),
+            *(f"{r['macs_spearman']:.3f}", _percent(r["macs_median_error"])),
+        )
         for r in rows
-    ]  # fmt: skip
+    ]
     lines = [_COLUMNS, ("---",) * len(_COLUMNS), *cells]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
 
 
 def main() -> None:

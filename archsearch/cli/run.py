@@ -164,7 +164,6 @@ def run(**options: Any) -> int:
     from archsearch.cli.decoding import Decoding
     from archsearch.cli.live import live_view
     from archsearch.data import load_dataset
-    from archsearch.export.timed import require as require_timing
     from archsearch.nn.devices import resolve_device
     from archsearch.study.storage import kept_config
     from archsearch.tracking import require
@@ -172,10 +171,9 @@ def run(**options: Any) -> int:
     from archsearch.workers.run import run as run_study
 
     require(options["track"])
-    check_study(options)
+    check_study(options, budget)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
-    require_timing(budget, options["data_dir"])
     spec, sizes = options["dataset"], options["image_size"] or ()
     shown = said_input(options, budget)
     with Decoding() as watch:

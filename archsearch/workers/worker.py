@@ -190,7 +190,6 @@ def _search(messages: Messages, job: Job) -> str:
         trainer.save(path, arch, **_measured(record, config), trained="search", **begun)
 
     files = CandidateFiles(job.folder, save)
-    stopwatch = Stopwatch(config.budget.timing, job.data_dir) if config.budget.timing else None
     if job.estimates:
         estimate(config, setup, messages)
     if job.references:
@@ -200,8 +199,8 @@ def _search(messages: Messages, job: Job) -> str:
             files.forget(record.arch)
             messages.send("reference", record)
 
-        train_references(textbook, study, trainer, config.budget, config.seed, done, stopwatch)
-    result = search(
+        train_references(textbook, study, trainer, config.budget, config.seed, done, stopwatch_of(config, job.data_dir))
+    return search(
         config.space,
         evaluate=guarded(trainer, lambda: trainer.evaluation),
         input_shape=config.input_shape,
@@ -217,9 +216,13 @@ def _search(messages: Messages, job: Job) -> str:
         observers=[files, messages],
         seat=seat(job, data.device),
         memory=predictor(data, config.recipe, shapes=config.domain.shapes),
-        stopwatch=stopwatch,
-    )
-    return result.reason
+        stopwatch=stopwatch_of(config, job.data_dir),
+    ).reason
+
+
+def stopwatch_of(config: StudyConfig, data_dir: Path) -> Stopwatch | None:
+    """Who measures milliseconds where they are limited. Raises InputError."""
+    return Stopwatch(config.budget.timing, data_dir) if config.budget.timing else None
 
 
 def _measured(record: Record, config: StudyConfig) -> dict[str, Any]:
