@@ -1,13 +1,14 @@
-"""Numbers as people write them: "5e6", "6MB", "6MiB", "90s". MB is 10^6 bytes, MiB is 2^20."""
+"""Numbers as people write them: "5e6", "6MB", "6MiB", "90s", "5ms". MB is 10^6 bytes, MiB is 2^20."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from archsearch.errors import InputError
 
-COUNT, BYTES = "count", "bytes"
+COUNT, BYTES, MILLISECONDS = "count", "bytes", "milliseconds"
 """What a quantity is in."""
 _COUNT = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 _BYTES = {
@@ -16,10 +17,11 @@ _BYTES = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_MILLISECONDS = {"": 1, "us": 1e-3, "ms": 1, "s": 1000}
 _QUANTITY = re.compile(r"\s*([0-9][0-9_]*\.?[0-9_]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.I)
 
 
-def _quantity(text: str, units: dict[str, int], what: str, examples: str) -> float:
+def _quantity(text: str, units: Mapping[str, float], what: str, examples: str) -> float:
     match = _QUANTITY.fullmatch(text)
     unit = match.group(2).lower() if match else ""
     if not match or unit not in units:
@@ -57,6 +59,15 @@ def parse_seconds(text: str) -> float:
     return _quantity(text, _SECONDS, "duration", "90s, 20m or 1.5h")
 
 
+def parse_milliseconds(text: str) -> float:
+    """A duration in milliseconds: "5ms", "800us", "0.1s", or plain milliseconds.
+
+    Raises:
+        InputError: no number, an unknown unit, not above zero, or not finite.
+    """
+    return _quantity(text, _MILLISECONDS, "duration", "5ms, 800us or 0.1s")
+
+
 def format_count(value: float) -> str:
     """A whole number with thousands separated: 4,903,242."""
     return f"{value:,.0f}"
@@ -82,6 +93,11 @@ def format_bytes(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.4g} {unit}"
     return f"{value:.0f} B"
+
+
+def format_ms(value: float) -> str:
+    """Milliseconds with three significant digits: 5 ms, 0.314 ms, 1,240 ms."""
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def format_seconds(value: float) -> str:

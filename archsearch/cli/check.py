@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from archsearch._utils.units import BYTES, format_bytes, format_count, format_short
-from archsearch.cli.options import INPUT, budget_of, json_option, limits
+from archsearch._utils.units import BYTES, MILLISECONDS, format_bytes, format_count, format_ms, format_short
+from archsearch.cli.options import INPUT, budget_of, json_option, limits, measured_limits
 from archsearch.cli.screen import columns, fits, wrapped
 from archsearch.errors import InputError
 from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
 from archsearch.network.file_size import SAFETENSORS, Written
-from archsearch.network.limits import upper
-from archsearch.nn.inputs import Inputs
+from archsearch.network.limits import LATENCY, upper
+from archsearch.network.timing import Timing
+from archsearch.nn.inputs import Inputs, one_image
 from archsearch.nn.inspect import measure_target
 from archsearch.nn.measured import ON_DISK, Measured
 
@@ -29,6 +31,7 @@ _WEIGHED = {"macs": 3, "activation": 4}
 @click.command()
 @click.argument("target")
 @limits
+@measured_limits
 @click.option(
     "--input-shape",
     type=INPUT,
@@ -50,15 +53,26 @@ def check(target: str, input_shape: Inputs, as_json: bool, **options: Any) -> in
              model.tflite, .xml, ...     files of other runtimes: weights; of some the bytes alone
 
     Bytes of a file are those on disk, of weights also those at a --size-dtype that is given. With --size-format they
-    are those of the file that `export` would write in that format, at most.
+    are those of the file that `export` would write in that format, at most. For --max-latency a file of the runtime's
+    format is run as it is, an architecture with random weights.
     Limits are strict. Without one the figures are printed and the exit status is 0.
     """
     budget = budget_of(options)
     with _foreign_code():
         measured = measure_target(target, _asked_dtype(budget), input_shape, budget.size_format)
+        if budget.timing:
+            measured = _timed(measured, budget.timing, input_shape)
     verdict = _verdict(budget, measured)
     click.echo(json.dumps(_json(measured, verdict)) if as_json else "\n".join(_text(measured, verdict, budget)))
     return 0 if verdict.ok else 1
+
+
+def _timed(measured: Measured, timing: Timing, input_shape: Inputs) -> Measured:
+    """With milliseconds, which are measured now. Raises InputError, ExportFailed, NotMeasurable."""
+    from archsearch.export.timed import milliseconds_of
+
+    found = milliseconds_of(measured.target, timing, one_image(measured.target, input_shape))
+    return replace(measured, values={**measured.values, LATENCY: found})
 
 
 def _asked_dtype(budget: Budget) -> str | None:
@@ -129,19 +143,24 @@ def _rows(measured: Measured, verdict: Verdict, exact: bool = False) -> list[tup
     return [("", "value", "limit", "margin", "verdict"), *rows]
 
 
-def _row(name: str, value: int | None, check: LimitCheck | None, exact: bool) -> tuple[str, ...]:
+def _row(name: str, value: float | None, check: LimitCheck | None, exact: bool) -> tuple[str, ...]:
     shown = "not measured" if value is None else _quantity(name, value, exact)
     if check is None:
         return name, shown, "", "", ""
     room = check.limit - check.value
-    margin = f"{room:+,.0f} ({100 * room / check.limit:+.1f}%)"
+    timed = upper(name).unit == MILLISECONDS
+    margin = f"{room:{'+.3g' if timed else '+,.0f'}} ({100 * room / check.limit:+.1f}%)"
     return name, shown, _quantity(name, check.limit, exact), margin, "ok" if check.ok else "OVER"
 
 
 def _quantity(name: str, value: float, exact: bool) -> str:
     """A value, with bytes in a unit too unless it is to be `exact` alone."""
     in_bytes = upper(name).unit == BYTES and not exact
-    return f"{format_count(value)} = {format_bytes(value)}" if in_bytes else format_count(value)
+    return f"{format_count(value)} = {format_bytes(value)}" if in_bytes else _plainly(name, value)
+
+
+def _plainly(name: str, value: float) -> str:
+    return format_ms(value) if upper(name).unit == MILLISECONDS else format_count(value)
 
 
 def _heaviest(measured: Measured, broken: LimitCheck) -> list[str]:
@@ -166,7 +185,7 @@ def _answer(verdict: Verdict) -> str:
     if not verdict.limits:
         return "no limit given"
     broken = [
-        f"{check.name} {format_count(check.value)} is not under {format_count(check.limit)}"
+        f"{check.name} {_plainly(check.name, check.value)} is not under {_plainly(check.name, check.limit)}"
         for check in verdict.limits
         if not check.ok
     ]

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from archsearch._utils.formats import FORMATS
 from archsearch._utils.places import check_name
-from archsearch._utils.units import parse_bytes, parse_count, parse_seconds
+from archsearch._utils.units import BYTES as IN_BYTES
+from archsearch._utils.units import COUNT as IN_COUNT
+from archsearch._utils.units import MILLISECONDS, parse_bytes, parse_count, parse_milliseconds, parse_seconds
 from archsearch.errors import InputError, StudyError
 from archsearch.network.budget import Budget
 from archsearch.network.file_size import DTYPE_BYTES, SAFETENSORS
 from archsearch.network.format_table import FACTORS
 from archsearch.network.layers import Shape
 from archsearch.network.limits import LIMITS, Limit
+from archsearch.network.timing import RUNTIMES, Timing
 from archsearch.nn.inputs import DTYPES, Input
 from archsearch.space.inputs import MOST_SIZES
 
@@ -99,11 +103,11 @@ INPUT = InputType()
 COUNT = Quantity("count", parse_count)
 BYTES = Quantity("size", parse_bytes)
 SECONDS = Quantity("time", parse_seconds)
-QUANTITIES = {"count": COUNT, "bytes": BYTES}
+QUANTITIES = {IN_COUNT: COUNT, IN_BYTES: BYTES, MILLISECONDS: Quantity("time", parse_milliseconds)}
 
 
 def limits(function: Function) -> Function:
-    """The budget: every upper limit, such as `max_params`, and `size_dtype` and `size_format`."""
+    """The budget: every upper limit that a cost tells, such as `max_params`, and `size_dtype` and `size_format`."""
     dtype = click.option(
         "--size-dtype",
         type=click.Choice(list(DTYPE_BYTES)),
@@ -118,7 +122,7 @@ def limits(function: Function) -> Function:
         show_default=True,
         help="Format of the file whose bytes --max-size bounds.",
     )
-    options = [_limit(limit) for limit in LIMITS if not limit.lower]
+    options = [_limit(limit) for limit in LIMITS if not (limit.lower or limit.measured)]
     for option in reversed([*options, dtype, form]):
         function = option(function)
     return function
@@ -131,6 +135,40 @@ def lower_limits(function: Function) -> Function:
     return function
 
 
+def measured_limits(function: Function) -> Function:
+    """Limits on what is measured, `max_latency`, and how: `runtime`, `threads`, `precision`, `measure_with`."""
+    precisions = dict.fromkeys(dtype for one in RUNTIMES.values() for dtype in FORMATS[one.kind].dtypes)
+    options = [
+        *(_limit(limit) for limit in LIMITS if limit.measured),
+        click.option(
+            "--runtime",
+            type=click.Choice([*RUNTIMES]),
+            help=f"Who runs the file whose milliseconds --max-latency limits.  [default: {Timing().runtime}]",
+        ),
+        click.option("--threads", type=click.IntRange(1), help="Of the runtime.  [default: 1]"),
+        click.option("--precision", type=click.Choice([*precisions]), help="Of that file.  [default: fp32]"),
+        click.option(
+            "--measure-with",
+            metavar="COMMAND",
+            help="Measure by a command, 'ssh pi measure.sh {file}', whose last line is milliseconds.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _timing(options: Mapping[str, Any]) -> Timing | None:
+    """How milliseconds are measured; None where they are not limited. Raises InputError."""
+    fields = {"runtime": "runtime", "threads": "threads", "precision": "precision", "measure_with": "command"}
+    given = {name: options[name] for name in fields if options.get(name) is not None}
+    if options.get("max_latency") is not None:
+        return Timing(**{fields[name]: value for name, value in given.items()})
+    for name in given:
+        raise InputError(f"--{name.replace('_', '-')} goes with --max-latency, such as --max-latency 5ms")
+    return None
+
+
 def _limit(limit: Limit) -> Callable[[Function], Function]:
     kind = QUANTITIES[limit.unit]
     return click.option(f"--{limit.option.replace('_', '-')}", type=kind, help=limit.help)
@@ -139,7 +177,7 @@ def _limit(limit: Limit) -> Callable[[Function], Function]:
 def budget_of(options: Mapping[str, Any]) -> Budget:
     """The budget that the options of `limits` and `lower_limits` ask for. Raises InputError."""
     names = ["size_dtype", "size_format", *(limit.option for limit in LIMITS)]
-    return Budget(**{name: options[name] for name in names if name in options})
+    return Budget(timing=_timing(options), **{name: options[name] for name in names if name in options})
 
 
 def out_option(function: Function) -> Function:

@@ -22,6 +22,7 @@ from archsearch.cli.options import (
     folder_options,
     limits,
     lower_limits,
+    measured_limits,
     out_option,
     reading,
     storage_option,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @click.command()
 @limits
 @lower_limits
+@measured_limits
 @click.option(
     "--space",
     help=f"A shipped space or a .toml file.  [default: {SMALL_SPACE} up to {SMALL} pixels a side, {PHOTO_SPACE} above]",
@@ -168,7 +170,7 @@ def run(**options: Any) -> int:
     from archsearch.workers.run import run as run_study
 
     require(options["track"])
-    check_study(options)
+    check_study(options, budget)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     resolve_device(options["device"])  # before anything is loaded or downloaded
     spec, sizes = options["dataset"], options["image_size"] or ()

@@ -84,13 +84,20 @@ def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], 
         raise InputError(f"--recipe {error}") from None
 
 
-def check_study(options: Mapping[str, Any]) -> None:
-    """Refuse `--study`, `--out` and `--storage` before anything is loaded. Raises StudyError."""
+def check_study(options: Mapping[str, Any], budget: Budget) -> None:
+    """Refuse `--study`, `--out`, `--storage` and `--max-latency` before anything is loaded.
+
+    Raises:
+        StudyError: no place for a study.
+        InputError: milliseconds cannot be measured here.
+    """
+    from archsearch.export.timed import require
     from archsearch.workers.run import check_place
 
     if options["study"] is not None:
         check_name(options["study"])
     check_place(options["out"] / (options["study"] or "any"), options["storage"])
+    require(budget, options["data_dir"])
 
 
 def run_options(options: Mapping[str, Any], name: str, epochs: int) -> RunOptions:

@@ -58,10 +58,12 @@ def worker(**options: Any) -> int:
 
     import optuna
 
+    from archsearch.export.timed import require
     from archsearch.study.storage import load_study, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # of outages we speak ourselves
     study, config = load_study(open_storage(options["storage"]), options["study"])
+    require(config.budget, options["data_dir"])
     return _join(study, config, options)
 
 

@@ -25,7 +25,7 @@ from archsearch.export.verify import compare
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.evaluate import accuracy
-from archsearch.inference.hosted import Hosted, host
+from archsearch.inference.hosted import Hosted, host, shape_of
 from archsearch.inference.latency import SECONDS, WIDTH, Latency, measure
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
 from archsearch.inference.pixels import PixelNetwork
@@ -97,15 +97,13 @@ class Clock:
             return row.failed(error)
 
     def _here(self, row: Row, hosted: Hosted, arch: Arch | None) -> Row:
-        shape = arch.input_shape if arch else tuple(hosted.about["shape"][1:])
-        if len(shape) != 3 or min(shape) < 1:
-            raise InputError("the file does not say the size of its images, and archsearch did not write it")
+        shape = arch.input_shape if arch else shape_of(hosted)
         try:
             row = replace(row, ram_bytes=hosted.ram(shape))
         except InputError as error:
             row = row.failed(error)
         kept, known, notes = LatencyCache(self.data_dir), None, list[str]()
-        here = f"{machine()}, numpy {hosted.about['numpy']}, {hosted.footprint} bytes"
+        here = f"{machine()}, {hosted.work}"
         try:
             known = kept.quiet(here, self.threads)
         except InputError as error:

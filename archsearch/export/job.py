@@ -176,30 +176,22 @@ def variants(kind: str, dtype: str) -> tuple[Variant, ...]:
 
 
 @dataclass(frozen=True)
-class _Attempt:
-    """Writes and checks one variant after the other."""
+class Writer:
+    """Writes a network to files, unchecked.
+
+    Args:
+        train: images from which int8 takes its ranges. kind, dtype, data_dir: as for `export`.
+    """
 
     source: Source
-    images: Images
+    train: Pixels
     kind: str
     dtype: str
     data_dir: Path
-    wanted: Checks
+    wanted: Checks = field(default_factory=Checks)
 
-    def __call__(self, path: Path, variant: Variant) -> Exported:
-        """Raises ExportFailed where the file does not pass."""
-        wanted = self.wanted
-        self._write(path, variant)
-        size = bytes_of(path)
-        check_size(size, wanted.max_size)
-        runner = self._opened(path)
-        pixels, labels = self._checked
-        parity = compare(self._mine, runner(pixels), labels, wanted.check_images, self._metric)
-        parity.require(self.dtype, wanted.max_drop)
-        about = runner.predict.about if isinstance(runner.predict, Hosted) else {}
-        return Exported(path, size, parity, variant, about)
-
-    def _write(self, path: Path, variant: Variant) -> None:
+    def __call__(self, path: Path, variant: Variant) -> None:
+        """Raises ExportFailed where the network cannot be written so, InputError where a package is missing."""
         source, kind, dtype = self.source, self.kind, self.dtype
         about = source.info if kind == "safetensors" else write.without_training(source.info)
         arch, info = source.arch, {**about, "dtype": dtype, "weights": weights.digest(source.module)}
@@ -228,8 +220,32 @@ class _Attempt:
         return slim(model)
 
     def _calibration(self) -> Tensor:
-        train = self.images.train
-        return train[evenly(len(train), self.wanted.calibration)]
+        return self.train[evenly(len(self.train), self.wanted.calibration)]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """Writes and checks one variant after the other."""
+
+    source: Source
+    images: Images
+    kind: str
+    dtype: str
+    data_dir: Path
+    wanted: Checks
+
+    def __call__(self, path: Path, variant: Variant) -> Exported:
+        """Raises ExportFailed where the file does not pass."""
+        wanted = self.wanted
+        Writer(self.source, self.images.train, self.kind, self.dtype, self.data_dir, wanted)(path, variant)
+        size = bytes_of(path)
+        check_size(size, wanted.max_size)
+        runner = self._opened(path)
+        pixels, labels = self._checked
+        parity = compare(self._mine, runner(pixels), labels, wanted.check_images, self._metric)
+        parity.require(self.dtype, wanted.max_drop)
+        about = runner.predict.about if isinstance(runner.predict, Hosted) else {}
+        return Exported(path, size, parity, variant, about)
 
     def _opened(self, path: Path) -> Runner:
         """Raises ExportFailed where the runtime of a converted file does not take it."""

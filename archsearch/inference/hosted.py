@@ -57,6 +57,11 @@ class Hosted:
         self.about = self._answer()
         self.footprint = 1 << min(max((files_of(path)[-1].stat().st_size - 1).bit_length(), _LEAST), _MOST)
 
+    @property
+    def work(self) -> str:
+        """The work of `reference`: whose it is, and how many bytes it reads."""
+        return f"numpy {self.about['numpy']}, {self.footprint} bytes"
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError where the runtime refuses or dies."""
         values = np.ascontiguousarray(pixels.detach().numpy(), np.float32)
@@ -130,6 +135,14 @@ def host(path: Path, threads: int, data_dir: Path) -> Hosted:
     if FORMATS[kind].hosted:
         return Hosted(kind, path, interpreter(kind, data_dir), threads)
     return Hosted(kind if kind == "onnx" else TORCH, path, HERE, threads)
+
+
+def shape_of(hosted: Hosted) -> tuple[int, ...]:
+    """(C, H, W) as a file says it. Raises InputError where it leaves a size open."""
+    shape = tuple(hosted.about["shape"][1:])
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError("the file does not say the size of its images, and archsearch did not write it")
+    return shape
 
 
 def _stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:

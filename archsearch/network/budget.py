@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from archsearch._utils.units import BYTES
+from archsearch._utils.units import BYTES, MILLISECONDS
 from archsearch.errors import InputError
 from archsearch.network.cost import Cost
 from archsearch.network.file_size import SAFETENSORS, Written, element_bytes
 from archsearch.network.format_size import check_written
 from archsearch.network.limits import LIMITS, Limit
+from archsearch.network.timing import Timing
+
+_NOTHING: Mapping[str, float] = {}
+_UNITS = {BYTES: "B", MILLISECONDS: "ms"}
+"""Behind a value in a study's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitCheck:
-    """One limit held against one value, in the unit of the limit (values, MACs or bytes)."""
+    """One limit held against one value, in the unit of the limit (values, MACs, bytes or milliseconds)."""
 
     name: str
     limit: float
-    value: int
+    value: float
     lower: bool = False
     """Whether the value must lie above the limit, not under it."""
 
@@ -72,8 +77,10 @@ class Budget:
         size_dtype: the precision at which bytes are counted: fp32, fp16, bf16 or int8.
         size_format: the format of the file whose bytes `max_size` bounds: safetensors, onnx, litert
             or ncnn.
+        timing: how the milliseconds are measured that `max_latency` bounds; plain values will do, None for
+            ONNX Runtime by one thread.
         limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size` (bytes), `max_macs`,
-            `max_activation` (bytes) and `min_params`; None for none.
+            `max_activation` (bytes), `min_params` and `max_latency` (milliseconds); None for none.
 
     Raises:
         InputError: a limit that is no positive number, limits that exclude each other, an unknown dtype or format,
@@ -85,8 +92,17 @@ class Budget:
     size_format: str
     limits: tuple[tuple[str, float], ...]
     """The option and value of each limit that is set, in the order of `LIMITS`."""
+    timing: Timing | None
+    """None where no milliseconds are limited."""
 
-    def __init__(self, *, size_dtype: str = "fp32", size_format: str = SAFETENSORS, **limits: float | None) -> None:
+    def __init__(
+        self,
+        *,
+        size_dtype: str = "fp32",
+        size_format: str = SAFETENSORS,
+        timing: Timing | Mapping[str, Any] | None = None,
+        **limits: float | None,
+    ) -> None:
         known = [limit.option for limit in LIMITS]
         if unknown := sorted(limits.keys() - set(known)):
             raise TypeError(f"{unknown[0]} is no limit: use one of {', '.join(known)}")
@@ -96,6 +112,8 @@ class Budget:
         object.__setattr__(self, "size_dtype", size_dtype)
         object.__setattr__(self, "size_format", size_format)
         object.__setattr__(self, "limits", tuple(found))
+        timed = any(limit.measured for limit, _ in self)
+        object.__setattr__(self, "timing", Timing.of(timing) if timed else None)
         self._check_order()
 
     def _check_order(self) -> None:
@@ -115,21 +133,35 @@ class Budget:
         """Every limit that is set, and its value."""
         return iter(_paired(self.limits))
 
+    @property
+    def exact(self) -> list[tuple[Limit, float]]:
+        """The limits that are set on what a cost tells, and their values."""
+        return [(limit, value) for limit, value in self if not limit.measured]
+
     def get(self, option: str) -> float | None:
         """The value of a limit such as `max_size`, None where it is not set."""
         return dict(self.limits).get(option)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a study carries them: the limits that are set, the dtype, and a format but safetensors."""
+        """Plain values, as a study carries them: the limits that are set, the dtype, and what is not usual."""
         form = {} if self.size_format == SAFETENSORS else {"size_format": self.size_format}
-        return {**dict(self.limits), "size_dtype": self.size_dtype, **form}
+        timing = {"timing": self.timing.to_dict()} if self.timing else {}
+        return {**dict(self.limits), "size_dtype": self.size_dtype, **form, **timing}
 
-    def check(self, cost: Cost) -> Verdict:
-        """Hold a cost against every limit."""
+    def check(self, cost: Cost, measured: Mapping[str, float] = _NOTHING) -> Verdict:
+        """Hold a cost against every limit.
+
+        measured: values that no cost tells, by the measures' names; limits on others of these are left out.
+        """
         written = self.written
-        return Verdict(tuple(LimitCheck(one.measure, limit, one.of(cost, written), one.lower) for one, limit in self))
+        found = (
+            LimitCheck(one.measure, limit, measured[one.measure] if one.measured else one.of(cost, written), one.lower)
+            for one, limit in self
+            if not one.measured or one.measure in measured
+        )
+        return Verdict(tuple(found))
 
-    def hold(self, values: Mapping[str, int | None]) -> Verdict:
+    def hold(self, values: Mapping[str, float | None]) -> Verdict:
         """Hold measured values against every limit, by the measures' names.
 
         Raises:
@@ -143,7 +175,9 @@ class Budget:
     @property
     def slug(self) -> str:
         """The limits for a folder name: `params5M-size6MB`, or `unlimited`."""
-        found = [f"{limit.slug}{_short(value)}{'B' if limit.unit == BYTES else ''}" for limit, value in self]
+        found = [f"{limit.slug}{_short(value)}{_UNITS.get(limit.unit, '')}" for limit, value in self]
+        if self.timing and self.timing.slug:
+            found.append(self.timing.slug)
         if self.size_format != SAFETENSORS:
             found.append(self.size_format)
         if self.size_dtype != "fp32":
@@ -159,6 +193,8 @@ class Budget:
         return ", ".join([*(["under " + " and ".join(most)] if most else []), *least]) or "without a limit"
 
     def _words(self, limit: Limit, value: float) -> str:
+        if limit.measured and self.timing:
+            return f"{limit.words(value)} ({self.timing.words})"
         return limit.words(value) + (f" ({limit.counted(self.written)})" if limit.unit == BYTES else "")
 
     @property

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from archsearch._utils.units import BYTES, COUNT, format_bytes, format_count, format_short
+from archsearch._utils.units import BYTES, COUNT, MILLISECONDS, format_bytes, format_count, format_ms, format_short
+from archsearch.errors import InputError
 from archsearch.network.cost import Cost
 from archsearch.network.file_size import Written, element_bytes
 from archsearch.network.format_size import file_bytes
 
 SIZE = "size_bytes"
 """The measure that goes by the format of the file, too."""
+LATENCY = "latency_ms"
+"""The measure that is taken by a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +25,14 @@ class Limit:
         option: the argument of `Budget`; with dashes, the option of the command line.
         measure: what is limited, as tables, verdicts and `check --json` call it.
         of: its value of a cost, where bytes are those of a file that is written so.
-        unit: `COUNT` or `BYTES`.
+        unit: `COUNT`, `BYTES` or `MILLISECONDS`.
         noun: what stands behind a value: `parameters`; a value in bytes says enough with "".
         title: the measure for a person who sees no value.
         slug: the measure in a study's name.
         help: what the option says of itself.
         lower: the value must lie above the limit, not under it.
         weighs: the field of `cost.Layer` that says which layers weigh most.
+        measured: no cost tells the value: it is measured, and `of` raises InputError.
         params_at: the parameters at which a network of nothing else breaks a limit, for plots; None: not drawn.
     """
 
@@ -42,12 +46,12 @@ class Limit:
     help: str
     lower: bool = False
     weighs: str = "params"
+    measured: bool = False
     params_at: Callable[[float, Written], float] | None = None
 
     def words(self, value: float) -> str:
         """A value for people: `5,000,000 parameters`, `6 MB`."""
-        shown = format_bytes(value) if self.unit == BYTES else format_count(value)
-        return f"{shown} {self.noun}".rstrip()
+        return f"{_SHOWN[self.unit](value)} {self.noun}".rstrip()
 
     def counted(self, written: Written) -> str:
         """How its bytes are counted: `int8`, `LiteRT, int8`."""
@@ -60,6 +64,11 @@ class Limit:
         return f"{format_short(value)} {self.noun}".rstrip()
 
 
+def _unknown(cost: Cost, written: Written) -> int:
+    raise InputError("milliseconds are measured: no cost tells them")
+
+
+_SHOWN: dict[str, Callable[[float], str]] = {BYTES: format_bytes, COUNT: format_count, MILLISECONDS: format_ms}
 LIMITS: tuple[Limit, ...] = (
     Limit(
         "max_params",
@@ -116,13 +125,25 @@ LIMITS: tuple[Limit, ...] = (
         "More parameters than this: nothing is trained on smaller networks.",
         lower=True,
     ),
+    Limit(
+        "max_latency",
+        LATENCY,
+        _unknown,
+        MILLISECONDS,
+        "",
+        "milliseconds for one image",
+        "latency",
+        "Fewer milliseconds for one image, measured before anything is trained: 5ms, 800us.",
+        weighs="macs",
+        measured=True,
+    ),
 )
 """In the order of names and tables."""
 
 
 def measures(cost: Cost, written: Written) -> dict[str, int]:
-    """Everything that can be limited from above, of one cost, by its name. Raises InputError as `file_bytes`."""
-    return {limit.measure: limit.of(cost, written) for limit in LIMITS if not limit.lower}
+    """All that can be counted and limited from above, of one cost, by its name. Raises InputError as `file_bytes`."""
+    return {limit.measure: limit.of(cost, written) for limit in LIMITS if not (limit.lower or limit.measured)}
 
 
 def upper(measure: str) -> Limit:

@@ -25,7 +25,7 @@ class Measured:
 
     target: str
     what: str
-    values: Mapping[str, int | None]
+    values: Mapping[str, float | None]
     layers: tuple[Layer, ...] = ()
     note: str = ""
     size_dtype: str = "fp32"

@@ -13,7 +13,8 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
 from archsearch._utils.scores import Score
-from archsearch._utils.units import format_bytes, format_count
+from archsearch._utils.units import format_bytes, format_count, format_ms
+from archsearch.network.limits import LATENCY
 from archsearch.report.html.words import score_words
 from archsearch.report.tables import Tested, tested
 from archsearch.study.observers import Counts, Observer
@@ -77,6 +78,7 @@ def _row(study: int, record: Record, test: Tested | None, score: Score) -> dict[
         f"test {score.words}": score_words(test, score) if test else "",
         "parameters": format_count(record.params),
         "on disk": format_bytes(record.size_bytes),
+        **({"one image": format_ms(record.more[LATENCY])} if LATENCY in record.more else {}),
         "weights": f"`weights/{record.arch}.safetensors`",
     }
 

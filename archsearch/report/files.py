@@ -22,6 +22,7 @@ from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.sharing import names_beside
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
+from archsearch.network.limits import LATENCY
 from archsearch.report import tables
 from archsearch.report.figure import plot
 from archsearch.study.config import StudyConfig
@@ -246,14 +247,14 @@ def read_rejects(folder: Path) -> list[Reject]:
     path = folder / "rejected.csv"
     if not path.exists():
         return []
-    empty = {name: [""] for name in ("params", "size_bytes", "macs")}
+    empty = {name: [""] for name in ("params", "size_bytes", "macs", LATENCY)}
     frame = pd.read_csv(path, dtype={"arch": str}, keep_default_na=False, na_values=empty)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [Reject(**{str(name): _whole(value) for name, value in row.items()}) for row in rows]
+    return [Reject(**{str(name): _whole(str(name), value) for name, value in row.items()}) for row in rows]
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) else value
+def _whole(name: str, value: Any) -> Any:
+    return int(value) if isinstance(value, float) and name != LATENCY else value
 
 
 def read_counts(folder: Path) -> Counts | None:

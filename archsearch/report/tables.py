@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from archsearch.network.limits import LATENCY
 from archsearch.study.records import Record, Reject, Retrained, front
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def _begun(records: Sequence[Record]) -> list[str]:
 
 def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:
     """Candidates over budget with the columns of `rejected.csv`."""
-    return _frame(rejects, REJECT_COLUMNS)
+    timed = [LATENCY] if any(reject.latency_ms is not None for reject in rejects) else []
+    return _frame(rejects, [*REJECT_COLUMNS, *timed])
 
 
 def _frame(rows: Sequence[object], columns: list[str]) -> pd.DataFrame:

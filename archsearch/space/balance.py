@@ -52,7 +52,7 @@ def idle_limit(domain: Domain, budget: Budget) -> Idle | None:
 
 def _groups(budget: Budget) -> list[list[tuple[Limit, float]]]:
     """The upper limits with their bounds; those on the weights together."""
-    upper = [pair for pair in budget if not pair[0].lower]
+    upper = [pair for pair in budget.exact if not pair[0].lower]
     stored = [pair for pair in upper if pair[0].measure in _STORED]
     return [*([stored] if stored else []), *([pair] for pair in upper if pair[0].measure not in _STORED)]
 
@@ -64,7 +64,7 @@ def _idle(domain: Domain, budget: Budget, group: list[tuple[Limit, float]]) -> I
         return None
     shares = {check.name: check.value / check.limit for check in best.limits if not check.lower}
     limit, bound = max(group, key=lambda pair: shares[pair[0].measure])
-    others = [pair for pair in budget if not pair[0].lower and pair not in group]
+    others = [pair for pair in budget.exact if not pair[0].lower and pair not in group]
     binds, reached = max(others, key=lambda pair: shares[pair[0].measure])
     if shares[binds.measure] < BINDS:
         return None

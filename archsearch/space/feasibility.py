@@ -11,7 +11,7 @@ from archsearch.space.space import SearchSpace
 
 
 def check_feasible(domain: Domain, budget: Budget) -> None:
-    """Refuse a budget that no candidate can meet, before anything is drawn.
+    """Refuse a budget that no candidate can meet, before anything is drawn; what is measured is not looked at.
 
     Raises:
         NothingFeasible: no candidate is on the right side of one of the limits; the message names the nearest.
@@ -33,7 +33,7 @@ def nothing_at_once(domain: Domain, budget: Budget) -> NothingFeasible:
 def _nearest(domain: Domain, budget: Budget) -> list[tuple[Limit, float, float]]:
     """Every limit, its bound, and the smallest value of the space, the largest for a lower limit."""
     found = []
-    for limit, bound in budget:
+    for limit, bound in budget.exact:
         found.append((limit, bound, _extreme(limit, domain, budget.written)))
     return found
 
@@ -46,6 +46,8 @@ def _extreme(limit: Limit, domain: Domain, written: Written) -> float:
 
 def _refusal(space: SearchSpace, nearest: list[tuple[Limit, float, float]]) -> str:
     """One line: nothing fits, and how small, or large, this space gets."""
+    if not nearest:
+        return f"no candidate of space {space.name!r} fits the budget"
     found = [_words(*one) for one in nearest]
     joint = "not all limits at once: " if len(found) > 1 else ""
     return f"no candidate of space {space.name!r} fits the budget: {joint}{'; '.join(found)}"

@@ -18,9 +18,10 @@ from archsearch.space.domain import Domain
 from archsearch.space.reader import parse_space
 from archsearch.space.space import SearchSpace
 
-FORMAT, _SCORING, _KNOWING, _PLAIN = 6, 5, 4, 3
+FORMAT, _SIZING, _SCORING, _KNOWING, _PLAIN = 7, 6, 5, 4, 3
 """Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with, and
-one input shape for all candidates, 4 no metric but accuracy, and one label per image, 5 bytes of safetensors alone."""
+one input shape for all candidates, 4 no metric but accuracy, and one label per image, 5 bytes of safetensors alone,
+6 no limit on what is measured."""
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
@@ -148,8 +149,10 @@ class StudyConfig:
     @property
     def _format(self) -> int:
         """The oldest format that has everything."""
-        if self.budget.size_format != SAFETENSORS:
+        if self.budget.timing:
             return FORMAT
+        if self.budget.size_format != SAFETENSORS:
+            return _SIZING
         if self.metric != ACCURACY or self.data.several:
             return _SCORING
         return _PLAIN if self.known == Known() and not self.space.input else _KNOWING

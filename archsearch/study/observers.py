@@ -45,7 +45,7 @@ class Observer:
         """Before a run starts: data, space, budget and device in one line, and what `run.json` says."""
 
     def noted(self, line: str) -> None:
-        """Before the first draw: what is worth knowing of space and budget, such as a limit that lies idle."""
+        """What is worth knowing of space and budget, such as a limit that lies idle, and what has to be waited for."""
 
     def reference(self, record: Record, every: Sequence[Record]) -> None:
         """A textbook's network was trained or failed; `every` holds those that are trained."""

@@ -76,13 +76,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Reject:
-    """A distinct candidate over budget; without a network its sizes are None and `broke` says why."""
+    """A distinct candidate over budget; without a network its sizes are None and `broke` says why.
+
+    `latency_ms`: what was measured, where milliseconds are limited; infinite where it cannot be shipped.
+    """
 
     arch: str
     params: int | None
     size_bytes: int | None
     macs: int | None
     broke: str
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)

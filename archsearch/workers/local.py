@@ -26,6 +26,7 @@ from archsearch.study.observers import Counts, Observer
 from archsearch.study.records import Record, front
 from archsearch.study.storage import DIRECTIONS, name_metrics
 from archsearch.study.store import lies_in, private_parts, store_of
+from archsearch.workers.latencies import Latencies, Stopwatch
 from archsearch.workers.loop import Loop
 from archsearch.workers.measure import Evaluate
 from archsearch.workers.progress import ProgressBar, is_watched
@@ -87,7 +88,8 @@ class SearchOptions(TypedDict, total=False):
     For several workers: `counts` of the history, to go on from; `rejected`: ids that an earlier run rejected, so that
     they are counted once; `seat`: this worker's, where others work at the same study (None: one that is alone on this
     machine, and takes up what dead processes of it have left); `memory`: predicted bytes of a training, of which the
-    seat's device has room for so many.
+    seat's device has room for so many. `stopwatch`: who measures milliseconds where the budget limits them; None: as
+    its `timing` says, with the cache of the folder `data`.
     """
 
     seed: int
@@ -102,6 +104,7 @@ class SearchOptions(TypedDict, total=False):
     rejected: Iterable[str]
     seat: Seat | None
     memory: Callable[[Arch], float]
+    stopwatch: Stopwatch | None
 
 
 def search(
@@ -146,15 +149,17 @@ def search(
     progress = options.get("progress")
     if progress or (progress is None and options.get("seat") is None and is_watched()):
         observers.append(ProgressBar(trials() if callable(trials) else trials))
+    budget = budget or Budget()
     loop = Loop(
         Domain(*space.taking(input_shape), classes),
-        budget or Budget(),
+        budget,
         options.get("seed", 0),
         _study(options.get("study"), options.get("storage")),
         options.get("rungs"),
         observers,
         options.get("seat") or Seat(),
         options.get("memory", lambda arch: 0.0),
+        _latencies(budget, options.get("stopwatch"), observers),
     )
     if options.get("seat") is None:
         take_from_the_dead(loop.board)
@@ -162,6 +167,19 @@ def search(
     loop.start(options.get("sampler", "pareto"), options.get("counts"), options.get("rejected", ()))
     reason = loop(evaluate, trials if callable(trials) else lambda: trials, timeout)
     return Result(loop.history, loop.counts, reason)
+
+
+def _latencies(budget: Budget, stopwatch: Stopwatch | None, observers: Sequence[Observer]) -> Latencies | None:
+    """Where milliseconds are limited: who knows them."""
+    if budget.timing is None:
+        return None
+    from archsearch.export.timed import Stopwatch as Measured
+
+    def say(line: str) -> None:
+        for observer in observers:
+            observer.noted(line)
+
+    return Latencies(budget, stopwatch or Measured(budget.timing), say)
 
 
 def take_from_the_dead(board: Board) -> None:

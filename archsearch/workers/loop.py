@@ -12,6 +12,7 @@ import optuna
 from archsearch.errors import NothingFeasible, SpaceExhausted, StopTraining
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget, Verdict
+from archsearch.network.limits import LATENCY
 from archsearch.sampler.asha import Rungs
 from archsearch.space.domain import Domain
 from archsearch.space.feasibility import check_feasible, nothing_at_once
@@ -31,6 +32,7 @@ from archsearch.study.leases import (
 from archsearch.study.observers import Candidate, Counts, Observer, up_to_date
 from archsearch.study.records import Draw, Record
 from archsearch.study.storage import score_of
+from archsearch.workers.latencies import IN_VAIN, Latencies
 from archsearch.workers.ledger import Ledger
 from archsearch.workers.measure import Curve, Evaluate, measure, proposal
 from archsearch.workers.proposer import Draft
@@ -39,6 +41,8 @@ MAX_FAILURES = 10
 _SAMPLER_DRAWS = 200
 _RANDOM_DRAWS = 20_000
 _WAIT = 0.2
+_FAR = 1e3
+"""The largest excess that a sampler is told of."""
 
 
 @dataclass
@@ -53,8 +57,11 @@ class Loop:
     observers: Sequence[Observer]
     seat: Seat
     memory: Callable[[Arch], float]
+    latencies: Latencies | None = None
 
     def __post_init__(self) -> None:
+        self.deadline = float("inf")
+        self._learnt: set[int] = set()
         self.board = Board(self.study)
         self.score = score_of(self.study)
 
@@ -63,7 +70,8 @@ class Loop:
         known = frozenset(record.trial for record in self.board.history)
         self.before = known if self.seat.before is None else self.seat.before
         counts = up_to_date(counts or Counts(), self.board.history, len(self.board.orphans))
-        self.ledger = Ledger(self.budget, counts, self.board.archs | set(rejected), self.observers)
+        seen = self.board.archs | set(rejected)
+        self.ledger = Ledger(self.budget, counts, seen, self.observers, self.latencies)
         self.draft = Draft(sampler, self.seed, self.board.finished, self.domain, self.ledger, self.seat.index)
 
     @property
@@ -86,7 +94,9 @@ class Loop:
             self._tell(lambda observer: observer.ended(self.history, self.counts))
 
     def _loop(self, evaluate: Evaluate, total: Callable[[], int], timeout: float | None) -> str:
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        self.deadline = deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        if self.latencies and self._look() < total():
+            self.latencies.begin(self.domain, deadline)
         while self._look() < (trials := total()):
             if self._failing():
                 return "failures"
@@ -118,7 +128,18 @@ class Loop:
             lose(self.study, trial, "worker gone: its lease ran out")
         self.draft.update(self.board.trials)
         self.ledger.take_in(self.board.archs, self.history)
+        self._learn()
         return self.board.trained
+
+    def _learn(self) -> None:
+        """What the study says of milliseconds."""
+        if not self.latencies:
+            return
+        for trial in self.board.trials:
+            known = trial.user_attrs.get("more", {}).get(LATENCY)
+            if known is not None and trial.number not in self._learnt:
+                self._learnt.add(trial.number)
+                self.latencies.keep(self.domain.arch(trial.params), known)
 
     def _orphan(self) -> Candidate | None:
         """A candidate whose worker is gone, to be trained again."""
@@ -133,16 +154,22 @@ class Loop:
         for i in range(_SAMPLER_DRAWS + _RANDOM_DRAWS):
             if time.monotonic() >= deadline:
                 return None
+            if self.latencies and self.latencies.in_vain >= IN_VAIN:
+                break
             try:
                 draw, ask = self.draft.ask() if i < _SAMPLER_DRAWS else self.draft.ask_random()
             except NothingFeasible:
-                raise nothing_at_once(self.domain, self.budget) from None
+                raise self._nothing() from None
             candidate = self._consider(self.domain.draw(ask), draw)
             if candidate:
                 return candidate
         if not self.counts.trained and not self.counts.failed:
-            raise nothing_at_once(self.domain, self.budget)
+            raise self._nothing()
         raise SpaceExhausted(f"no new candidate inside the budget in {_SAMPLER_DRAWS + _RANDOM_DRAWS:,} draws")
+
+    def _nothing(self) -> NothingFeasible:
+        reason = nothing_at_once(self.domain, self.budget)
+        return self.latencies.nothing(reason) if self.latencies else reason
 
     def _consider(self, arch: Arch, draw: Draw) -> Candidate | None:
         """Exact cost, then the verdict: over budget, a duplicate, or a candidate."""
@@ -152,19 +179,37 @@ class Loop:
             self.counts.duplicates += not new
             self._refuse(arch, draw, verdict)
             return None
-        self.ledger.seen.add(arch.id)
         if not new:
             self.draft.drop(draw)
             self.ledger.duplicate()
             return None
-        return Candidate(arch, verdict, draw)
+        timed = self._timed(self.latencies, arch, draw) if self.latencies else verdict
+        if timed is None:
+            return None
+        self.ledger.seen.add(arch.id)
+        return Candidate(arch, timed, draw)
+
+    def _timed(self, latencies: Latencies, arch: Arch, draw: Draw) -> Verdict | None:
+        """The verdict with milliseconds, which are measured now; None where they are too many, or time is up first."""
+        verdict = self.ledger.foresee(arch)
+        if verdict is None:
+            measured = latencies.measured(arch, self.deadline)
+            if measured is None:
+                self.draft.drop(draw)
+                self.ledger.drop(arch)
+                return None
+            verdict = self.ledger.time(arch, measured)
+        if verdict.ok:
+            return verdict
+        self._refuse(arch, draw, verdict)
+        return None
 
     def _refuse(self, arch: Arch, draw: Draw, verdict: Verdict | None) -> None:
         """Teach the sampler what is over budget; what makes no network teaches it nothing."""
         if verdict is None:
             self.draft.drop(draw)
         else:
-            self.draft.reject(draw, arch.cost.params, verdict.excess)
+            self.draft.reject(draw, arch.cost.params, min(verdict.excess, _FAR))
 
     def _claim(self, candidate: Candidate, trials: int) -> Claim | None:
         """Claim a candidate; None if another worker was faster, or the last place is taken."""
@@ -222,8 +267,9 @@ class Loop:
         self._commit(candidate, done)
 
     def _told(self, arch: Arch, record: Record) -> Record:
-        """With the searched part of its input in the summary."""
-        return replace(record, summary=self.domain.summary(arch))
+        """With the searched part of its input in the summary, and what was measured of it."""
+        timed = self.latencies.of(arch) if self.latencies else {}
+        return replace(record, summary=self.domain.summary(arch), more={**record.more, **timed})
 
     def _follow(self, candidate: Candidate, claim: Claim, curve: Curve, metrics: Mapping[str, float]) -> None:
         """Tell of an epoch. Raises StopTraining at a rung."""

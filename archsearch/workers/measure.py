@@ -10,13 +10,14 @@ from typing import Any
 
 import optuna
 
-from archsearch.errors import InputError, StopTraining, TrainingFailed
+from archsearch.errors import ExportFailed, InputError, NotMeasurable, StopTraining, TrainingFailed
 from archsearch.evaluation import Evaluation, Report, as_number, finite, finite_ones
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
-from archsearch.network.limits import measures
+from archsearch.network.limits import LATENCY, measures
 from archsearch.study.records import BASE_MEASURES, Record
 from archsearch.study.storage import add_reference, stored_references
+from archsearch.workers.latencies import Stopwatch
 
 Curve = list[list[float]]
 Evaluate = Callable[[Arch, Report], float | Evaluation]
@@ -120,20 +121,33 @@ def train_references(
     budget: Budget,
     seed: int,
     done: Callable[[Record], None],
+    stopwatch: Stopwatch | None = None,
 ) -> list[Record]:
     """Train named networks of the literature beside a search; kept with the study, never among its trials.
 
-    What is over the budget is left out; what an earlier run has trained is not trained again.
+    What is over the budget, or cannot be measured, is left out; what an earlier run has trained is not trained again.
 
     Returns:
         Every reference of the study, with state `reference` and its name as the reason.
     """
     for name, arch in references.items():
         known = {record.reason for record in stored_references(study)}
-        if name not in known and budget.check(arch.cost).ok:
+        if name in known or not budget.check(arch.cost).ok:
+            continue
+        timed = _timed(arch, stopwatch)
+        if timed is not None and budget.check(arch.cost, timed).ok:
             record = measure(arch, evaluate, lambda curve, metrics: None, budget, seed)
+            record = replace(record, more={**record.more, **timed})
             if record.state == "complete":
                 record = replace(record, state="reference", reason=name)
                 add_reference(study, record)
             done(record)
     return stored_references(study)
+
+
+def _timed(arch: Arch, stopwatch: Stopwatch | None) -> dict[str, float] | None:
+    """Milliseconds by their measure's name, nothing where they are not limited; None where they cannot be measured."""
+    try:
+        return {LATENCY: stopwatch(arch, lambda error: False)} if stopwatch else {}
+    except (ExportFailed, InputError, NotMeasurable):
+        return None

@@ -16,6 +16,7 @@ from archsearch._utils.units import counted, format_count
 from archsearch.data import Dataset, describe
 from archsearch.data.splits import validation_share
 from archsearch.errors import InputError, StudyError
+from archsearch.export.timed import settled
 from archsearch.network.blocks.imports import loaded
 from archsearch.network.budget import Budget
 from archsearch.network.recipe import Recipe
@@ -25,11 +26,9 @@ from archsearch.report.dashboard import DashboardCurves, DashboardFront
 from archsearch.report.files import ArchFiles, RunFolder, environment, read_counts, read_rejects
 from archsearch.report.html import StudyPage
 from archsearch.sampler.asha import Rungs
+from archsearch.space import inputs
 from archsearch.space.balance import idle_limit
 from archsearch.space.feasibility import check_feasible
-from archsearch.space.inputs import shapes as shapes_of
-from archsearch.space.inputs import size_of
-from archsearch.space.inputs import words as shape_words
 from archsearch.space.reader import default_space, load_space, space_text
 from archsearch.space.space import SearchSpace
 from archsearch.study.config import StudyConfig, StudyData, default_recipe
@@ -138,8 +137,8 @@ def configure(
     loaded, toml = (load_space(space), space_text(space)) if isinstance(space, str) else space
     sizes = (image_size,) if isinstance(image_size, int) else tuple(image_size or ())
     loaded, own = loaded.with_sizes(sizes), "size" in loaded.input
-    if dataset.input_shape != (wanted := shapes_of(loaded.input, dataset.input_shape)[-1]):
-        own_shape, other = shape_words([dataset.input_shape]), shape_words([wanted])
+    if dataset.input_shape != (wanted := inputs.shapes(loaded.input, dataset.input_shape)[-1]):
+        own_shape, other = inputs.words([dataset.input_shape]), inputs.words([wanted])
         raise InputError(f"{dataset.name} has images of {own_shape}, the study wants {other}: load them so")
     suggested = suggestion(len(dataset.labels), dataset.input_shape)
     recipe = recipe or default_recipe(loaded, dataset.name, suggested=suggested)
@@ -147,11 +146,11 @@ def configure(
     return StudyConfig(
         space_name=loaded.name,
         space_toml=toml,
-        budget=budget,
+        budget=settled(budget),
         data=StudyData(
             dataset.name,
             dataset.fingerprint,
-            size_of(loaded.input),
+            inputs.size_of(loaded.input),
             share_of(dataset),
             dataset.skip_broken,
             dataset.nested,
@@ -264,7 +263,7 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
 def _images(config: StudyConfig, data: TrainingData) -> str:
     return (
         f"{config.data.name}, {len(data.train):,} train and {len(data.validation):,} validation images"
-        f" of {shape_words(config.domain.shapes)}, {counted(config.classes, 'class')}"
+        f" of {inputs.words(config.domain.shapes)}, {counted(config.classes, 'class')}"
         f"{', several per image' if config.data.several else ''}"
     )
 

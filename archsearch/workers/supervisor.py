@@ -203,6 +203,9 @@ class Supervisor:
     def _on_estimate(self, worker: _Worker, arch: Arch, seconds: float) -> None:
         self._tell(lambda observer: observer.estimated(arch, seconds))
 
+    def _on_noted(self, worker: _Worker, line: str) -> None:
+        self._tell(lambda observer: observer.noted(line))
+
     def _on_checked(self, worker: _Worker, more: Counts, rejects: Sequence[Reject]) -> None:
         new = self.tally.add(more, rejects)
         told: list[Reject | None] = [*new] or [None]

@@ -26,6 +26,7 @@ from archsearch.data import Dataset, load_dataset
 from archsearch.data.store.progress import SILENT, Watch
 from archsearch.errors import ArchsearchError, StudyError, TrainingFailed
 from archsearch.evaluation import Evaluation, Relay, Report
+from archsearch.export.timed import Stopwatch
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.imports import load
@@ -69,6 +70,10 @@ class Messages(Observer):
     def started(self, history: Sequence[Record], counts: Counts) -> None:
         """The parent counts what was there before."""
         self._told = replace(counts, broke=dict(counts.broke))
+
+    def noted(self, line: str) -> None:
+        """The line."""
+        self.send("noted", line)
 
     def checked(self, counts: Counts, reject: Reject | None) -> None:
         """Sent in batches: there may be thousands in a second."""
@@ -194,8 +199,8 @@ def _search(messages: Messages, job: Job) -> str:
             files.forget(record.arch)
             messages.send("reference", record)
 
-        train_references(textbook, study, trainer, config.budget, config.seed, done)
-    result = search(
+        train_references(textbook, study, trainer, config.budget, config.seed, done, stopwatch_of(config, job.data_dir))
+    return search(
         config.space,
         evaluate=guarded(trainer, lambda: trainer.evaluation),
         input_shape=config.input_shape,
@@ -211,8 +216,13 @@ def _search(messages: Messages, job: Job) -> str:
         observers=[files, messages],
         seat=seat(job, data.device),
         memory=predictor(data, config.recipe, shapes=config.domain.shapes),
-    )
-    return result.reason
+        stopwatch=stopwatch_of(config, job.data_dir),
+    ).reason
+
+
+def stopwatch_of(config: StudyConfig, data_dir: Path) -> Stopwatch | None:
+    """Who measures milliseconds where they are limited. Raises InputError."""
+    return Stopwatch(config.budget.timing, data_dir) if config.budget.timing else None
 
 
 def _measured(record: Record, config: StudyConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from studies import config
 
 from archsearch.errors import StudyError
 from archsearch.network.budget import Budget
+from archsearch.network.timing import Timing
 from archsearch.study.config import FORMAT, Known, StudyConfig
 from archsearch.study.differences import differences
 
@@ -82,6 +83,17 @@ def test_a_size_format_is_carried_and_safetensors_leave_no_trace() -> None:
     plain = replace(config(), budget=Budget(max_size=1e5, size_dtype="int8")).to_json()
     assert "size_format" not in plain["budget"]
     assert differences(plain, carried) == ["format was 3, is 6", "budget: size_format was 'safetensors', is 'litert'"]
+
+
+def test_a_limit_on_milliseconds_is_carried_and_none_leaves_no_trace() -> None:
+    by = replace(config(), budget=Budget(max_latency=5, timing=Timing("litert", "int8", 2)))
+    carried = by.to_json()
+    assert carried["format"] == 7
+    assert carried["budget"]["timing"] == {"runtime": "litert", "precision": "int8", "threads": 2}
+    assert StudyConfig.from_json(carried) == by
+    assert "timing" not in replace(config(), budget=Budget(max_params=5)).to_json()["budget"]
+    other = replace(config(), budget=Budget(max_latency=5, timing=Timing("litert", "int8", 1))).to_json()
+    assert differences(carried, other) == ["budget: timing: threads was 2, is 1"]
 
 
 def test_nothing_known_leaves_no_trace() -> None:

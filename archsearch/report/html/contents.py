@@ -10,9 +10,11 @@ from typing import Any
 
 import optuna
 
+from archsearch import pareto
 from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.sharing import shared
 from archsearch.network.budget import Budget
+from archsearch.network.limits import LATENCY
 from archsearch.report.best import scores_of
 from archsearch.report.files import read_rejects
 from archsearch.report.html.importance import Importance, importance
@@ -43,6 +45,15 @@ class PageContents:
     def front(self) -> list[Record]:
         """The front, smallest first."""
         return front(self.history)
+
+    @property
+    def fast_front(self) -> list[Record]:
+        """The front of the score against milliseconds, the fastest first; empty where none were measured."""
+        rows = [r for r in self.history if r.state == "complete" and r.score is not None and LATENCY in r.more]
+        if not rows:
+            return []
+        kept = pareto.front([(r.more[LATENCY], -(r.score or 0.0)) for r in rows])
+        return sorted((r for r, keep in zip(rows, kept, strict=True) if keep), key=lambda r: r.more[LATENCY])
 
     @property
     def score(self) -> Score:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from archsearch._utils.scores import Score
-from archsearch._utils.units import counted, format_bytes, format_count, format_seconds
-from archsearch.network.limits import LIMITS
+from archsearch._utils.units import counted, format_bytes, format_count, format_ms, format_seconds
+from archsearch.network.limits import LATENCY, LIMITS
 from archsearch.report.html.contents import PageContents
 from archsearch.report.tables import Tested
 from archsearch.space import inputs
@@ -126,6 +126,21 @@ def front_rows(contents: PageContents) -> list[dict[str, str]]:
     return [_row(record, contents.tests.get(record.arch), contents.score) for record in contents.front]
 
 
+def fast_rows(contents: PageContents) -> list[dict[str, str]]:
+    """The table of the front by milliseconds, the fastest first."""
+    return [_row(record, contents.tests.get(record.arch), contents.score) for record in contents.fast_front]
+
+
+def fast_claim(contents: PageContents) -> str:
+    """What the front by milliseconds is, and how these were measured."""
+    timing, score = contents.budget.timing, contents.score
+    how = f", measured with random weights before the training ({timing.words})" if timing else ""
+    return (
+        f"Nothing that was trained to the end is as fast and {score.better}, or {score.equal} and faster."
+        f" Milliseconds are those of one image{how}."
+    )
+
+
 def _row(record: Record, test: Tested | None, score: Score) -> dict[str, str]:
     return {
         "key": f"t{record.trial}",
@@ -137,6 +152,7 @@ def _row(record: Record, test: Tested | None, score: Score) -> dict[str, str]:
         "params": format_count(record.params),
         "size": format_bytes(record.size_bytes),
         "macs": format_count(record.macs),
+        "ms": format_ms(record.more[LATENCY]) if LATENCY in record.more else "–",
         "epochs": str(record.epochs),
         "time": format_seconds(record.train_seconds),
     }

@@ -1,0 +1,148 @@
+"""How well milliseconds are predicted from 30 measured networks, and how well by multiply-accumulates alone.
+
+    python benchmarks/latency.py                                   # all spaces, sizes and runtimes, one after the other
+    python benchmarks/latency.py --only resnin:32:onnxruntime
+    python benchmarks/latency.py --only compact:96:litert --first 5 --fresh 5     # a try
+
+Needs a quiet machine: a busy one is waited for. What was measured is in DATA_DIR/cache/latency.db, so a run that was
+ended goes on where it was. Each space's rows go to OUT/latency.json, and all that are there into the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from archsearch.errors import ExportFailed, InputError, NotMeasurable
+from archsearch.export.timed import Stopwatch
+from archsearch.inference.latency_cache import machine
+from archsearch.inference.latency_model import LatencyModel, spread
+from archsearch.network.arch import Arch
+from archsearch.network.budget import Budget
+from archsearch.network.timing import RUNTIMES, Timing
+from archsearch.space.domain import Domain
+from archsearch.space.reader import load_space
+from archsearch.workers.latencies import FIRST, candidates
+
+SPACES, SIZES = ("resnin", "compact", "photos"), (32, 96)
+FRESH, CLASSES = 100, 10
+_PAUSE = 10.0
+_COLUMNS = ("space", "pixels", "runtime", "Spearman", "median error", "90th", "of MACs: Spearman", "median error")
+
+
+def chosen(space: str, size: int, first: int, fresh: int) -> tuple[list[Arch], list[Arch]]:
+    """The networks that are learnt from, and others."""
+    loaded = load_space(space).with_sizes((size,))
+    found = candidates(Domain(loaded, (3, size, size), CLASSES), Budget())
+    learnt = spread(found, first)
+    known = {arch.cost.parts for arch in learnt}
+    others = [arch for arch in found if arch.cost.parts not in known]
+    return learnt, random.Random(1).sample(others, min(fresh, len(others)))
+
+
+def patient(error: NotMeasurable) -> bool:
+    """Wait for a quiet moment, for ever."""
+    print(f"\n{error}", file=sys.stderr)
+    time.sleep(_PAUSE)
+    return True
+
+
+def measured(archs: Sequence[Arch], stopwatch: Stopwatch) -> tuple[list[Arch], list[float]]:
+    """Those that can be measured, and their milliseconds."""
+    found: list[tuple[Arch, float]] = []
+    for number, arch in enumerate(archs, 1):
+        print(f"\r{number} of {len(archs)}", end="", file=sys.stderr)
+        try:
+            found.append((arch, stopwatch(arch, patient)))
+        except (ExportFailed, InputError) as error:
+            print(f"\n{arch.id}: {error}", file=sys.stderr)
+    print(file=sys.stderr)
+    return [arch for arch, _ in found], [value for _, value in found]
+
+
+def figures(
+    learnt: Sequence[Arch], known: Sequence[float], fresh: Sequence[Arch], truth: Sequence[float]
+) -> dict[str, float]:
+    """Rank correlation and relative errors of the model, and of a power of the multiply-accumulates."""
+    guess, doubt = LatencyModel.fit(learnt, known).predict(fresh)
+    slope, height = np.polyfit(np.log([arch.cost.macs for arch in learnt]), np.log(known), 1)
+    by_macs = np.exp(slope * np.log([arch.cost.macs for arch in fresh]) + height)
+    errors, macs_errors = (np.abs(values / np.asarray(truth) - 1) for values in (guess, by_macs))
+    return {
+        "spearman": float(spearmanr(guess, truth)[0]),
+        "median_error": float(np.median(errors)),
+        "error_90": float(np.quantile(errors, 0.9)),
+        "within_two_deviations": float(np.mean(np.abs(np.log(guess / np.asarray(truth))) < 2 * doubt)),
+        "macs_spearman": float(spearmanr(by_macs, truth)[0]),
+        "macs_median_error": float(np.median(macs_errors)),
+    }
+
+
+def row(space: str, size: int, runtime: str, options: argparse.Namespace) -> dict[str, Any]:
+    """All of one space at one size by one runtime, measured where it was not yet."""
+    stopwatch = Stopwatch(Timing(runtime, options.precision), options.data_dir)
+    learnt, fresh = chosen(space, size, options.first, options.fresh)
+    start = time.monotonic()
+    learnt, known = measured(learnt, stopwatch)
+    seconds = time.monotonic() - start
+    fresh, truth = measured(fresh, stopwatch)
+    return {
+        "space": space, "pixels": size, "runtime": runtime, "precision": options.precision, "machine": machine(),
+        "learnt": len(learnt), "fresh": len(fresh), "seconds_to_learn": round(seconds, 1),
+        "least_ms": min(truth), "most_ms": max(truth), **figures(learnt, known, fresh, truth),
+    }  # fmt: skip
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    cells = [
+        (
+            *(r["space"], r["pixels"], RUNTIMES[r["runtime"]].words),
+            *(f"{r['spearman']:.3f}", _percent(r["median_error"]), _percent(r["error_90"])),
+            *(f"{r['macs_spearman']:.3f}", _percent(r["macs_median_error"])),
+        )
+        for r in rows
+    ]
+    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *cells]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", metavar="SPACE:SIZE:RUNTIME", help="repeatable; all by default")
+    parser.add_argument("--first", type=int, default=FIRST, help="networks to learn from")
+    parser.add_argument("--fresh", type=int, default=FRESH, help="networks to predict")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    options = parser.parse_args()
+    every = [f"{space}:{size}:{runtime}" for space in SPACES for size in SIZES for runtime in ("onnxruntime", "litert")]
+    kept = options.out / "latency.json"
+    rows: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    for name in options.only or every:
+        space, size, runtime = name.split(":")
+        print(name, file=sys.stderr)
+        found = row(space, int(size), runtime, options)
+        same = ("space", "pixels", "runtime", "precision")
+        rows = [*(one for one in rows if any(one[key] != found[key] for key in same)), found]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(rows, indent=1) + "\n")
+        print(json.dumps(found))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
