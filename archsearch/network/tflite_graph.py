@@ -1,0 +1,286 @@
+"""The operators of the int8 `.tflite` file that `export` writes, from a network's layers alone; nothing is converted.
+
+litert-torch decides what is int8. Convolutions, linear layers, means, products, concatenations and max pooling are,
+with all that they read and write. Anything else, a sum or a hardswish, is int8 only where all that it reads and writes
+is so by a neighbour; else it is computed in fp32, of four bytes a value, between a DEQUANTIZE and a QUANTIZE.
+A norm behind a convolution or linear layer is folded into it, and so is a ReLU. A norm by itself is four operators in
+fp32. (litert-torch 0.10.0, `quantize/pt2e_quantizer_utils.py`, and the files that it wrote.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from math import prod
+from typing import NamedTuple
+
+from archsearch.errors import InputError
+from archsearch.network.cost import Parts, measure
+from archsearch.network.layers import (
+    Act,
+    AdaptivePool,
+    Add,
+    Aux,
+    Combinator,
+    Concat,
+    Conv,
+    Dropout,
+    Expr,
+    Flatten,
+    Leaf,
+    Linear,
+    Norm,
+    Pool,
+    Seq,
+    Shape,
+)
+
+CONV, DEPTHWISE, LINEAR, MUL, SUB, ADD = "conv", "depthwise", "linear", "mul", "sub", "add"
+PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT = "pad", "slice", "transpose", "reshape", "concat"
+MEAN, MAX, AVG, LOGISTIC, TANH = "mean", "max", "avg", "logistic", "tanh"
+HARDSWISH, LEAKY, RELU = "hardswish", "leaky_relu", "relu"
+QUANTIZE, DEQUANTIZE = "quantize", "dequantize"
+FLOAT = "_fp32"
+"""Behind the name of an operator that is computed in fp32."""
+_INT8 = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, MAX, LOGISTIC, TANH}
+_FUSED = {CONV, DEPTHWISE, LINEAR, ADD, MUL}
+"""What takes in the ReLU behind it."""
+_FOLDED = {CONV, DEPTHWISE, LINEAR}
+"""What takes in the norm behind it."""
+_CLAMPS = {"relu", "relu6"}
+_THIN = 8
+"""Channels below which a strided 1x1 convolution is sliced first (`nn.build.ThinConv2d`)."""
+
+
+class Operator(NamedTuple):
+    """One operator of a file.
+
+    `reads`, `makes`: places in `Graph.sizes`. `channels`: output channels with a multiplier each. `constants`: the
+    tensors that it reads from the file; those of equal keys are one.
+    """
+
+    kind: str
+    reads: tuple[int, ...]
+    makes: int
+    channels: int = 0
+    constants: tuple[Hashable, ...] = ()
+
+
+class Graph(NamedTuple):
+    """A file: bytes of the tensors that are computed, the image first, and operators in the order they run."""
+
+    sizes: tuple[int, ...]
+    operators: tuple[Operator, ...]
+
+
+class _Node(NamedTuple):
+    """An operator before it is decided what is int8; `reads` and `makes` are places among values."""
+
+    kind: str
+    reads: tuple[int, ...]
+    makes: int
+    channels: int
+    constants: tuple[Hashable, ...]
+
+
+class _Trace:
+    """Values, by how many numbers they are, and the nodes that make them."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.values = [prod(shape)]
+        self.nodes: list[_Node] = []
+        self._constants = 0
+
+    def node(self, kind: str, reads: Iterable[int], size: int, constants: Iterable[Hashable] = (), out: int = 0) -> int:
+        """Add a node; its value."""
+        self.values.append(size)
+        made = len(self.values) - 1
+        self.nodes.append(_Node(kind, tuple(reads), made, out, tuple(constants)))
+        return made
+
+    def own(self, count: int) -> list[Hashable]:
+        """So many constants that nothing else reads."""
+        self._constants += count
+        return [("own", self._constants - i) for i in range(count)]
+
+    def kind(self, value: int) -> str:
+        """What makes a value, "" for the image."""
+        return self.nodes[value - 1].kind if value else ""
+
+
+def graph(parts: Parts, shape: Shape) -> Graph:
+    """The int8 file of a network.
+
+    Raises:
+        InputError: a layer of which it is not known what the file has for it.
+    """
+    trace = _Trace(shape)
+    size, here = prod(shape), 0
+    if isinstance(_first(parts), Flatten):
+        raise unknown("flattened images")
+    here = trace.node(TRANSPOSE, [here], size, [("order", 0)])
+    here = trace.node(MUL, [here], size, trace.own(1))
+    here = trace.node(SUB, [here], size, trace.own(1))
+    free = False
+    for _, expr, given in parts:
+        here, free = _put(trace, expr, given, here, free)
+    return _typed(trace)
+
+
+def unknown(what: str) -> InputError:
+    """Of what no file has been read."""
+    return InputError(f"RAM is not known of networks with {what}: leave the limit on it out, or measure it on the board")
+
+
+def _first(parts: Parts) -> Expr | None:
+    for _, expr, _ in parts:
+        for leaf in _leaves(expr):
+            return leaf
+    return None
+
+
+def _leaves(expr: Expr) -> Iterable[Expr]:
+    if isinstance(expr, Leaf):
+        yield expr
+    elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
+        for part in expr.parts:
+            yield from _leaves(part)
+
+
+def _put(trace: _Trace, expr: Expr, shape: Shape, value: int, free: bool) -> tuple[int, bool]:
+    """Add an expression that reads `value`; its own value, and whether only what follows at once reads that.
+
+    free: the same of `value`: what makes it may take in a norm or a ReLU.
+    """
+    if isinstance(expr, Seq):
+        for part in expr.parts:
+            value, free = _put(trace, part, shape, value, free)
+            shape = measure(part, shape).out
+        return value, free
+    if isinstance(expr, Aux):
+        return value, free
+    if isinstance(expr, Combinator):
+        return _join(trace, expr, shape, value), True
+    assert isinstance(expr, Leaf)
+    return _leaf(trace, expr, shape, value, free)
+
+
+def _join(trace: _Trace, expr: Combinator, shape: Shape, value: int) -> int:
+    """Branches from first to last; a sum or product runs as soon as two are there."""
+    out = prod(measure(expr, shape).out)
+    if isinstance(expr, Concat):
+        return trace.node(CONCAT, [_put(trace, part, shape, value, False)[0] for part in expr.parts], out)
+    kind = ADD if isinstance(expr, Add) else MUL
+    total, *_ = _put(trace, expr.parts[0], shape, value, False)
+    for part in expr.parts[1:]:
+        total = trace.node(kind, [total, _put(trace, part, shape, value, False)[0]], out)
+    return total
+
+
+def _leaf(trace: _Trace, leaf: Leaf, shape: Shape, value: int, free: bool) -> tuple[int, bool]:
+    size = prod(measure(leaf, shape).out)
+    if isinstance(leaf, Conv):
+        return _conv(trace, leaf, shape, value), True
+    if isinstance(leaf, Linear):
+        return trace.node(LINEAR, [value], size, trace.own(2), leaf.out), True
+    if isinstance(leaf, Norm):
+        return _norm(trace, shape, value, free)
+    if isinstance(leaf, Act):
+        return _act(trace, leaf, size, value, free)
+    if isinstance(leaf, Pool):
+        return _pool(trace, leaf, size, value), True
+    if isinstance(leaf, AdaptivePool) and leaf.size == 1:
+        return trace.node(MEAN, [value], size, ["axes"]), True
+    if isinstance(leaf, Flatten):
+        return _flatten(trace, shape, value), True
+    if isinstance(leaf, Dropout):
+        return value, free
+    raise unknown(f"{type(leaf).__name__} layers")
+
+
+def _conv(trace: _Trace, leaf: Conv, shape: Shape, value: int) -> int:
+    channels, height, width = shape
+    if leaf.kernel == 1 and leaf.stride > 1 and channels < _THIN and (leaf.padding, leaf.groups) == (0, 1):
+        half = -(-height // leaf.stride)
+        value = trace.node(SLICE, [value], channels * half * width, trace.own(2) + ["begin"])
+        value = trace.node(SLICE, [value], channels * half * -(-width // leaf.stride), trace.own(2) + ["begin"])
+    elif leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.dilation * (leaf.kernel - 1)):
+        padded = channels * (height + 2 * leaf.padding) * (width + 2 * leaf.padding)
+        value = trace.node(PAD, [value], padded, [("padding", leaf.padding)])
+    size = prod(measure(leaf, shape).out)
+    kind = DEPTHWISE if leaf.groups == channels > 1 else CONV
+    return trace.node(kind, [value], size, trace.own(2), leaf.out)
+
+
+def _norm(trace: _Trace, shape: Shape, value: int, free: bool) -> tuple[int, bool]:
+    if free and trace.kind(value) in _FOLDED:
+        return value, True
+    for kind in (SUB, MUL, MUL, ADD):
+        value = trace.node(kind + FLOAT, [value], prod(shape), trace.own(1))
+    return value, True
+
+
+def _act(trace: _Trace, leaf: Act, size: int, value: int, free: bool) -> tuple[int, bool]:
+    name = leaf.name
+    if name in _CLAMPS:
+        if free and trace.kind(value).removesuffix(FLOAT) in _FUSED:
+            return value, False
+        return trace.node(RELU, [value], size), False
+    if name == "silu":
+        gate = trace.node(LOGISTIC + FLOAT, [value], size)
+        return trace.node(MUL + FLOAT, [value, gate], size), False
+    if name == "hardsigmoid":
+        value = trace.node(ADD + FLOAT, [value], size, trace.own(1))
+        return trace.node(MUL + FLOAT, [value], size, trace.own(1)), False
+    kinds = {"hardswish": HARDSWISH, "leaky_relu": LEAKY, "tanh": TANH, "sigmoid": LOGISTIC}
+    if name not in kinds:
+        raise unknown(f"{name}, which TensorFlow Lite Micro does not have")
+    return trace.node(kinds[name], [value], size), False
+
+
+def _pool(trace: _Trace, leaf: Pool, size: int, value: int) -> int:
+    if leaf.kind == "avg" and (leaf.padding or leaf.ceil):
+        raise unknown("average pooling that is padded or rounds up")
+    return trace.node(MAX if leaf.kind == "max" else AVG, [value], size)
+
+
+def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
+    if len(shape) == 1 or prod(shape[1:]) == 1:
+        return value
+    value = trace.node(TRANSPOSE, [value], prod(shape), [("order", 1)])
+    return trace.node(RESHAPE, [value], prod(shape), [("shape", prod(shape))])
+
+
+def _typed(trace: _Trace) -> Graph:
+    """With int8 and fp32 decided, and what converts between them."""
+    quantised = {0} | {node.makes for node in trace.nodes if node.kind in _INT8}
+    quantised |= {read for node in trace.nodes if node.kind in _INT8 for read in node.reads}
+    whole = [node.kind in _INT8 or _is_int8(node, quantised) for node in trace.nodes]
+    real = {read for node, int8 in zip(trace.nodes, whole, strict=True) if not int8 for read in node.reads}
+    sizes, operators = [trace.values[0]], list[Operator]()
+    at, at_real = {0: 0}, dict[int, int]()
+
+    def put(kind: str, reads: Iterable[int], size: int, node: _Node | None = None) -> int:
+        sizes.append(size)
+        more = (node.channels, node.constants) if node else (0, ())
+        operators.append(Operator(kind, tuple(reads), len(sizes) - 1, *more))
+        return len(sizes) - 1
+
+    for node, int8 in zip(trace.nodes, whole, strict=True):
+        size, made = trace.values[node.makes], node.makes
+        if int8:
+            at[made] = put(node.kind, [at[read] for read in node.reads], size, node)
+            if node.kind == AVG:
+                at[made] = put(QUANTIZE, [at[made]], size)
+            if made in real:
+                at_real[made] = put(DEQUANTIZE, [at[made]], 4 * size)
+            continue
+        kind = node.kind.removesuffix(FLOAT) + FLOAT
+        at_real[made] = put(kind, [at_real[read] for read in node.reads], 4 * size, node)
+        if made in quantised:
+            at[made] = put(QUANTIZE, [at_real[made]], size)
+    return Graph(tuple(sizes), tuple(operators))
+
+
+def _is_int8(node: _Node, quantised: set[int]) -> bool:
+    """Whether an operator that nothing marks is int8 by its neighbours."""
+    return not node.kind.endswith(FLOAT) and quantised.issuperset({*node.reads, node.makes})
