@@ -1,8 +1,9 @@
 """The operators of the int8 `.tflite` file that `export` writes, from a network's layers alone; nothing is converted.
 
-litert-torch decides what is int8. Convolutions, linear layers, means, products, concatenations and max pooling are,
-with all that they read and write. Anything else, a sum or a hardswish, is int8 only where all that it reads and writes
-is so by a neighbour; else it is computed in fp32, of four bytes a value, between a DEQUANTIZE and a QUANTIZE.
+litert-torch marks what is int8: convolutions, linear layers, means, products, concatenations, sums with a ReLU behind
+them, max pooling behind one of these. Anything else, such as a sum or a hardswish, is int8 only where it reads nothing
+but what these make, and only these read it. Else it is computed in fp32, four bytes a value, behind a DEQUANTIZE and
+before a QUANTIZE.
 A norm behind a convolution or linear layer is folded into it, and so is a ReLU. A norm by itself is four operators in
 fp32. (litert-torch 0.10.0, `quantize/pt2e_quantizer_utils.py`, and the files that it wrote.)
 """
@@ -13,7 +14,7 @@ from collections.abc import Hashable, Iterable
 from math import prod
 from typing import NamedTuple
 
-from archsearch.errors import InputError
+from archsearch.errors import SpecError
 from archsearch.network.cost import Parts, measure
 from archsearch.network.layers import (
     Act,
@@ -41,7 +42,9 @@ HARDSWISH, LEAKY, RELU = "hardswish", "leaky_relu", "relu"
 QUANTIZE, DEQUANTIZE = "quantize", "dequantize"
 FLOAT = "_fp32"
 """Behind the name of an operator that is computed in fp32."""
-_INT8 = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, MAX, LOGISTIC, TANH}
+_ADD_RELU = "add_relu"
+_MARKED = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, LOGISTIC, _ADD_RELU}
+"""What is int8 wherever it stands."""
 _FUSED = {CONV, DEPTHWISE, LINEAR, ADD, MUL}
 """What takes in the ReLU behind it."""
 _FOLDED = {CONV, DEPTHWISE, LINEAR}
@@ -102,6 +105,12 @@ class _Trace:
         self._constants += count
         return [("own", self._constants - i) for i in range(count)]
 
+    def mark(self, value: int) -> None:
+        """A ReLU follows the sum that makes a value, if it is one."""
+        node = self.nodes[value - 1]
+        if node.kind == ADD:
+            self.nodes[value - 1] = node._replace(kind=_ADD_RELU)
+
     def kind(self, value: int) -> str:
         """What makes a value, "" for the image."""
         return self.nodes[value - 1].kind if value else ""
@@ -111,12 +120,12 @@ def graph(parts: Parts, shape: Shape) -> Graph:
     """The int8 file of a network.
 
     Raises:
-        InputError: a layer of which it is not known what the file has for it.
+        SpecError: a layer of which it is not known what the file has for it.
     """
     trace = _Trace(shape)
     size, here = prod(shape), 0
     if isinstance(_first(parts), Flatten):
-        raise unknown("flattened images")
+        raise unknown("networks that begin with Flatten()")
     here = trace.node(TRANSPOSE, [here], size, [("order", 0)])
     here = trace.node(MUL, [here], size, trace.own(1))
     here = trace.node(SUB, [here], size, trace.own(1))
@@ -126,9 +135,9 @@ def graph(parts: Parts, shape: Shape) -> Graph:
     return _typed(trace)
 
 
-def unknown(what: str) -> InputError:
+def unknown(what: str) -> SpecError:
     """Of what no file has been read."""
-    return InputError(f"RAM is not known of networks with {what}: leave the limit on it out, or measure it on the board")
+    return SpecError(f"RAM is not known of {what}: leave the limit on it out, and measure it on the board")
 
 
 def _first(parts: Parts) -> Expr | None:
@@ -194,15 +203,15 @@ def _leaf(trace: _Trace, leaf: Leaf, shape: Shape, value: int, free: bool) -> tu
         return _flatten(trace, shape, value), True
     if isinstance(leaf, Dropout):
         return value, free
-    raise unknown(f"{type(leaf).__name__} layers")
+    raise unknown(f"the layer {type(leaf).__name__}")
 
 
 def _conv(trace: _Trace, leaf: Conv, shape: Shape, value: int) -> int:
     channels, height, width = shape
     if leaf.kernel == 1 and leaf.stride > 1 and channels < _THIN and (leaf.padding, leaf.groups) == (0, 1):
         half = -(-height // leaf.stride)
-        value = trace.node(SLICE, [value], channels * half * width, trace.own(2) + ["begin"])
-        value = trace.node(SLICE, [value], channels * half * -(-width // leaf.stride), trace.own(2) + ["begin"])
+        value = trace.node(SLICE, [value], channels * half * width, [*trace.own(2), "begin"])
+        value = trace.node(SLICE, [value], channels * half * -(-width // leaf.stride), [*trace.own(2), "begin"])
     elif leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.dilation * (leaf.kernel - 1)):
         padded = channels * (height + 2 * leaf.padding) * (width + 2 * leaf.padding)
         value = trace.node(PAD, [value], padded, [("padding", leaf.padding)])
@@ -222,7 +231,10 @@ def _norm(trace: _Trace, shape: Shape, value: int, free: bool) -> tuple[int, boo
 def _act(trace: _Trace, leaf: Act, size: int, value: int, free: bool) -> tuple[int, bool]:
     name = leaf.name
     if name in _CLAMPS:
-        if free and trace.kind(value).removesuffix(FLOAT) in _FUSED:
+        maker = trace.kind(value).removesuffix(FLOAT)
+        if free and maker in _FUSED:
+            if maker == ADD and name == "relu":
+                trace.mark(value)
             return value, False
         return trace.node(RELU, [value], size), False
     if name == "silu":
@@ -233,7 +245,7 @@ def _act(trace: _Trace, leaf: Act, size: int, value: int, free: bool) -> tuple[i
         return trace.node(MUL + FLOAT, [value], size, trace.own(1)), False
     kinds = {"hardswish": HARDSWISH, "leaky_relu": LEAKY, "tanh": TANH, "sigmoid": LOGISTIC}
     if name not in kinds:
-        raise unknown(f"{name}, which TensorFlow Lite Micro does not have")
+        raise unknown(f"the activation {name}, which TensorFlow Lite Micro does not run")
     return trace.node(kinds[name], [value], size), False
 
 
@@ -252,9 +264,13 @@ def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
 
 def _typed(trace: _Trace) -> Graph:
     """With int8 and fp32 decided, and what converts between them."""
-    quantised = {0} | {node.makes for node in trace.nodes if node.kind in _INT8}
-    quantised |= {read for node in trace.nodes if node.kind in _INT8 for read in node.reads}
-    whole = [node.kind in _INT8 or _is_int8(node, quantised) for node in trace.nodes]
+    marked = _marked(trace.nodes)
+    raw = {read for node in trace.nodes if node.makes not in marked for read in node.reads}
+    quantised = {read for node in trace.nodes if node.makes in marked for read in node.reads}
+    whole = [
+        node.makes in marked or not (node.kind.endswith(FLOAT) or node.makes in raw or {*node.reads} - marked)
+        for node in trace.nodes
+    ]
     real = {read for node, int8 in zip(trace.nodes, whole, strict=True) if not int8 for read in node.reads}
     sizes, operators = [trace.values[0]], list[Operator]()
     at, at_real = {0: 0}, dict[int, int]()
@@ -268,7 +284,12 @@ def _typed(trace: _Trace) -> Graph:
     for node, int8 in zip(trace.nodes, whole, strict=True):
         size, made = trace.values[node.makes], node.makes
         if int8:
-            at[made] = put(node.kind, [at[read] for read in node.reads], size, node)
+            at[made] = put(
+                node.kind.removesuffix("_relu") if node.kind == _ADD_RELU else node.kind,
+                [at[read] for read in node.reads],
+                size,
+                node,
+            )
             if node.kind == AVG:
                 at[made] = put(QUANTIZE, [at[made]], size)
             if made in real:
@@ -281,6 +302,10 @@ def _typed(trace: _Trace) -> Graph:
     return Graph(tuple(sizes), tuple(operators))
 
 
-def _is_int8(node: _Node, quantised: set[int]) -> bool:
-    """Whether an operator that nothing marks is int8 by its neighbours."""
-    return not node.kind.endswith(FLOAT) and quantised.issuperset({*node.reads, node.makes})
+def _marked(nodes: list[_Node]) -> set[int]:
+    """The values that are int8 by what makes them."""
+    found = {0}
+    for node in nodes:
+        if node.kind in _MARKED or (node.kind == MAX and node.reads[0] in found):
+            found.add(node.makes)
+    return found
