@@ -72,7 +72,7 @@ class Budget:
         size_dtype: the precision at which bytes are counted: fp32, fp16, bf16 or int8.
         size_format: the format of the file whose bytes `max_size` bounds: safetensors, onnx, litert
             or ncnn.
-        limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size` (bytes), `max_macs`,
+        limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size`, `max_ram` (bytes), `max_macs`,
             `max_activation` (bytes) and `min_params`; None for none.
 
     Raises:
@@ -125,7 +125,7 @@ class Budget:
         return {**dict(self.limits), "size_dtype": self.size_dtype, **form}
 
     def check(self, cost: Cost) -> Verdict:
-        """Hold a cost against every limit."""
+        """Hold a cost against every limit. Raises SpecError: a limit on what is not known of such a network."""
         written = self.written
         return Verdict(tuple(LimitCheck(one.measure, limit, one.of(cost, written), one.lower) for one, limit in self))
 

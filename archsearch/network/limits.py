@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from archsearch._utils.units import BYTES, COUNT, format_bytes, format_count, format_short
+from archsearch.errors import SpecError
 from archsearch.network.cost import Cost
 from archsearch.network.file_size import Written, element_bytes
 from archsearch.network.format_size import file_bytes
+from archsearch.network.ram import ram_bytes
 
 SIZE = "size_bytes"
 """The measure that goes by the format of the file, too."""
+RAM = "ram_bytes"
+"""The measure of the arena of TensorFlow Lite Micro."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Limit:
     Args:
         option: the argument of `Budget`; with dashes, the option of the command line.
         measure: what is limited, as tables, verdicts and `check --json` call it.
-        of: its value of a cost, where bytes are those of a file that is written so.
+        of: its value of a cost, where bytes are those of a file that is written so. Raises SpecError: not known.
         unit: `COUNT` or `BYTES`.
         noun: what stands behind a value: `parameters`; a value in bytes says enough with "".
         title: the measure for a person who sees no value.
@@ -51,6 +55,8 @@ class Limit:
 
     def counted(self, written: Written) -> str:
         """How its bytes are counted: `int8`, `LiteRT, int8`."""
+        if self.measure == RAM:
+            return "TensorFlow Lite Micro, int8"
         return written.words if self.measure == SIZE else written.dtype
 
     def label(self, value: float, written: Written) -> str:
@@ -106,6 +112,17 @@ LIMITS: tuple[Limit, ...] = (
         weighs="activation",
     ),
     Limit(
+        "max_ram",
+        RAM,
+        lambda cost, written: ram_bytes(cost),
+        BYTES,
+        "of RAM",
+        "RAM on a microcontroller",
+        "ram",
+        "Fewer bytes of TensorFlow Lite Micro's arena, for the int8 .tflite file: 64kB.",
+        weighs="activation",
+    ),
+    Limit(
         "min_params",
         "params",
         lambda cost, written: cost.params,
@@ -120,9 +137,20 @@ LIMITS: tuple[Limit, ...] = (
 """In the order of names and tables."""
 
 
-def measures(cost: Cost, written: Written) -> dict[str, int]:
-    """Everything that can be limited from above, of one cost, by its name. Raises InputError as `file_bytes`."""
-    return {limit.measure: limit.of(cost, written) for limit in LIMITS if not limit.lower}
+def measures(cost: Cost, written: Written) -> dict[str, int | None]:
+    """Everything that can be limited from above, of one cost, by its name; None where it is not known.
+
+    Raises:
+        InputError: as `file_bytes`.
+    """
+    return {limit.measure: _known(limit, cost, written) for limit in LIMITS if not limit.lower}
+
+
+def _known(limit: Limit, cost: Cost, written: Written) -> int | None:
+    try:
+        return limit.of(cost, written)
+    except SpecError:
+        return None
 
 
 def upper(measure: str) -> Limit:
