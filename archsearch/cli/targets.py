@@ -18,6 +18,7 @@ def target_option(function: Function) -> Function:
     """`--target`: the command sees the limits alone."""
     option = click.option(
         "--target",
+        "device_limits",
         metavar="NAME|FILE.toml:NAME",
         callback=_take,
         is_eager=True,

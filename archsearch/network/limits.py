@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -137,20 +138,13 @@ LIMITS: tuple[Limit, ...] = (
 """In the order of names and tables."""
 
 
-def measures(cost: Cost, written: Written) -> dict[str, int | None]:
-    """Everything that can be limited from above, of one cost, by its name; None where it is not known.
-
-    Raises:
-        InputError: as `file_bytes`.
-    """
-    return {limit.measure: _known(limit, cost, written) for limit in LIMITS if not limit.lower}
-
-
-def _known(limit: Limit, cost: Cost, written: Written) -> int | None:
-    try:
-        return limit.of(cost, written)
-    except SpecError:
-        return None
+def measures(cost: Cost, written: Written) -> dict[str, int]:
+    """What can be limited from above and is known, of one cost, by its name. Raises InputError as `file_bytes`."""
+    found = dict[str, int]()
+    for limit in LIMITS:
+        with contextlib.suppress(SpecError):
+            found |= {} if limit.lower else {limit.measure: limit.of(cost, written)}
+    return found
 
 
 def upper(measure: str) -> Limit:
