@@ -2,7 +2,7 @@
 
 litert-torch marks what is int8: convolutions, linear layers, means, products, concatenations, sums with a ReLU behind
 them, max pooling behind one of these. Anything else, such as a sum or a hardswish, is int8 only where it reads nothing
-but what these make, and only these read it. Else it is computed in fp32, four bytes a value, behind a DEQUANTIZE and
+but what these make, and only these read it, pooling between them left out of account. Else it is computed in fp32, four bytes a value, behind a DEQUANTIZE and
 before a QUANTIZE.
 A norm behind a convolution or linear layer is folded into it, and so is a ReLU. A norm by itself is four operators in
 fp32. (litert-torch 0.10.0, `quantize/pt2e_quantizer_utils.py`, and the files that it wrote.)
@@ -45,6 +45,8 @@ FLOAT = "_fp32"
 _ADD_RELU = "add_relu"
 _MARKED = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, LOGISTIC, _ADD_RELU}
 """What is int8 wherever it stands."""
+_SAME_SCALE = {AVG, MAX}
+"""What is int8 wherever what it makes is read as int8, and asks that of what it reads."""
 _FUSED = {CONV, DEPTHWISE, LINEAR, ADD, MUL}
 """What takes in the ReLU behind it."""
 _FOLDED = {CONV, DEPTHWISE, LINEAR}
@@ -126,7 +128,7 @@ def graph(parts: Parts, shape: Shape) -> Graph:
     size, here = prod(shape), 0
     if isinstance(_first(parts), Flatten):
         raise unknown("networks that begin with Flatten()")
-    here = trace.node(TRANSPOSE, [here], size, [("order", 0)])
+    here = trace.node(RESHAPE if shape[0] == 1 else TRANSPOSE, [here], size, [("order", 0)])
     here = trace.node(MUL, [here], size, trace.own(1))
     here = trace.node(SUB, [here], size, trace.own(1))
     free = False
@@ -196,7 +198,7 @@ def _leaf(trace: _Trace, leaf: Leaf, shape: Shape, value: int, free: bool) -> tu
     if isinstance(leaf, Act):
         return _act(trace, leaf, size, value, free)
     if isinstance(leaf, Pool):
-        return _pool(trace, leaf, size, value), True
+        return _pool(trace, leaf, shape, value), True
     if isinstance(leaf, AdaptivePool) and leaf.size == 1:
         return trace.node(MEAN, [value], size, ["axes"]), True
     if isinstance(leaf, Flatten):
@@ -213,10 +215,9 @@ def _conv(trace: _Trace, leaf: Conv, shape: Shape, value: int) -> int:
         value = trace.node(SLICE, [value], channels * half * width, [*trace.own(2), "begin"])
         value = trace.node(SLICE, [value], channels * half * -(-width // leaf.stride), [*trace.own(2), "begin"])
     elif leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.dilation * (leaf.kernel - 1)):
-        padded = channels * (height + 2 * leaf.padding) * (width + 2 * leaf.padding)
-        value = trace.node(PAD, [value], padded, [("padding", leaf.padding)])
+        value = trace.node(PAD, [value], _padded(shape, leaf.padding), [("padding", leaf.padding)])
     size = prod(measure(leaf, shape).out)
-    kind = DEPTHWISE if leaf.groups == channels > 1 else CONV
+    kind = DEPTHWISE if leaf.groups == channels else CONV
     return trace.node(kind, [value], size, trace.own(2), leaf.out)
 
 
@@ -249,10 +250,17 @@ def _act(trace: _Trace, leaf: Act, size: int, value: int, free: bool) -> tuple[i
     return trace.node(kinds[name], [value], size), False
 
 
-def _pool(trace: _Trace, leaf: Pool, size: int, value: int) -> int:
-    if leaf.kind == "avg" and (leaf.padding or leaf.ceil):
-        raise unknown("average pooling that is padded or rounds up")
-    return trace.node(MAX if leaf.kind == "max" else AVG, [value], size)
+def _pool(trace: _Trace, leaf: Pool, shape: Shape, value: int) -> int:
+    if leaf.ceil or (leaf.kind == "avg" and leaf.padding):
+        raise unknown("pooling that rounds up, or averages padding")
+    if leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.kernel - 1):
+        value = trace.node(PAD, [value], _padded(shape, leaf.padding), [("padding", leaf.padding), "lowest"])
+    return trace.node(MAX if leaf.kind == "max" else AVG, [value], prod(measure(leaf, shape).out))
+
+
+def _padded(shape: Shape, by: int) -> int:
+    channels, height, width = shape
+    return channels * (height + 2 * by) * (width + 2 * by)
 
 
 def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
@@ -264,13 +272,8 @@ def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
 
 def _typed(trace: _Trace) -> Graph:
     """With int8 and fp32 decided, and what converts between them."""
-    marked = _marked(trace.nodes)
-    raw = {read for node in trace.nodes if node.makes not in marked for read in node.reads}
-    quantised = {read for node in trace.nodes if node.makes in marked for read in node.reads}
-    whole = [
-        node.makes in marked or not (node.kind.endswith(FLOAT) or node.makes in raw or {*node.reads} - marked)
-        for node in trace.nodes
-    ]
+    marked, whole = _marked(trace.nodes), _whole(trace.nodes)
+    quantised = {read for node, int8 in zip(trace.nodes, whole, strict=True) if int8 for read in node.reads}
     real = {read for node, int8 in zip(trace.nodes, whole, strict=True) if not int8 for read in node.reads}
     sizes, operators = [trace.values[0]], list[Operator]()
     at, at_real = {0: 0}, dict[int, int]()
@@ -290,7 +293,7 @@ def _typed(trace: _Trace) -> Graph:
                 size,
                 node,
             )
-            if node.kind == AVG:
+            if node.kind == AVG and node.reads[0] in marked:
                 at[made] = put(QUANTIZE, [at[made]], size)
             if made in real:
                 at_real[made] = put(DEQUANTIZE, [at[made]], 4 * size)
@@ -300,6 +303,19 @@ def _typed(trace: _Trace) -> Graph:
         if made in quantised:
             at[made] = put(QUANTIZE, [at_real[made]], size)
     return Graph(tuple(sizes), tuple(operators))
+
+
+def _whole(nodes: list[_Node]) -> list[bool]:
+    """Of every node, whether it is int8."""
+    marked, raw, found = _marked(nodes), set[int](), list[bool]()
+    for node in reversed(nodes):
+        int8 = node.makes in marked
+        if not int8 and node.makes not in raw and not node.kind.endswith(FLOAT):
+            int8 = node.kind in _SAME_SCALE or marked.issuperset(node.reads)
+        found.append(int8)
+        if not (node.makes in marked or (int8 and node.kind in _SAME_SCALE)):
+            raw |= {*node.reads}
+    return found[::-1]
 
 
 def _marked(nodes: list[_Node]) -> set[int]:
