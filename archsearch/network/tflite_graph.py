@@ -2,8 +2,8 @@
 
 litert-torch marks what is int8: convolutions, linear layers, means, products, concatenations, sums with a ReLU behind
 them, max pooling behind one of these. Anything else, such as a sum or a hardswish, is int8 only where it reads nothing
-but what these make, and only these read it, pooling between them left out of account. Else it is computed in fp32, four bytes a value, behind a DEQUANTIZE and
-before a QUANTIZE.
+but what these make, and only these read it, through pooling too. Else it is computed in fp32, four bytes a value,
+behind a DEQUANTIZE and before a QUANTIZE.
 A norm behind a convolution or linear layer is folded into it, and so is a ReLU. A norm by itself is four operators in
 fp32. (litert-torch 0.10.0, `quantize/pt2e_quantizer_utils.py`, and the files that it wrote.)
 """
