@@ -13,6 +13,7 @@ from archsearch._utils.places import check_name
 from archsearch._utils.units import BYTES as IN_BYTES
 from archsearch._utils.units import COUNT as IN_COUNT
 from archsearch._utils.units import MILLISECONDS, parse_bytes, parse_count, parse_milliseconds, parse_seconds
+from archsearch.cli.targets import say_target, target_option
 from archsearch.errors import InputError, StudyError
 from archsearch.network.budget import Budget
 from archsearch.network.file_size import DTYPE_BYTES, SAFETENSORS
@@ -107,7 +108,7 @@ QUANTITIES = {IN_COUNT: COUNT, IN_BYTES: BYTES, MILLISECONDS: Quantity("time", p
 
 
 def limits(function: Function) -> Function:
-    """The budget: every upper limit that a cost tells, such as `max_params`, and `size_dtype` and `size_format`."""
+    """The budget: every upper limit that a cost tells, and `size_dtype`, `size_format` and `--target`."""
     dtype = click.option(
         "--size-dtype",
         type=click.Choice(list(DTYPE_BYTES)),
@@ -123,7 +124,7 @@ def limits(function: Function) -> Function:
         help="Format of the file whose bytes --max-size bounds.",
     )
     options = [_limit(limit) for limit in LIMITS if not (limit.lower or limit.measured)]
-    for option in reversed([*options, dtype, form]):
+    for option in reversed([*options, dtype, form, target_option]):
         function = option(function)
     return function
 
@@ -175,7 +176,8 @@ def _limit(limit: Limit) -> Callable[[Function], Function]:
 
 
 def budget_of(options: Mapping[str, Any]) -> Budget:
-    """The budget that the options of `limits` and `lower_limits` ask for. Raises InputError."""
+    """The budget that the options of `limits` and `lower_limits` ask for; a target is said. Raises InputError."""
+    say_target()
     names = ["size_dtype", "size_format", *(limit.option for limit in LIMITS)]
     return Budget(timing=_timing(options), **{name: options[name] for name in names if name in options})
 

@@ -79,7 +79,7 @@ class Budget:
             or ncnn.
         timing: how the milliseconds are measured that `max_latency` bounds; plain values will do, None for
             ONNX Runtime by one thread.
-        limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size` (bytes), `max_macs`,
+        limits: by the options of `limits.LIMITS`, such as `max_params`, `max_size`, `max_ram` (bytes), `max_macs`,
             `max_activation` (bytes), `min_params` and `max_latency` (milliseconds); None for none.
 
     Raises:
@@ -152,6 +152,9 @@ class Budget:
         """Hold a cost against every limit.
 
         measured: values that no cost tells, by the measures' names; limits on others of these are left out.
+
+        Raises:
+            SpecError: a limit on what is not known of such a network.
         """
         written = self.written
         found = (

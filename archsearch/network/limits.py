@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from archsearch._utils.units import BYTES, COUNT, MILLISECONDS, format_bytes, format_count, format_ms, format_short
-from archsearch.errors import InputError
+from archsearch.errors import InputError, SpecError
 from archsearch.network.cost import Cost
 from archsearch.network.file_size import Written, element_bytes
 from archsearch.network.format_size import file_bytes
+from archsearch.network.ram import ram_bytes
 
 SIZE = "size_bytes"
 """The measure that goes by the format of the file, too."""
 LATENCY = "latency_ms"
 """The measure that is taken by a clock."""
+RAM = "ram_bytes"
+"""The measure of the arena of TensorFlow Lite Micro."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Limit:
     Args:
         option: the argument of `Budget`; with dashes, the option of the command line.
         measure: what is limited, as tables, verdicts and `check --json` call it.
-        of: its value of a cost, where bytes are those of a file that is written so.
+        of: its value of a cost, where bytes are those of a file that is written so. Raises SpecError: not known.
         unit: `COUNT`, `BYTES` or `MILLISECONDS`.
         noun: what stands behind a value: `parameters`; a value in bytes says enough with "".
         title: the measure for a person who sees no value.
@@ -55,6 +59,8 @@ class Limit:
 
     def counted(self, written: Written) -> str:
         """How its bytes are counted: `int8`, `LiteRT, int8`."""
+        if self.measure == RAM:
+            return "TensorFlow Lite Micro, int8"
         return written.words if self.measure == SIZE else written.dtype
 
     def label(self, value: float, written: Written) -> str:
@@ -115,6 +121,17 @@ LIMITS: tuple[Limit, ...] = (
         weighs="activation",
     ),
     Limit(
+        "max_ram",
+        RAM,
+        lambda cost, written: ram_bytes(cost),
+        BYTES,
+        "of RAM",
+        "RAM on a microcontroller",
+        "ram",
+        "Fewer bytes of TensorFlow Lite Micro's arena, for the int8 .tflite file: 64kB.",
+        weighs="activation",
+    ),
+    Limit(
         "min_params",
         "params",
         lambda cost, written: cost.params,
@@ -142,8 +159,16 @@ LIMITS: tuple[Limit, ...] = (
 
 
 def measures(cost: Cost, written: Written) -> dict[str, int]:
-    """All that can be counted and limited from above, of one cost, by its name. Raises InputError as `file_bytes`."""
-    return {limit.measure: limit.of(cost, written) for limit in LIMITS if not (limit.lower or limit.measured)}
+    """All that can be counted, is known and can be limited from above, of one cost, by its name.
+
+    Raises InputError as `file_bytes`.
+    """
+    found = dict[str, int]()
+    for limit in LIMITS:
+        if not (limit.lower or limit.measured):
+            with contextlib.suppress(SpecError):
+                found[limit.measure] = limit.of(cost, written)
+    return found
 
 
 def upper(measure: str) -> Limit:

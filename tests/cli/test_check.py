@@ -55,6 +55,7 @@ def test_json_is_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
         "size_bytes",
         "macs",
         "peak_activation_bytes",
+        "ram_bytes",
         "limits",
         "ok",
         "size_dtype",
