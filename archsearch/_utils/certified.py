@@ -8,19 +8,15 @@ archsearch, from the data folder, or from a copy of the repository that ARCHSEAR
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import os
-import urllib.request
 from dataclasses import dataclass, fields
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
-from time import monotonic
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import quote
 
+from archsearch._utils.download import digest, download
 from archsearch._utils.files import write_with
 from archsearch._utils.formats import format_of
 from archsearch._utils.toolchain import DATA
@@ -31,11 +27,8 @@ PLACE = "ARCHSEARCH_ZOO"
 """The environment variable: a URL or a folder that holds the repository's `results/`."""
 FOLDER = "zoo"
 """Below the data folder."""
-SILENCE, LONGEST = 20.0, 600.0
-"""Seconds without a byte, and in all, after which a download counts as failed."""
 _LIST = Path(__file__).with_suffix(".json")
 _CHECKOUT = Path(__file__).parents[2]
-_PIECE = 2**16
 
 
 @dataclass(frozen=True)
@@ -122,7 +115,13 @@ def local(network: Certified, data_dir: Path = DATA) -> Path:
             f"{PREFIX}{network.name} is not on this machine: set {PLACE} to a URL or a folder that holds archsearch's"
             f" {network.file}, or put that file at {copy}"
         )
-    content = _download(f"{place.rstrip('/')}/{quote(network.file)}", network)
+    url = f"{place.rstrip('/')}/{quote(network.file)}"
+    try:
+        content = download(url, network.bytes, network.sha256)
+    except InputError as error:
+        raise InputError(
+            f"{PREFIX}{network.name} could not be downloaded: {error}: see {PLACE}, or try again"
+        ) from None
     return write_with(copy, lambda temporary: temporary.write_bytes(content))
 
 
@@ -131,40 +130,4 @@ def _is_whole(path: Path, network: Certified) -> bool:
         content = path.read_bytes() if path.stat().st_size == network.bytes else b""
     except OSError:
         return False
-    return _digest(content) == network.sha256
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _download(url: str, network: Certified) -> bytes:
-    """Raises InputError unless the file comes whole and is the one that was certified."""
-    try:
-        content = _read(url, network.bytes)
-    except HTTPError as error:
-        error.close()
-        raise _failed(network, f"{url} answers {error.code} {printable(error.reason)}") from None
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", "") or error
-        raise _failed(network, f"{url}: {printable(str(reason)) or type(error).__name__}") from None
-    if len(content) < network.bytes:
-        raise _failed(network, f"{url} gives {len(content):,} of {network.bytes:,} bytes")
-    if _digest(content) != network.sha256:
-        raise _failed(network, f"{url} is another file than the one that was certified (its SHA-256 differs)")
-    return content
-
-
-def _read(url: str, size: int) -> bytes:
-    """At most a byte more than `size`. Raises OSError, HTTPException, or ValueError for what is no URL."""
-    end, found = monotonic() + LONGEST, bytearray()
-    with urllib.request.urlopen(url, timeout=SILENCE) as answer:
-        while len(found) <= size and (piece := answer.read1(min(_PIECE, size + 1 - len(found)))):
-            found += piece
-            if monotonic() > end:
-                raise TimeoutError(f"not here after {LONGEST:.0f} s")
-    return bytes(found)
-
-
-def _failed(network: Certified, reason: str) -> InputError:
-    return InputError(f"{PREFIX}{network.name} could not be downloaded: {reason}: see {PLACE}, or try again")
+    return digest(content) == network.sha256

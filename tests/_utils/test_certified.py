@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from archsearch._utils import certified
+from archsearch._utils import certified, download
 from archsearch._utils.certified import Certified, find, local, named, networks
 from archsearch.errors import InputError
 
@@ -117,7 +117,7 @@ def test_a_copy_of_another_version_is_fetched_again(mirror: Mirror, tmp_path: Pa
     ("change", "words"),
     [
         ({"status": 404}, "answers 404 Not Found"),
-        ({"content": CONTENT[::-1]}, "is another file than the one that was certified (its SHA-256 differs)"),
+        ({"content": CONTENT[::-1]}, "is another file than the one that is known here (its SHA-256 differs)"),
         ({"content": CONTENT[:1000], "length": len(CONTENT)}, "gives 1,000 of 76,800 bytes"),
         ({"content": CONTENT[:1000]}, "gives 1,000 of 76,800 bytes"),
         ({"content": CONTENT + b"more"}, "is another file"),
@@ -134,13 +134,13 @@ def test_what_comes_broken_is_not_kept(mirror: Mirror, tmp_path: Path, change: d
 
 
 def test_a_server_that_falls_silent(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certified, "SILENCE", 0.3)
+    monkeypatch.setattr(download, "SILENCE", 0.3)
     mirror.silent = threading.Event()
     assert "timed out" in failure(tmp_path)
 
 
 def test_a_server_that_is_slow_without_end(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certified, "LONGEST", 0.0)
+    monkeypatch.setattr(download, "LONGEST", 0.0)
     assert "not here after 0 s" in failure(tmp_path)
 
 
