@@ -64,10 +64,10 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     context.set_default_timeout(300_000)
     page = context.new_page()
     trouble: list[str] = []
+    own = (address, "data:", "blob:")
     page.on("console", lambda message: trouble.append(message.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("request", lambda request: None if request.url.startswith(own) else trouble.append(request.url))
-    own = (address, "data:", "blob:")
     page.goto(address)
     page.wait_for_function("document.getElementById('state').textContent === 'Ready.'")
     yield page
