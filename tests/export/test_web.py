@@ -22,6 +22,7 @@ from archsearch.errors import InputError
 from archsearch.export import web
 from archsearch.export.web import describe, page, runtime, write_web
 from archsearch.inference import open_runner
+from archsearch.metrics.thresholds import LABELS, SEVERAL, THRESHOLDS
 
 FILES = {"ort.wasm.bundle.min.mjs": b"script", "ort-wasm-simd-threaded.wasm": b"code"}
 
@@ -119,7 +120,7 @@ def test_networks_for_other_pictures(shelf: Any, shape: tuple[int, ...], info: d
 
 def test_several_labels() -> None:
     runner = open_runner(ROOT / find("mnist-44k").file)
-    several = replace(runner, info={**runner.info, "several": True, "thresholds": [0.25] * 10, "temperature": 2.0})
+    several = replace(runner, info={**runner.info, LABELS: SEVERAL, THRESHOLDS: [0.25] * 10, "temperature": 2.0})
     known = describe(several, Path("m"))
     assert (list(known["thresholds"]), known["temperature"]) == ([0.25] * 10, 2.0)
 
