@@ -38,10 +38,12 @@ def write_site(folder: Path, model: Path | Callable[[Path], Exported], data_dir:
     runtime(data_dir)  # before anything that takes minutes
     parity = None
     with tempfile.TemporaryDirectory() as temporary:
-        if not isinstance(model, Path):
+        if isinstance(model, Path):
+            write_web(folder, model, data_dir)
+        else:
             made = model(Path(temporary) / "model.onnx")
-            model, parity = made.path, made.parity
-        write_web(folder, model, data_dir)
+            parity = made.parity
+            write_web(folder, made.path, data_dir)
     return {
         "path": str(folder),
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
