@@ -28,6 +28,7 @@ _COMMANDS = {
     "predict": "Labels and probabilities of images without labels, as a table.",
     "export": "Write a trained network as safetensors, ONNX or .pt2, checked before it is kept.",
     "bench": "Milliseconds, RAM, bytes and accuracy of a network's files, a row for each format.",
+    "zoo": "List trained networks that are ready, or describe one and copy its file.",
     "worker": "Join a study from any machine that reaches its storage.",
     "dashboard": "Open a study in the Optuna dashboard.",
 }

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.certified import named
 from archsearch.cli import corruptions
 from archsearch.cli.metrics import evaluated_metric, metric_option
 from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import wrapped
-from archsearch.cli.sources import dataset_of, split_seed
+from archsearch.cli.sources import dataset_of, device_for, split_seed
 from archsearch.errors import DataError, InputError
 
 ENOUGH = 5_000
@@ -53,22 +55,23 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     """Every metric, per class too, confusion matrix and calibration of WEIGHTS, a file that archsearch wrote.
 
     Each figure has a 95% interval. FILE is one that archsearch wrote, of any format: architecture and
-    classes are in its metadata.
+    classes are in its metadata; or zoo:NAME, a network that is ready: see `zoo`.
     """
     from archsearch.cli.scores import text
     from archsearch.data import unread_test
     from archsearch.inference import evaluate as library
-    from archsearch.inference import format_of, open_runner
+    from archsearch.inference import open_runner
     from archsearch.inference.scores import judge, logits_of
     from archsearch.metrics.thresholds import thresholds_in
-    from archsearch.nn.devices import resolve_device
 
     for name, suffix in (("confusion", ".png"), ("report", ".html")):
         if options[name] is not None and options[name].suffix != suffix:
             raise InputError(f"--{name} {options[name]}: must end in {suffix}")
-    place = resolve_device("cpu" if device == "auto" and format_of(weights) != "safetensors" else device)
-    runner = open_runner(weights, place, data_dir=options["data_dir"])
+    if options["store_temperature"] and named(weights):
+        raise InputError(f"--store-temperature: {weights} stays as it is: make a copy by archsearch zoo --output")
+    runner = open_runner(weights, device_for(weights, device), data_dir=options["data_dir"])
     dataset = dataset_of(weights, runner.arch, runner.info, options)
+    runner = _numbered(runner, dataset) if named(weights) else runner
     library.check_fit(runner, dataset, str(weights))
     seed = split_seed(options["seed"], runner.info)
     images = library.part_of(dataset, part, seed)
@@ -96,6 +99,12 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     head = f"{title}: {metric.words} {metric.shown(score)}, accuracy " if metric else f"{title}: "
     more = ["", *corruptions.text(damaged, score if metric else found.accuracy, metric)] if damaged else []
     click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *text(head, found, why_not), *more]))
+
+
+def _numbered(runner: Runner, dataset: Dataset) -> Runner:
+    """The same, its classes without names where the dataset's have none: npz files only count them."""
+    numbers = [str(number) for number in range(runner.arch.classes)]
+    return replace(runner, info={**runner.info, "classes": numbers}) if [*dataset.classes] == numbers else runner
 
 
 def _fitting(

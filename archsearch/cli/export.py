@@ -25,6 +25,7 @@ from archsearch.cli.options import (
 )
 from archsearch.cli.screen import wrapped
 from archsearch.cli.sources import check_images, dataset_of, split_seed
+from archsearch.cli.web import WEB, shipped_onnx, words, write_site
 from archsearch.errors import InputError
 from archsearch.network.file_size import SAFETENSORS
 
@@ -57,8 +58,8 @@ class Order:
 @click.argument("source", required=False)
 @click.argument("arch", required=False)
 @click.option(
-    "--format", "kind", type=click.Choice([*FORMATS]),
-    help="All but safetensors and pt2 need packages: an extra, see docs/reference/export.md, or --setup.",
+    "--format", "kind", type=click.Choice([*FORMATS, WEB]),
+    help="All but safetensors and pt2 need packages: see docs/reference/export.md, or --setup. web: a page.",
 )  # fmt: skip
 @click.option(
     "--setup", type=click.Choice([*TOOLCHAINS]),
@@ -76,7 +77,7 @@ class Order:
     help="Of --quantize int8 in ONNX: 8 where every target has VNNI or ARM's dot products; 7 answers alike everywhere.",
 )  # fmt: skip
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File.  [default: OUT/STUDY/export/ARCH/model.*]"
+    "--output", type=click.Path(path_type=Path), help="File, or folder for web.  [default: OUT/STUDY/export/ARCH/...]"
 )
 @click.option(
     "--max-size",
@@ -116,20 +117,49 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         return
     if source is None or options["kind"] is None:
         raise InputError("export takes STUDY ARCH, or a weights file, and --format: see archsearch export --help")
-    from archsearch import export as library
+    if options["kind"] == WEB:
+        _write_web(source, arch, options)
+        return
     from archsearch.export.card import write_card
 
     dtype = _dtype(options["dtype"], options["quantize"])
+    order, opened = _opened(source, arch, dtype, options)
+    suffix = FORMATS[options["kind"]].suffix
+    target = options["output"] or order.folder / opened.arch.id / file_name(options["kind"], dtype)
+    if not target.name.endswith(suffix):
+        raise InputError(f"--output {target}: must end in {suffix}")
+    if target.is_dir():
+        raise InputError(f"--output {target}: is a folder: give the name of a file")
+    done = _export(opened, target, order, dtype, options)
+    fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
+    written = write_card(done, dtype, opened, order.tested if fully else None)
+    score = done.parity.score
+    plain = {
+        "path": str(done.path),
+        "bytes": done.bytes,
+        "max_abs_diff": done.parity.max_abs_diff,
+        "accuracy": done.parity.accuracy,
+        **({} if score.is_accuracy else {"metric": score.name, score.name: done.parity.after}),
+    }
+    text = wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))
+    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
+
+
+def _opened(source: str, arch: str | None, dtype: str, options: Mapping[str, Any]) -> tuple[Order, Source]:
+    from archsearch import export as library
+
     library.check_kind(options["kind"], dtype, options["data_dir"])
     order = order_of(source, arch, options)
     opened = library.Source.open(order.weights)
     if order.arch not in ("", opened.arch.id):
         raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
-    suffix = FORMATS[options["kind"]].suffix
-    target = options["output"] or order.folder / opened.arch.id / file_name(options["kind"], dtype)
-    if not target.name.endswith(suffix):
-        raise InputError(f"--output {target}: must end in {suffix}")
-    done = library.export(
+    return order, opened
+
+
+def _export(opened: Source, target: Path, order: Order, dtype: str, options: Mapping[str, Any]) -> Exported:
+    from archsearch import export as library
+
+    return library.export(
         opened,
         target,
         images_for(opened, order, options["data_dir"]),
@@ -143,18 +173,23 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         weight_bits=int(options["weight_bits"]),
         metric=order.config.metric if order.config else None,
     )
-    fully = opened.info.get("trained") == "retrain"  # what was tested are full trainings, not the search's own
-    written = write_card(done, dtype, opened, order.tested if fully else None)
-    score = done.parity.score
-    plain = {
-        "path": str(done.path),
-        "bytes": done.bytes,
-        "max_abs_diff": done.parity.max_abs_diff,
-        "accuracy": done.parity.accuracy,
-        **({} if score.is_accuracy else {"metric": score.name, score.name: done.parity.after}),
-    }
-    text = wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))
-    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
+
+
+def _write_web(source: str, arch: str | None, options: Mapping[str, Any]) -> None:
+    """Raises InputError and ExportFailed as an export to ONNX does, which it may begin with."""
+    shipped = shipped_onnx(source, options["data_dir"]) if arch is None else None
+    if shipped:
+        if given := [name for name in ("dtype", "quantize", "weights", "max_size") if options[name] is not None]:
+            raise InputError(
+                f"--{given[0].replace('_', '-')}: {source} is an ONNX file and stays as it is: leave it out"
+            )
+        plain = write_site(options["output"] or Path(WEB), shipped, options["data_dir"])
+    else:
+        dtype, onnx = _dtype(options["dtype"], options["quantize"]), {**options, "kind": "onnx"}
+        order, opened = _opened(source, arch, dtype, onnx)
+        folder = options["output"] or order.folder / opened.arch.id / WEB
+        plain = write_site(folder, lambda path: _export(opened, path, order, dtype, onnx), options["data_dir"])
+    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(wrapped(words(plain, source))))
 
 
 def _set_up(name: str, data_dir: Path) -> None:

@@ -12,7 +12,7 @@ from archsearch._utils.specs import parse_spec
 from archsearch._utils.units import counted
 from archsearch.cli.options import data_dir_option, split_option
 from archsearch.cli.screen import say
-from archsearch.cli.sources import own_colour, own_size, split_seed, split_share
+from archsearch.cli.sources import device_for, own_colour, own_size, split_seed, split_share
 from archsearch.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -58,20 +58,17 @@ if TYPE_CHECKING:
 def predict(weights: Path, images: tuple[str, ...], **options: Any) -> None:
     """Labels of IMAGES by FILE, a network that archsearch wrote, as a table with a row per image.
 
-    FILE is one of any format that `export` writes. IMAGES are folders and picture files, in sorted order; or
-    npz:FILE, parquet:PATH, csv:FILE or a pickled batch as CIFAR's. A picture that cannot be read is a row that says
-    so, and the exit status stays 0.
+    FILE is one of any format that `export` writes, or zoo:NAME, a network that is ready: see `zoo`. IMAGES are folders
+    and picture files, in sorted order; or npz:FILE, parquet:PATH, csv:FILE or a pickled batch as CIFAR's. A picture
+    that cannot be read is a row that says so, and the exit status stays 0.
     """
     from archsearch.cli.decoding import Decoding
-    from archsearch.inference import format_of, open_runner
+    from archsearch.inference import open_runner
     from archsearch.inference.predict import predict as answers_of
     from archsearch.inference.table import write_table
-    from archsearch.nn.devices import resolve_device
 
     _check(weights, images, options)
-    own = options["device"] == "auto" and format_of(weights) != "safetensors"
-    place = resolve_device("cpu" if own else options["device"])
-    runner = open_runner(weights, place, data_dir=options["data_dir"])
+    runner = open_runner(weights, device_for(weights, options["device"]), data_dir=options["data_dir"])
     form = _form(weights, runner, images[0], options["image_size"])
     found = _images(images, runner, options)
     tally = Tally(found)

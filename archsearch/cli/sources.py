@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch._utils.certified import named
+from archsearch._utils.formats import format_of
 from archsearch._utils.sharing import shipped
 from archsearch._utils.specs import ON_DISK, PICTURES, is_here
 from archsearch.cli.options import reading
@@ -16,6 +18,8 @@ from archsearch.network.arch import Arch
 from archsearch.network.layers import COLOURS
 
 if TYPE_CHECKING:
+    import torch
+
     from archsearch.data import Dataset
     from archsearch.study.config import StudyConfig
 
@@ -50,6 +54,15 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
             **reading(given),
         )
     return replace(dataset, share=split_share(info))
+
+
+def device_for(weights: Path, given: str) -> torch.device:
+    """Where a file is run: with auto a GPU takes safetensors alone. Raises InputError."""
+    from archsearch.nn.devices import resolve_device
+
+    known = named(weights)
+    kind = known.format if known else format_of(weights)
+    return resolve_device("cpu" if given == "auto" and kind != "safetensors" else given)
 
 
 def check_images(dataset: Dataset, spec: str, data_dir: Path, config: StudyConfig) -> bool:

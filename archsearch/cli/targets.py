@@ -23,7 +23,7 @@ def target_option(function: Function) -> Function:
         callback=_take,
         is_eager=True,
         expose_value=False,
-        help="Limits of a device: cortex-m4-256k, pi-zero-2w, ... (docs/targets.md). Options that are given win.",
+        help="Limits of a device: cortex-m4-256k, pi-zero-2w, ... (docs/reference/targets.md). Given options win.",
     )
     return option(function)
 

@@ -105,13 +105,14 @@ class Classifier(nn.Module):
 
 
 def load(path: str | Path, data_dir: str | Path = DATA) -> Classifier:
-    """The trained network of a file that `archsearch` wrote, of any format, ready for pictures.
+    """The trained network of a file that `archsearch` wrote, of any format, or of `zoo:NAME`, ready for pictures.
 
         network = load("model.safetensors")
         logits = network(network.preprocess("picture.jpg"))
 
     Args:
-        data_dir: where `archsearch export --setup` put runtimes that are not installed beside archsearch.
+        data_dir: where `archsearch export --setup` put runtimes that are not installed beside archsearch, and where
+            networks by name are kept that were downloaded.
 
     Raises:
         InputError: missing, broken, foreign or tampered with, or a package is missing that can run it.

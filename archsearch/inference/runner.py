@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from archsearch._utils import certified
 from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch._utils.toolchain import DATA, interpreter
 from archsearch.data.pixels import Pixels
@@ -53,16 +54,19 @@ def _batches(images: Tensor | Pixels) -> Iterable[Tensor]:
 def open_runner(
     path: str | Path, device: torch.device | None = None, *, trusted: bool = False, data_dir: Path = DATA
 ) -> Runner:
-    """A file's network, ready to run.
+    """A file's network, ready to run; or that of `zoo:NAME`, see `_utils.certified`.
 
     Args:
         device: for safetensors; the other formats run on the CPU, where they were exported.
         trusted: this process wrote the file: an archive of `torch.export` is loaded unchecked.
-        data_dir: where `export --setup` put the runtimes that are not installed here.
+        data_dir: where `export --setup` put the runtimes that are not installed here, and networks by name are kept.
 
     Raises:
         InputError: missing, broken, foreign or tampered with, or a package is missing that can run it.
     """
+    if known := certified.named(path):
+        found = open_runner(certified.local(known, data_dir), device, data_dir=data_dir)
+        return replace(found, info={**found.info, **known.info})
     path, device = Path(path), device or torch.device("cpu")
     kind = format_of(path)
     for file in files_of(path):
@@ -72,13 +76,13 @@ def open_runner(
         raise InputError(f"{path}: {kind} files run on the CPU here, not on {device}")
     if kind != "safetensors":
         metadata, predict = _graph(kind, path, trusted, data_dir)
-        found = weights.described(metadata, path)
-        _probe(predict, found.arch, path)
-        return Runner(found.arch, found.info, predict)
-    found = weights.read(path)
-    normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
+        described = weights.described(metadata, path)
+        _probe(predict, described.arch, path)
+        return Runner(described.arch, described.info, predict)
+    read = weights.read(path)
+    normalisation = normalisation_of(read.info, read.arch.input_shape[0], str(path))
     network = PixelNetwork(weights.load_module(path), normalisation).to(device)
-    return Runner(found.arch, found.info, network, device)
+    return Runner(read.arch, read.info, network, device)
 
 
 def _graph(kind: str, path: Path, trusted: bool, data_dir: Path) -> tuple[dict[str, str], Callable[[Tensor], Tensor]]:

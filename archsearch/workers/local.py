@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import optuna
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _SHOWN, _LONG = 12, 60
 _REPR = ("arch", "val_accuracy", "val_score", "params", "size_bytes", "summary")
+_HTML = {"val_accuracy": "{:.4f}".format, "val_score": "{:.4f}".format, "params": "{:,}".format,
+         "size_bytes": "{:,}".format}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,15 +62,25 @@ class Result:
 
     def __repr__(self) -> str:
         """Counts, why it ended, and the most accurate of the front."""
+        head, shown = self._shown()
+        return head if shown.empty else f"{head}:\n{shown.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks, with a table."""
+        head, shown = self._shown()
+        if shown.empty:
+            return f"<p>{escape(head)}</p>"
+        ways = {name: way for name, way in _HTML.items() if name in shown}
+        return f"<p>{escape(head)}</p>\n{shown.to_html(index=False, border=0, formatters=ways)}"
+
+    def _shown(self) -> tuple[str, pd.DataFrame]:
+        """A line of counts, and the rows that are shown."""
         rows = front(self.records)
         failed = f", {self.counts.failed} failed" if self.counts.failed else ""
-        head = f"Result: {self.counts.trained} trained{failed}, ended by {self.reason}; front of {len(rows)}"
-        if not rows:
-            return head
         less = f", the last {_SHOWN}" if len(rows) > _SHOWN else ""
+        head = f"Result: {self.counts.trained} trained{failed}, ended by {self.reason}; front of {len(rows)}{less}"
         table = tables.front_table(self.records)
-        shown = table[[name for name in _REPR if name in table]].tail(_SHOWN).assign(summary=_short)
-        return f"{head}{less}:\n{shown.to_string(index=False)}"
+        return head, table[[name for name in _REPR if name in table]].tail(_SHOWN).assign(summary=_short)
 
 
 def _short(table: pd.DataFrame) -> pd.Series[str]:

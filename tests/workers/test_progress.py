@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import sys
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import optuna
 import pytest
@@ -112,3 +114,22 @@ def test_a_result_stays_short() -> None:
 
 def test_a_result_without_a_front() -> None:
     assert repr(Result([], Counts(), "timeout")) == "Result: 0 trained, ended by timeout; front of 0"
+    assert Result([], Counts(), "a < b")._repr_html_() == "<p>Result: 0 trained, ended by a &lt; b; front of 0</p>"
+
+
+def test_a_result_is_a_table_in_notebooks() -> None:
+    found = run(progress=False)
+    tree = ElementTree.fromstring(f"<div>{found._repr_html_()}</div>")
+    assert tree.findtext("p") == repr(found).splitlines()[0].removesuffix(":")
+    assert [cell.text for cell in tree.iter("th")] == ["arch", "val_accuracy", "params", "size_bytes", "summary"]
+    rows = [[cell.text for cell in row.iter("td")] for row in tree.iter("tr")][1:]
+    best = found.front.iloc[-1]
+    assert [row[0] for row in rows] == list(found.front.arch)
+    assert rows[-1][1:4] == [f"{best.val_accuracy:.4f}", f"{best.params:,}", f"{best.size_bytes:,}"]
+
+
+def test_names_are_no_markup() -> None:
+    found = run(progress=False)
+    named = replace(found, records=[replace(record, summary="<b>own</b>") for record in found.records])
+    assert "<b>" not in named._repr_html_()
+    assert "&lt;b&gt;own&lt;/b&gt;" in named._repr_html_()
