@@ -81,7 +81,7 @@ NOTES = """\
 these are kept, else of the int8 files. A network is named by the limit of its search, or after the textbook.
 
 Classes of `cifar100` are numbers, in the order of its labels. `search_spaces/references` has the textbook's
-architectures alone: [references](reference/references.md). How each was found and trained: [evidence](evidence/index.md).
+architectures alone: [references](reference/references.md). How each was found: [evidence](evidence/index.md).
 """
 
 
