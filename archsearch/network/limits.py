@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -158,17 +157,19 @@ LIMITS: tuple[Limit, ...] = (
 """In the order of names and tables."""
 
 
-def measures(cost: Cost, written: Written) -> dict[str, int]:
-    """All that can be counted, is known and can be limited from above, of one cost, by its name.
+def measures(cost: Cost, written: Written) -> dict[str, int | None]:
+    """All that can be counted and limited from above, of one cost, by its name; None: not known of such a network.
 
     Raises InputError as `file_bytes`.
     """
-    found = dict[str, int]()
-    for limit in LIMITS:
-        if not (limit.lower or limit.measured):
-            with contextlib.suppress(SpecError):
-                found[limit.measure] = limit.of(cost, written)
-    return found
+    return {limit.measure: _of(limit, cost, written) for limit in LIMITS if not (limit.lower or limit.measured)}
+
+
+def _of(limit: Limit, cost: Cost, written: Written) -> int | None:
+    try:
+        return limit.of(cost, written)
+    except SpecError:
+        return None
 
 
 def upper(measure: str) -> Limit:

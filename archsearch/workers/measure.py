@@ -97,7 +97,8 @@ def _epoch(value: Any, curve: Curve) -> int:
 def proposal(arch: Arch, budget: Budget, seed: int) -> Record:
     """What is known of an architecture before its training."""
     cost = arch.cost
-    every, limited = measures(cost, budget.written), {limit.measure for limit, _ in budget}
+    every = {name: value for name, value in measures(cost, budget.written).items() if value is not None}
+    limited = {limit.measure for limit, _ in budget}
     return Record(
         arch=arch.id,
         val_accuracy=None,

@@ -16,7 +16,7 @@ CANDIDATE = ["arch", "val_accuracy", "params", "size_bytes", "macs", "peak_activ
              "train_seconds", "trial", "seed", "summary", "state", "reason", "curve", "usage"]  # fmt: skip
 SPACE = ["name", "summary", "input", "classes", "dims", "descriptions", "architectures", "recipes", "smallest",
          "largest", "share", "note"]  # fmt: skip
-NETWORK = ["arch", "summary", "params", "size_bytes", "macs", "peak_activation_bytes"]
+NETWORK = ["arch", "summary", "params", "size_bytes", "macs", "peak_activation_bytes", "ram_bytes"]
 
 
 def arch_of(study: Path) -> str:
@@ -53,7 +53,8 @@ def test_interrupted(start: Callable[..., Process], work: Path) -> None:
     ("words", "keys"),
     [
         ("check ref:lenet5 --max-params 5e6 --json",
-         ["target", "params", "size_bytes", "macs", "peak_activation_bytes", "limits", "ok", "size_dtype", "note"]),
+         ["target", "params", "size_bytes", "macs", "peak_activation_bytes", "ram_bytes", "limits", "ok",
+          "size_dtype", "note"]),
         ("evaluate results/STUDY/weights/ARCH.safetensors --json",
          ["accuracy", "n", "per_class", "balanced-accuracy", "macro-f1", "macro-auroc", "average-precision",
           "cohen-kappa", "quadratic-kappa", "precision", "recall", "f1", "support", "ece", "temperature",

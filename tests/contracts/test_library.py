@@ -30,8 +30,8 @@ SIGNATURES = [
     (Arch.dump, "self, path"),
     (Arch.from_toml, "text, where=''"),
     (Arch.to_toml, "self"),
-    (Budget, "*, size_dtype='fp32', size_format='safetensors', **limits"),
-    (Budget.check, "self, cost"),
+    (Budget, "*, size_dtype='fp32', size_format='safetensors', timing=None, **limits"),
+    (Budget.check, "self, cost, measured={}"),
     (Evaluation, "score, usage=<factory>, metrics=<factory>, before=0.0"),
     (SearchSpace.random, "self, rng, input_shape, classes"),
     (load_space, "name"),
@@ -69,8 +69,8 @@ def test_parameters(function: Any, wanted: str) -> None:
 
 def test_options_of_search_and_sampler() -> None:
     assert sorted(SearchOptions.__annotations__) == [
-        "counts", "memory", "observers", "progress", "rejected", "rungs", "sampler", "seat", "seed", "storage", "study",
-        "timeout",
+        "counts", "memory", "observers", "progress", "rejected", "rungs", "sampler", "seat", "seed", "stopwatch",
+        "storage", "study", "timeout",
     ]  # fmt: skip
     assert sorted(SamplerOptions.__annotations__) == ["active", "candidates", "features", "start", "use_stopped"]
     assert {"front", "trials"} <= {*dir(Result)}
