@@ -226,8 +226,8 @@ def onnx_bytes(source: Any, dtype: str, images: np.ndarray, path: Path) -> int:
 
     pixels = torch.from_numpy(images)
     given = job.Images(pixels, (pixels, torch.zeros(len(pixels), dtype=torch.int64)))
-    attempt = job._Attempt(source, given, "onnx", dtype, Path("data"), job.Checks())
-    attempt._write(path, job.variants("onnx", dtype)[0])  # the smallest, as the formula says
+    write = job.Writer(source, given.train, "onnx", dtype, Path("data"))
+    write(path, job.variants("onnx", dtype)[0])  # the smallest, as the formula says
     model = onnx.load(path)
     del model.metadata_props[:]
     return len(model.SerializeToString())

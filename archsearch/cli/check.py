@@ -17,7 +17,7 @@ from archsearch.errors import InputError
 from archsearch.network.budget import Budget, LimitCheck, Verdict
 from archsearch.network.cost import Layer
 from archsearch.network.file_size import SAFETENSORS, Written
-from archsearch.network.limits import LATENCY, upper
+from archsearch.network.limits import LATENCY, RAM, upper
 from archsearch.network.timing import Timing
 from archsearch.nn.inputs import Inputs, one_image
 from archsearch.nn.inspect import measure_target
@@ -139,7 +139,8 @@ def _bytes(measured: Measured, budget: Budget) -> str:
 
 def _rows(measured: Measured, verdict: Verdict, exact: bool = False) -> list[tuple[str, ...]]:
     held = {check.name: check for check in verdict.limits}
-    rows = [_row(name, value, held.get(name), exact) for name, value in measured.values.items()]
+    told = [(name, value) for name, value in measured.values.items() if (name, value) != (RAM, None) or name in held]
+    rows = [_row(name, value, held.get(name), exact) for name, value in told]
     return [("", "value", "limit", "margin", "verdict"), *rows]
 
 

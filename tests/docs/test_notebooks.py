@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,7 +12,24 @@ from typing import Any
 import pytest
 from paths import ROOT
 
-RUN = "from nbclient.cli import main; main()"
+RUN = """
+import ast, json, sys
+from matplotlib import pyplot
+
+names, pages, pictures = {"__name__": "__main__"}, [], 0
+for source in json.load(sys.stdin):
+    tree = ast.parse(source)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), names)
+    value = eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None
+    if hasattr(value, "_repr_html_"):
+        pages.append(value._repr_html_())
+    pictures += len(pyplot.get_fignums())
+    pyplot.close("all")
+print(json.dumps({"pages": pages, "pictures": pictures}))
+"""
+"""Cells as Jupyter runs them: in one namespace, the value of a last expression shown. Jupyter's own client needs
+packages that the converters' pins exclude, and both are tested in one environment."""
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
@@ -32,16 +48,13 @@ def test_no_outputs_are_stored(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
-    if not all(map(importlib.util.find_spec, ("nbclient", "ipykernel"))):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("they are run by pip install nbclient ipykernel")
-    copy = tmp_path / path.name
-    copy.write_text(path.read_text())
-    command = [sys.executable, "-c", RUN, "--inplace", "--timeout=600", "--startup_timeout=600", str(copy)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    sources = ["".join(cell["source"]) for cell in cells(path)]
+    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], input=json.dumps(sources), env=environment, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    outputs = [output for cell in cells(copy) for output in cell["outputs"]]
-    assert [output for output in outputs if output["output_type"] == "error"] == []
-    kinds = [kind for output in outputs for kind in output.get("data", {})]
-    assert kinds.count("image/png") == 2
-    assert any("<table" in "".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+    shown = json.loads(done.stdout)
+    assert shown["pictures"] == 2
+    assert any("<table" in page for page in shown["pages"])

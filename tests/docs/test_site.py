@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not importlib.util.find_spec("material") and not os.environ.get("CI"):
         pytest.skip("needs the extra docs")
     folder = tmp_path_factory.mktemp("site")
-    config = str(ROOT / "docs" / "mkdocs.yml")
+    config = str(ROOT / "scripts" / "mkdocs.yml")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", config, "-d", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
