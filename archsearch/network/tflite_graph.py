@@ -293,7 +293,7 @@ def _typed(trace: _Trace) -> Graph:
                 size,
                 node,
             )
-            if node.kind == AVG and node.reads[0] in marked:
+            if node.kind == CONCAT or (node.kind == AVG and node.reads[0] in marked):  # of joins most, so all are counted
                 at[made] = put(QUANTIZE, [at[made]], size)
             if made in real:
                 at_real[made] = put(DEQUANTIZE, [at[made]], 4 * size)
