@@ -293,7 +293,8 @@ def _typed(trace: _Trace) -> Graph:
                 size,
                 node,
             )
-            if node.kind == CONCAT or (node.kind == AVG and node.reads[0] in marked):  # of joins most, so all are counted
+            # most joins are requantised: all are counted
+            if node.kind == CONCAT or (node.kind == AVG and node.reads[0] in marked):
                 at[made] = put(QUANTIZE, [at[made]], size)
             if made in real:
                 at_real[made] = put(DEQUANTIZE, [at[made]], 4 * size)

@@ -96,7 +96,7 @@ def test_labels_of_ten_thousand_images(source: Source, images: Images, tmp_path:
     first, second = module.topk(2).values.unbind(1)
     sure = first - second > 2 * done.parity.max_abs_diff + 2e-5
     assert torch.equal(found.argmax(1)[sure], module.argmax(1)[sure])
-    assert sure.float().mean() > (0.3 if dtype == "int8" else 0.9)
+    assert sure.float().mean() > (0.1 if dtype == "int8" else 0.9)
 
 
 def test_logits_are_those_of_evaluate_to_the_last_bit(shipped: Path, tmp_path: Path) -> None:
