@@ -15,9 +15,11 @@ cat > absent.py <<'PY'
 import warnings
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-warnings.simplefilter("ignore")
+warnings.filterwarnings("ignore", category=UndefinedMetricWarning)
+warnings.filterwarnings("ignore", "No positive class found")
 labels = np.zeros((10, 3), dtype=int)
 labels[:5, 0] = labels[5:, 1] = 1  # the third label is nowhere
 scores = np.stack([np.linspace(1, 0, 10), np.linspace(0, 1, 10), np.linspace(0, 1, 10)], axis=1)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from exports import ARCH
@@ -150,7 +151,6 @@ def test_chance_elsewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_real_file_by_a_real_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "_busy", lambda *args: "")  # what runs beside the tests
-    onnxruntime = pytest.importorskip("onnxruntime")
     write_random(tmp_path / "model.onnx", ARCH, Timing(), tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": np.full((2, *ARCH.input_shape), 0.5, np.float32)})

@@ -9,13 +9,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from archsearch._utils.locking import hold, is_free
 from archsearch.data.store.files import INDEX, Shards, Stored, open_store, stores, sync
 from archsearch.data.store.progress import Watch
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _PART = ".part"
 
@@ -112,7 +108,7 @@ def _held(place: Place, watch: Watch) -> Iterator[Path]:
         except PermissionError:
             break
         try:
-            if not _lock(handle, lambda: watch.say("waiting for another process, which decodes the same pictures")):
+            if not hold(handle, lambda: watch.say("waiting for another process, which decodes the same pictures")):
                 break
             if _same(handle, part):
                 yield part
@@ -124,20 +120,6 @@ def _held(place: Place, watch: Watch) -> Iterator[Path]:
     own = place.cache / f"{place.key}.{os.getpid()}{_PART}"  # without locks each process makes its own
     own.mkdir(parents=True, exist_ok=True)
     yield own
-
-
-def _lock(handle: int, wait: Callable[[], None]) -> bool:
-    """Hold an open folder; `wait` is called before others are waited for. False where there are no locks."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        wait()
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
 
 
 def _same(handle: int, folder: Path) -> bool:
@@ -187,10 +169,6 @@ def _left(folder: Path) -> bool:
     """Whether nobody holds an unfinished store."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False
+        return is_free(handle)
     finally:
         os.close(handle)

@@ -264,7 +264,7 @@ def test_the_lock_of_a_dead_process_holds_nobody(tmp_path: Path) -> None:
 
 
 def test_without_locks_each_process_makes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archsearch.data.store.making.fcntl", None)
+    monkeypatch.setattr("archsearch._utils.locking.fcntl", None)
     monkeypatch.setattr("os.getpid", count(1).__next__)
     images, place = noise(2, 8, 8, 3), Place(tmp_path, "key")
     names = []
