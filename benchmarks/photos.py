@@ -8,7 +8,7 @@ candidates, by validation images, are trained fully with `--seeds` seeds, `--ret
 MobileNetV3-Small x0.5 and an EfficientNet-B0 under 1 MB (`ref:mobilenet-v3-small-050`, `ref:efficientnet-1mb`), by the
 recipe of the first search, as many epochs as the time allows. Each full training reads the test split once, at its end.
 
-OUT/photos-NAME gets a folder for each of the four, photos.json (commands, seconds), table.csv and table.md. Every
+OUT/photos/NAME gets a folder for each of the four, photos.json (commands, seconds), table.csv and table.md. Every
 command is printed before it starts; what is finished is not done again.
 """
 
@@ -76,7 +76,7 @@ class Comparison:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.folder: Path = options.out / f"photos-{options.name}"
+        self.folder: Path = options.out / "photos" / options.name
         self.book = self.folder / "photos.json"
         self.parts: dict[str, dict[str, Any]] = json.loads(self.book.read_text()) if self.book.exists() else {}
         self.data = ["--dataset", options.dataset, "--image-size", options.image_size]

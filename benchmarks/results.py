@@ -229,9 +229,9 @@ def searches(group: Path) -> list[str]:
     commands: list[str] = []
     for folder in sorted(path.parent for path in group.rglob("run.json")):
         about = json.loads((folder / "run.json").read_text())
-        trials = pd.read_csv(folder / "trials.csv", dtype={"arch": str}).fillna({"reason": ""})
+        trials = pd.read_csv(folder / "trials.csv", dtype={"arch": str, "reason": str}).fillna({"reason": ""})
         mine, complete = trials[trials.state != "reference"], trials[trials.state == "complete"]
-        name, counts = "search" if folder == group else folder.name, about["counts"]
+        name, counts = "search" if folder == group else str(folder.relative_to(group)), about["counts"]
         stopped = f", {stops} of them stopped" if (stops := int((mine.state == "stopped").sum())) else ""
         trained = f"{counts['trained']} trained{stopped}"
         rows.append((
@@ -250,7 +250,8 @@ def searches(group: Path) -> list[str]:
 
 
 def _best(trials: pd.DataFrame) -> tuple[str, str, str]:
-    best = trials.loc[trials.val_accuracy.idxmax()]
+    """The most accurate network, the smallest where several are."""
+    best = trials.sort_values(["val_accuracy", "params"], ascending=[False, True]).iloc[0]
     return f"{best.arch}: {best.summary}", format_count(int(best.params)), f"{100 * best.val_accuracy:.2f}%"
 
 

@@ -67,8 +67,8 @@ def test_a_comparison_of_real_commands(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "results" / "photos-two" / "table.csv")
+    table = pd.read_csv(tmp_path / "results" / "photos" / "two" / "table.csv")
     assert list(table.network) == ["compact", "resnin", "mobilenet-v3-small-050", "efficientnet-1mb"]
     assert (table.seeds == 2).all()
     assert table.test_accuracy_mean.between(0, 1).all()
-    assert (tmp_path / "results" / "photos-two" / "table.md").read_text() in done.stdout
+    assert (tmp_path / "results" / "photos" / "two" / "table.md").read_text() in done.stdout

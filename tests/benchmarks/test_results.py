@@ -22,7 +22,7 @@ from archsearch.retrain.plan import read_row, rows_of
 
 WEIGHTS = sorted((ROOT / "results").rglob("*-seed*.safetensors"))
 EXPORTS = sorted((ROOT / "results").rglob("*.test.json"))
-FOLDERS = sorted(path.parent for path in (ROOT / "results").rglob("retrain.csv"))
+FOLDERS = sorted({path.parent.parent for path in WEIGHTS})
 ENDINGS = {".safetensors", ".onnx", ".xz", ".pt2"}
 DATA = Path(os.environ.get("ARCHSEARCH_TEST_DATA", ROOT / "data"))
 
