@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from archsearch.errors import InputError
 
 ACCURACY = "accuracy"
+BALANCED_ACCURACY = "balanced-accuracy"
 RECALL = "recall:"
 WORDS = {
     ACCURACY: "accuracy",
-    "balanced-accuracy": "balanced accuracy",
+    BALANCED_ACCURACY: "balanced accuracy",
     "macro-f1": "macro F1",
     "macro-auroc": "macro AUROC",
     "average-precision": "mean average precision",
@@ -21,7 +22,7 @@ WORDS = {
 """In a sentence and on an axis."""
 NAMES = (*WORDS, f"{RECALL}CLASS")
 """What `--metric` takes."""
-_SHARES = (ACCURACY, "balanced-accuracy", RECALL)
+_SHARES = (ACCURACY, BALANCED_ACCURACY, RECALL)
 
 
 @dataclass(frozen=True)

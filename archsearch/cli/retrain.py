@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.scores import ACCURACY
 from archsearch._utils.units import counted, format_seconds
 from archsearch.cli.known import teacher_option
 from archsearch.cli.metrics import metric_option, tested_metric
@@ -117,8 +118,7 @@ def retrain(target: str, **options: Any) -> int:
     archs = [_fitting(arch, at.get(arch.input_shape, dataset)) for arch in found.archs]
     until = time.monotonic() + (math.inf if options["timeout"] is None else options["timeout"])
     if not found.study:
-        suggested = suggestion(len(dataset.labels), dataset.input_shape)
-        found = replace(found, recipe=found.recipe.with_values(suggested))
+        found = replace(found, recipe=found.recipe.with_values(_suggested(dataset, options)))
     metric, plans = tested_metric(found, dataset, options), dict[Shape, "Plan"]()
     for shape, images in at.items():
         plans[shape] = replace(_plan(found, images, device, options), until=until, metric=metric)
@@ -131,6 +131,15 @@ def retrain(target: str, **options: Any) -> int:
     if options["within"]:
         plans = _fitted(plans, archs, options)
     return Retraining(plans, found, archs, options).run()
+
+
+def _suggested(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What suits these images and labels, where the options say nothing else."""
+    from archsearch.training.imbalance import treatment
+
+    own, labels = given_values(options, dataset.classes), dataset.labels
+    suited = treatment(labels, len(dataset.classes), options["metric"] or ACCURACY, own)
+    return {**suggestion(len(labels), dataset.input_shape), **suited}
 
 
 def _datasets(found: Target, spec: str, options: Mapping[str, Any]) -> list[Dataset]:

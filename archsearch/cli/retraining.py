@@ -99,6 +99,7 @@ class Retraining:
     def _open(self, done: int, left: int) -> None:
         from archsearch.data import describe
         from archsearch.study.suggestion import words
+        from archsearch.training.imbalance import treatment_words
 
         data, folder = self.plan.data, self.target.folder
         more = f", {done:,} {'is' if done == 1 else 'are'} finished" if done else ""
@@ -107,7 +108,12 @@ class Retraining:
             f" {data.device}: {counted(left, 'training')} of {counted(self.plan.epochs, 'epoch')}{more}"
         )
         recipe = self.plan.recipe_of(self.archs[0])
-        say(*describe(data.dataset), *words(len(data.dataset.labels), data.dataset.input_shape, recipe))
+        name = self.plan.metric.name if self.plan.metric else ACCURACY
+        say(
+            *describe(data.dataset),
+            *words(len(data.dataset.labels), data.dataset.input_shape, recipe),
+            *treatment_words(data.dataset.labels, len(data.dataset.classes), name, recipe),
+        )
         if not self.target.study:
             for arch in self.archs:
                 arch.dump(folder / "archs" / f"{arch.id}.toml")

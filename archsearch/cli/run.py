@@ -191,7 +191,7 @@ def run(**options: Any) -> int:
         budget,
         dataset,
         space=(choice.space, choice.toml),
-        recipe=recipe_of(choice.space, dataset, options, choice.before.recipe if choice.before else None),
+        recipe=recipe_of(choice.space, dataset, options, choice.before),
         image_size=sizes,
         seed=options["seed"],
         deterministic=options["deterministic"],

@@ -64,14 +64,24 @@ class Workers(click.ParamType[int]):
         return 0 if text == "auto" else int(text)
 
 
-def recipe_of(space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], before: Recipe | None = None) -> Recipe:
+def recipe_of(
+    space: SearchSpace, dataset: Dataset, options: Mapping[str, Any], before: StudyConfig | None = None
+) -> Recipe:
     """The recipe of a run: what is suggested, then the space's, then `--epochs`, then `--recipe`. Raises InputError.
 
     before: of the study that is gone on with, which was suggested something else, perhaps.
     """
+    from archsearch.training.imbalance import treatment
+
     values = given_values(options, dataset.classes)
     given = {*values, *(["epochs"] if options["epochs"] else [])}
-    suggested = kept(suggestion(len(dataset.labels), dataset.input_shape), given, before)
+    metric = options["metric"] or (before.metric if before else ACCURACY)
+    own = {*values, *space.train, *space.pinned}
+    suggested = {
+        **suggestion(len(dataset.labels), dataset.input_shape),
+        **treatment(dataset.labels, len(dataset.classes), metric, own),
+    }
+    suggested = kept(suggested, given, before.recipe if before else None)
     recipe = default_recipe(space, dataset.name, options["epochs"], suggested)
     check_count(recipe.class_weights, dataset.classes)
     fixed = {name for name, value in space.train.items() if isinstance(value, Dim)} | set(space.pinned)

@@ -6,15 +6,18 @@ have several.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from archsearch._utils.scores import ACCURACY, BALANCED_ACCURACY
 from archsearch.network.recipe import OFF, Recipe
 
-_ACCURACY = "accuracy"
 _CAP = 100.0
-_WORTH_SAYING = 10.0
-"""Times that the largest class has the images of the smallest one, from which on a run says so."""
+_WORTH_SAYING, _TREATED = 10.0, 1.5
+"""Times that the largest class has the images of the smallest one, from which on a run says so, and treats it."""
+_TREATMENTS = frozenset({"class_weights", "balanced_batches", "logit_adjustment"})
 
 
 def counts(labels: Tensor, classes: int) -> Tensor:
@@ -58,11 +61,30 @@ def imbalance(labels: Tensor, classes: int) -> float:
     return float(present.max() / present.min()) if len(present) else 1.0
 
 
-def advice(labels: Tensor, classes: int, recipe: Recipe, metric: str = _ACCURACY) -> list[str]:
+def treatment(labels: Tensor, classes: int, metric: str, set_already: Iterable[str] = ()) -> dict[str, float]:
+    """Values of a recipe for balanced accuracy of imbalanced classes: logits adjusted by the classes' shares.
+
+    set_already: the values that the space or the user sets. None is given beside another treatment, nor for several
+    labels per image, bool (N, classes), which have no shares. Measured in docs/evidence/imbalance.md.
+    """
+    wanted = metric == BALANCED_ACCURACY and labels.dim() == 1 and imbalance(labels, classes) >= _TREATED
+    return {"logit_adjustment": 1.0} if wanted and _TREATMENTS.isdisjoint(set_already) else {}
+
+
+def treatment_words(labels: Tensor, classes: int, metric: str, recipe: Recipe) -> list[str]:
+    """A line that tells what `treatment` has set, if it has."""
+    taken = treatment(labels, classes, metric)
+    if not taken or any(getattr(recipe, name) != value for name, value in taken.items()):
+        return []
+    times = imbalance(labels, classes)
+    return [f"classes are imbalanced {times:.3g}:1: logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"]
+
+
+def advice(labels: Tensor, classes: int, recipe: Recipe, metric: str = ACCURACY) -> list[str]:
     """A line where accuracy judges classes that are imbalanced 10:1 or more, with the options that may help."""
     times = imbalance(labels, classes)
-    if times < _WORTH_SAYING or metric != _ACCURACY:
+    if times < _WORTH_SAYING or metric != ACCURACY:
         return []
     treated = recipe.class_weights != OFF or recipe.balanced_batches or recipe.logit_adjustment
-    options = ["--metric balanced-accuracy", *([] if treated else ["--class-weights balanced"])]
+    options = [f"--metric {BALANCED_ACCURACY}", *([] if treated else ["--class-weights balanced"])]
     return [f"classes are imbalanced {times:.0f}:1: {', '.join(options)}"]
