@@ -99,7 +99,7 @@ class Retraining:
     def _open(self, done: int, left: int) -> None:
         from archsearch.data import describe
         from archsearch.study.suggestion import words
-        from archsearch.training.imbalance import treatment_words
+        from archsearch.training.imbalance import advice
 
         data, folder = self.plan.data, self.target.folder
         more = f", {done:,} {'is' if done == 1 else 'are'} finished" if done else ""
@@ -112,7 +112,7 @@ class Retraining:
         say(
             *describe(data.dataset),
             *words(len(data.dataset.labels), data.dataset.input_shape, recipe),
-            *treatment_words(data.dataset.labels, len(data.dataset.classes), name, recipe),
+            *advice(data.dataset.labels, len(data.dataset.classes), recipe, name),
         )
         if not self.target.study:
             for arch in self.archs:

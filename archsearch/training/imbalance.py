@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from archsearch._utils.scores import ACCURACY, BALANCED_ACCURACY
-from archsearch.network.recipe import OFF, Recipe
+from archsearch.network.recipe import Recipe
 
 _CAP = 100.0
 _WORTH_SAYING, _TREATED = 10.0, 1.5
@@ -71,20 +71,12 @@ def treatment(labels: Tensor, classes: int, metric: str, set_already: Iterable[s
     return {"logit_adjustment": 1.0} if wanted and _TREATMENTS.isdisjoint(set_already) else {}
 
 
-def treatment_words(labels: Tensor, classes: int, metric: str, recipe: Recipe) -> list[str]:
-    """A line that tells what `treatment` has set, if it has."""
-    taken = treatment(labels, classes, metric)
-    if not taken or any(getattr(recipe, name) != value for name, value in taken.items()):
-        return []
-    times = imbalance(labels, classes)
-    return [f"classes are imbalanced {times:.3g}:1: logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"]
-
-
 def advice(labels: Tensor, classes: int, recipe: Recipe, metric: str = ACCURACY) -> list[str]:
-    """A line where accuracy judges classes that are imbalanced 10:1 or more, with the options that may help."""
-    times = imbalance(labels, classes)
-    if times < _WORTH_SAYING or metric != ACCURACY:
-        return []
-    treated = recipe.class_weights != OFF or recipe.balanced_batches or recipe.logit_adjustment
-    options = [f"--metric {BALANCED_ACCURACY}", *([] if treated else ["--class-weights balanced"])]
-    return [f"classes are imbalanced {times:.0f}:1: {', '.join(options)}"]
+    """A line that tells what `treatment` has set, or which metric would, where accuracy judges and 10:1 is reached."""
+    times, taken = imbalance(labels, classes), treatment(labels, classes, metric)
+    words = f"classes are imbalanced {times:.3g}:1:"
+    if taken and all(getattr(recipe, name) == value for name, value in taken.items()):
+        return [f"{words} logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"]
+    if metric == ACCURACY and times >= _WORTH_SAYING:
+        return [f"{words} --metric {BALANCED_ACCURACY} judges and trains as if they were not"]
+    return []

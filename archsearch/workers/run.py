@@ -50,7 +50,7 @@ from archsearch.study.storage import (
 from archsearch.study.suggestion import suggestion
 from archsearch.study.suggestion import words as suggested_words
 from archsearch.training.data import TrainingData, check_recipe
-from archsearch.training.imbalance import advice, treatment_words
+from archsearch.training.imbalance import advice
 from archsearch.training.judging import require_judged
 from archsearch.workers.jobs import Job, jobs_of, workers_of
 from archsearch.workers.local import Result
@@ -251,7 +251,6 @@ def prepare(config: StudyConfig, options: RunOptions, dataset: Dataset, device: 
             *describe(dataset),
             *suggested_words(len(dataset.labels), config.input_shape, config.recipe),
             *advice(dataset.labels, config.classes, config.recipe, config.metric),
-            *treatment_words(dataset.labels, config.classes, config.metric, config.recipe),
         ],
         "limit_notes": [idle.words] if idle else [],
         "settled_recipe": data.settle(config.recipe).to_dict(),

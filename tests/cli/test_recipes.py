@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from commands import Answer, small_npz
 
@@ -38,7 +39,7 @@ def test_from_a_search_to_a_full_training(command: Command, work: Path) -> None:
     told = command(*RUN, *BALANCED)
     assert told.status == 0, told.err
     assert "2 classes: 0 (100), 1 (5)" in told.out
-    assert "classes are imbalanced 20:1: --metric balanced-accuracy\n" in told.out
+    assert "classes are imbalanced 20:1: --metric balanced-accuracy judges and trains as if they were not\n" in told.out
     about = json.loads((work / "results" / "s" / "run.json").read_text())
     assert about["recipe"]["class_weights"] == "balanced"
 
@@ -89,3 +90,39 @@ def test_what_options_say_of_a_recipe(tmp_path: Path) -> None:
     assert given_values({"recipe": ["class_weights=3,4"]}, ["a", "b"]) == {"class_weights": "3,4"}
     with pytest.raises(InputError, match="give one per class"):
         given_values({"recipe": ["class_weights=3,4"]}, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("words", "tau"),
+    [
+        (("--metric", "balanced-accuracy"), 1.0),
+        (("--metric", "balanced-accuracy", "--recipe", "logit_adjustment=0"), 0.0),
+        (("--metric", "balanced-accuracy", *BALANCED), 0.0),
+        (("--metric", "balanced-accuracy", "--space", "searched.toml"), 0.0),
+    ],
+)
+def test_balanced_accuracy_trains_for_what_it_judges(
+    command: Command, work: Path, words: tuple[str, ...], tau: float
+) -> None:
+    rare_npz(work / "rare.npz")
+    searched = '\n[train]\nclass_weights = { choice = ["none", "balanced"] }\n'
+    (work / "searched.toml").write_text((work / "tiny.toml").read_text() + searched)
+    found = command(*RUN, *words)
+    assert found.status == 0, found.err
+    about = json.loads((work / "results" / "s" / "run.json").read_text())
+    assert about["recipe"].get("logit_adjustment", 0) == tau
+    line = "logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"
+    assert (line in found.out + found.err) == (tau == 1)
+
+
+def test_a_file_is_trained_for_the_metric_too(command: Command, work: Path) -> None:
+    rare_npz(work / "rare.npz")
+    words = ("retrain", "ref:mlp", "--dataset", "npz:rare.npz", "--seeds", 1, "--epochs", 1)
+    taus = []
+    for more in ((), ("--metric", "balanced-accuracy"), ("--metric", "balanced-accuracy", *BALANCED)):
+        study = f"s{len(taus)}"
+        found = command(*words, *more, "--study", study)
+        assert found.status == 0, found.err
+        [row] = pd.read_csv(work / "results" / study / "retrain.csv").to_dict("records")
+        taus.append(json.loads(row["recipe"]).get("logit_adjustment", 0))
+    assert taus == [0, 1, 0]

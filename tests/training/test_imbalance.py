@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from strategies import few
 
 from archsearch.network.recipe import Recipe
-from archsearch.training.imbalance import advice, class_weights, counts, imbalance, pos_weights, prior
+from archsearch.training.imbalance import advice, class_weights, counts, imbalance, pos_weights, prior, treatment
 
 SIZES = st.lists(st.integers(1, 60), min_size=2, max_size=8)
 
@@ -61,12 +61,27 @@ def test_weights_of_several_labels_are_negatives_for_each_positive() -> None:
     assert pos_weights(labels, most=2).tolist() == [1, 2, 2, 1]
 
 
+def test_balanced_accuracy_of_imbalanced_classes_adjusts_logits_where_nothing_else_is_set() -> None:
+    labels, taken = labels_of([40, 2, 9]), {"logit_adjustment": 1.0}
+    assert treatment(labels, 4, "balanced-accuracy") == treatment(labels, 4, "balanced-accuracy", ["lr"]) == taken
+    for name in ("class_weights", "balanced_batches", "logit_adjustment"):
+        assert treatment(labels, 4, "balanced-accuracy", ["lr", name]) == {}
+    for metric in ("accuracy", "macro-f1", "macro-auroc", "recall:a"):
+        assert treatment(labels, 4, metric) == {}
+    assert treatment(labels_of([14, 10]), 2, "balanced-accuracy") == {}
+    assert treatment(labels_of([15, 10]), 2, "balanced-accuracy") == taken
+    several = torch.tensor([[True, False], [True, True], [True, False]])
+    assert treatment(several, 2, "balanced-accuracy") == {}
+
+
 def test_what_is_said_of_imbalance() -> None:
-    labels, metric = labels_of([40, 2, 9]), "classes are imbalanced 20:1: --metric balanced-accuracy"
+    labels, words = labels_of([40, 2, 9]), "classes are imbalanced 20:1:"
     assert imbalance(labels, 4) == 20
-    assert advice(labels, 4, Recipe()) == [f"{metric}, --class-weights balanced"]
-    for treated in (Recipe(class_weights="balanced"), Recipe(balanced_batches=1), Recipe(logit_adjustment=0.5)):
-        assert advice(labels, 4, treated) == [metric]
+    assert advice(labels, 4, Recipe()) == [f"{words} --metric balanced-accuracy judges and trains as if they were not"]
+    treated = Recipe(logit_adjustment=1)
+    found = advice(labels, 4, treated, "balanced-accuracy")
+    assert found == [f"{words} logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"]
+    assert advice(labels, 4, Recipe(), "balanced-accuracy") == []
     assert advice(labels, 4, Recipe(), "macro-f1") == []
     assert advice(labels_of([19, 2]), 2, Recipe()) == []
     assert imbalance(torch.zeros(0, dtype=torch.int64), 2) == 1
