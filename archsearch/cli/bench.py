@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archsearch._utils.formats import FORMATS
+from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.units import counted, format_bytes, format_count
 from archsearch.cli.export import images_for, order_of
 from archsearch.cli.options import SECONDS, data_options, out_option, split_option, storage_option
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from archsearch.inference import Runner
 
 _PRECISIONS = tuple(dict.fromkeys(dtype for one in FORMATS.values() for dtype in one.dtypes))
-_HEAD = ("at", "bytes", "ms", "p95", "RAM", "accuracy", "differ")
+_HEAD = ("at", "bytes", "ms", "p95", "RAM")
 
 
 class NamesType(click.ParamType[tuple[str, ...]]):
@@ -57,7 +58,7 @@ class NamesType(click.ParamType[tuple[str, ...]]):
 )  # fmt: skip
 @click.option(
     "--check-images", type=click.IntRange(1), default=1000, show_default=True,
-    help="Validation images on which accuracy is measured and outputs are compared.",
+    help="Validation images on which the score is measured and outputs are compared.",
 )  # fmt: skip
 @click.option(
     "--measure-with", metavar="COMMAND",
@@ -79,7 +80,7 @@ def bench(targets: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Hold files of trained networks side by side: a row for each FILE, or for each format of candidate ARCH of STUDY.
 
     A row has bytes, milliseconds for one image (median and 95th percentile) by the runtime of the file in a process
-    of its own, RAM where the runtime tells, accuracy on validation images, and the largest difference from the
+    of its own, RAM where the runtime tells, the score on validation images, and the largest difference from the
     safetensors file of the same weights. Formats of ARCH that were not exported yet are written to be measured, and
     removed. The exit status is 1 where no file could be timed.
     """
@@ -173,14 +174,22 @@ def _watched(rows: Iterator[Row]) -> list[Row]:
 
 def _text(rows: list[Row], clock: Clock) -> list[str]:
     names = _names(rows)
-    table = [("file" if all(row.path for row in rows) else "format", *_HEAD), *map(_cells, rows, names)]
+    first, others = "file" if all(row.path for row in rows) else "format", _metrics(rows)
+    table = [(first, *_HEAD, "score" if others else ACCURACY, "differ"), *map(_cells, rows, names)]
     said = [
         f"{name} {row.precision or ''}".strip() + f": {words}"
         for row, name in zip(rows, names, strict=True)
         for words in (row.error, row.note)
         if words
     ]
-    return [*columns(table, left=(0, 1)), "", *wrapped([*said, _foot(clock)])]
+    by = [f"score: {', '.join(others)}, as in the training"] if others else []
+    return [*columns(table, left=(0, 1)), "", *wrapped([*said, *by, _foot(clock)])]
+
+
+def _metrics(rows: list[Row]) -> list[str]:
+    """By what the rows are judged, in words, where it is not accuracy alone."""
+    found = {row.metric for row in rows if row.accuracy is not None}
+    return [] if found <= {ACCURACY} else sorted(Score(name).words for name in found)
 
 
 def _names(rows: list[Row]) -> list[str]:
@@ -194,10 +203,11 @@ def _names(rows: list[Row]) -> list[str]:
 
 def _cells(row: Row, name: str) -> tuple[str, ...]:
     ram = "" if row.ram_bytes is None else format_bytes(row.ram_bytes)
-    accuracy = "" if row.accuracy is None else f"{100 * row.accuracy:.2f}%"
+    value = row.accuracy if row.metric == ACCURACY else row.score
+    score = "" if value is None else Score(row.metric).shown(value)
     differ = "" if row.max_abs_diff is None else f"{row.max_abs_diff:.2g}"
     size = "" if row.bytes is None else format_count(row.bytes)
-    return name, row.precision or "", size, _ms(row.median), _ms(row.p95), ram, accuracy, differ
+    return name, row.precision or "", size, _ms(row.median), _ms(row.p95), ram, score, differ
 
 
 def _ms(value: float | None) -> str:

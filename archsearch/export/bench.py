@@ -17,11 +17,12 @@ from typing import Any
 from torch import Tensor
 
 from archsearch._utils.formats import bytes_of, file_name, files_of, format_of
+from archsearch._utils.scores import ACCURACY
 from archsearch._utils.toolchain import DATA
 from archsearch.data.dataset import Split
 from archsearch.errors import ArchsearchError, InputError
-from archsearch.export.job import Images, Source, export, outputs
-from archsearch.export.verify import compare
+from archsearch.export.job import Images, Source, export, metric_of_file, outputs
+from archsearch.export.verify import Parity, compare
 from archsearch.inference import Runner, open_runner
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.evaluate import accuracy
@@ -43,6 +44,7 @@ class Row:
     Args:
         path: None for a file that was written to be measured.
         median, p95: milliseconds. ram_bytes: see `docs/reference/bench.md`.
+        metric, score: what the training went by, where that is not accuracy and these images define it.
         max_abs_diff: of an output from that of the safetensors file of the same weights.
         error: why something is missing. note: how far a figure can be trusted.
     """
@@ -58,6 +60,14 @@ class Row:
     max_abs_diff: float | None = None
     error: str | None = None
     note: str | None = None
+    metric: str = ACCURACY
+    score: float | None = None
+
+    def judged(self, parity: Parity) -> Row:
+        """The same with the scores and the largest difference of a file."""
+        row = replace(self, accuracy=parity.accuracy, max_abs_diff=parity.max_abs_diff)
+        by = parity.judged
+        return replace(row, metric=by.metric.name, score=by.after) if by else row
 
     def failed(self, error: Exception) -> Row:
         """The same with one more reason why something is missing."""
@@ -69,6 +79,7 @@ class Row:
         return {
             "format": self.format, "precision": self.precision, "path": None if self.path is None else str(self.path),
             "bytes": self.bytes, "latency_ms": latency, "ram_bytes": self.ram_bytes, "accuracy": self.accuracy,
+            "metric": self.metric, "score": self.accuracy if self.metric == ACCURACY else self.score,
             "max_abs_diff": self.max_abs_diff, "error": self.error, "note": self.note,
         }  # fmt: skip
 
@@ -166,7 +177,9 @@ def _opened(path: Path, judge: Judge, data_dir: Path) -> _Opened:
     try:
         images, labels = judge(path, runner)
         logits = runner(images)
-        row = replace(row, accuracy=accuracy(logits, labels))
+        row, metric = replace(row, accuracy=accuracy(logits, labels)), metric_of_file(runner.info, runner.arch, labels)
+        if metric:
+            row = replace(row, metric=metric.name, score=metric(logits, labels))
     except InputError as error:
         return _Opened(path, row.failed(error), runner.arch)
     finally:
@@ -222,17 +235,17 @@ class _Network:
             if found is None:
                 images = replace(self.images, outputs=self.outputs)
                 done = export(source, place, images, kind, dtype, data_dir=data_dir, check_images=checked)
-                row = replace(row, accuracy=done.parity.accuracy, max_abs_diff=done.parity.max_abs_diff)
+                row = row.judged(done.parity)
             else:
                 place = there
-                row = replace(row, path=there, accuracy=found[0], max_abs_diff=found[1])
+                row = replace(row, path=there).judged(found)
             row = replace(row, bytes=bytes_of(place))
         except ArchsearchError as error:
             return row.failed(error)
         return self.clock(row, place, source.arch)
 
-    def _written_before(self, path: Path) -> tuple[float, float] | None:
-        """Accuracy and largest difference of a file that `export` left; None where it is none of these weights."""
+    def _written_before(self, path: Path) -> Parity | None:
+        """How far a file is that `export` left; None where it is none of these weights."""
         if not all(file.is_file() for file in files_of(path)):
             return None
         runner = open_runner(path, data_dir=self.clock.data_dir)
@@ -240,8 +253,8 @@ class _Network:
             if _weights(runner) != weights.digest(self.source.module):
                 return None
             pixels, labels = self.images.validation
-            parity = compare(self.outputs, runner(pixels), labels, len(labels))
-            return parity.accuracy, parity.max_abs_diff
+            metric = metric_of_file(self.source.info, self.source.arch, labels)
+            return compare(self.outputs, runner(pixels), labels, len(labels), metric)
         finally:
             if isinstance(runner.predict, Hosted):
                 runner.predict.close()

@@ -72,6 +72,11 @@ class Images:
         return Images(self.train, sampled(self.validation, most))
 
 
+def metric_of_file(info: Mapping[str, Any], arch: Arch, labels: Tensor) -> Metric | None:
+    """By which a file is judged that has these metadata; None for accuracy, and where the labels leave it undefined."""
+    return metric_in(info, info.get("classes", tuple(map(str, range(arch.classes)))), labels)
+
+
 def sampled(split: Split, most: int) -> Split:
     """At most so many images, evenly spaced, with their labels."""
     pixels, labels = split
@@ -269,9 +274,8 @@ class _Attempt:
         return self._metric_on(self.images.validation[1])
 
     def _metric_on(self, labels: Tensor) -> Metric | None:
-        info, size = self.source.info, self.source.arch.classes
         asked = {"metric": self.wanted.metric} if self.wanted.metric else {}
-        return metric_in({**info, **asked}, info.get("classes", tuple(map(str, range(size)))), labels)
+        return metric_of_file({**self.source.info, **asked}, self.source.arch, labels)
 
     @cached_property
     def _mine(self) -> Tensor:

@@ -17,7 +17,20 @@ from archsearch.inference import latency
 
 Command = Callable[..., Answer]
 ELSEWHERE = ("--measure-with", "sh -c 'echo 5.3 123456' {file}")
-KEYS = ["format", "precision", "path", "bytes", "latency_ms", "ram_bytes", "accuracy", "max_abs_diff", "error", "note"]
+KEYS = [
+    "format",
+    "precision",
+    "path",
+    "bytes",
+    "latency_ms",
+    "ram_bytes",
+    "accuracy",
+    "metric",
+    "score",
+    "max_abs_diff",
+    "error",
+    "note",
+]
 
 
 @pytest.fixture(autouse=True)

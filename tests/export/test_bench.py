@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,22 @@ def test_a_file_of_these_weights_is_taken_as_it_is(source: Source, images: Image
     assert row.path is None
 
 
+def test_a_file_is_judged_by_the_metric_of_its_training(source: Source, images: Images, tmp_path: Path) -> None:
+    trained = replace(source, info={**source.info, "metric": "cohen-kappa"})
+    exported = export(trained, tmp_path / "model.onnx", images, "onnx")
+    assert exported.parity.judged is not None
+    clock, wanted = timed_elsewhere(tmp_path), [("onnx", "fp32")]
+    written, found = (
+        row for folder in (tmp_path / "none", tmp_path) for row in bench_study(trained, folder, images, wanted, clock)
+    )
+    (opened,) = bench_files([tmp_path / "model.onnx"], judge_by(images), clock)
+    assert (written.path, found.path) == (None, tmp_path / "model.onnx")
+    for row in (written, found, opened):
+        assert (row.metric, row.accuracy) == ("cohen-kappa", exported.parity.accuracy)
+        assert row.score == pytest.approx(exported.parity.judged.after)
+        assert row.plain()["score"] == row.score
+
+
 def test_a_converter_that_is_missing_is_a_reason(
     source: Source, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,8 +211,8 @@ def test_rows_for_programs() -> None:
     row = Row("onnx", "fp32", Path("a/model.onnx"), 7, 5.0, 6.0, 9, 0.5, 1e-6)
     assert row.plain() == {
         "format": "onnx", "precision": "fp32", "path": "a/model.onnx", "bytes": 7,
-        "latency_ms": {"median": 5.0, "p95": 6.0}, "ram_bytes": 9, "accuracy": 0.5, "max_abs_diff": 1e-6,
-        "error": None, "note": None,
+        "latency_ms": {"median": 5.0, "p95": 6.0}, "ram_bytes": 9, "accuracy": 0.5, "metric": "accuracy", "score": 0.5,
+        "max_abs_diff": 1e-6, "error": None, "note": None,
     }  # fmt: skip
     assert Row("onnx", error="no").plain()["latency_ms"] is None
 
