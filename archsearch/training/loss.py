@@ -37,17 +37,27 @@ class Loss:
         """The batch's mean."""
         logits = logits.float() if self.shift is None else logits.float() + self.shift
         if self.weights is None:
-            return functional.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+            return self._entropy(logits, targets, "mean")
         if targets.is_floating_point():
             return self._of_shares(logits, targets * self.weights)
-        each = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
+        each = self._entropy(logits, targets, "none")
         mass = self.weights[targets]
         return (each * mass).sum() / _safe(mass.sum())
+
+    def _entropy(self, logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        if self.shift is None:
+            return functional.cross_entropy(logits, targets, reduction=reduction, label_smoothing=self.smoothing)
+        plain = functional.cross_entropy(logits, targets, reduction=reduction)
+        if not self.smoothing:
+            return plain
+        spread = self.shift.softmax(0).expand_as(logits)
+        return plain.lerp(functional.cross_entropy(logits, spread, reduction=reduction), self.smoothing)
 
     def _of_shares(self, logits: Tensor, shares: Tensor) -> Tensor:
         """shares: float32 (N, classes), whose rows have the images' weights as their sums."""
         mass = shares.sum(1, keepdim=True)
-        smooth = torch.lerp(shares, mass / shares.shape[1], self.smoothing)
+        spread = 1 / shares.shape[1] if self.shift is None else self.shift.softmax(0)
+        smooth = torch.lerp(shares, mass * spread, self.smoothing)
         return functional.cross_entropy(logits, smooth, reduction="sum") / _safe(mass.sum())
 
     def share(self, some: Tensor, every: Tensor) -> Tensor | float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -90,6 +92,31 @@ def test_smoothing_teaches_a_large_class_no_rare_one() -> None:
     functional.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1).backward()
     assert logits.grad is not None
     assert float(logits.grad.abs().max()) > 1
+
+
+def test_smoothing_teaches_no_rare_class_where_logits_are_adjusted() -> None:
+    """Equal logits are the best answer for images that show nothing: an even spread would ask for the rare classes."""
+    sizes = torch.tensor([100, 10, 5, 5])
+    labels, shift = torch.arange(CLASSES).repeat_interleave(sizes), (sizes / sizes.sum()).log()
+
+    def pull(loss: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        logits = torch.zeros(len(labels), CLASSES, requires_grad=True)
+        loss(logits).backward()
+        assert logits.grad is not None
+        return float(logits.grad.sum(0).abs().max())
+
+    for targets in (labels, one_hot(labels)):
+        assert pull(lambda logits, targets=targets: Loss(0.1, shift=shift)(logits, targets)) < 1e-6
+    even = functools.partial(functional.cross_entropy, target=labels, label_smoothing=0.1)
+    assert pull(lambda logits: even(logits + shift)) > 0.01
+
+
+@few(30)
+@given(SEEDS, SMOOTHINGS)
+def test_labels_and_probabilities_agree_where_logits_are_adjusted(seed: int, smoothing: float) -> None:
+    logits, labels, weights = batch(seed)
+    for loss in (Loss(smoothing, None, weights.log()), Loss(smoothing, weights, weights.log())):
+        assert float(loss(logits, labels)) == pytest.approx(float(loss(logits, one_hot(labels))), rel=1e-5)
 
 
 @few(30)
