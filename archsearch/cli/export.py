@@ -108,6 +108,8 @@ class Order:
 def export(source: str | None, arch: str | None, **options: Any) -> None:
     """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
 
+    Without ARCH it is the study's most accurate network: of those that `retrain` has trained, if there are any.
+
     The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
     score on the validation split (accuracy, or the --metric of its training) may drop by --max-drop points, its bytes
     must fit. Otherwise nothing is written and the exit status is 1. A model card, README.md, is written beside it.
@@ -116,7 +118,9 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         _set_up(options["setup"], options["data_dir"])
         return
     if source is None or options["kind"] is None:
-        raise InputError("export takes STUDY ARCH, or a weights file, and --format: see archsearch export --help")
+        raise InputError(
+            "export takes STUDY, STUDY ARCH, or a weights file, and --format: see archsearch export --help"
+        )
     if options["kind"] == WEB:
         _write_web(source, arch, options)
         return
@@ -210,24 +214,26 @@ def order_of(source: str, arch: str | None, options: Mapping[str, Any]) -> Order
     """What the arguments and options of a command ask for. Raises InputError."""
     given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
     given["reading"] = reading(options)
-    if arch is not None:
-        return _from_study(opened_study(source, options["out"], options["storage"]), arch, options, given)
     path = Path(source)
-    if not path.is_file():
-        raise InputError(f"{source}: no weights file; to export from a study give its candidate's ARCH too")
+    if arch is None and path.suffix and not path.exists():
+        raise InputError(f"{source}: there is no such weights file; STUDY or STUDY ARCH exports from a study")
+    if arch is not None or not path.is_file():
+        return _from_study(opened_study(source, options["out"], options["storage"]), arch, options, given)
     if options["weights"]:
         raise InputError("--weights goes with a STUDY and an ARCH: here SOURCE is the weights file")
     home = path.parent.parent if path.parent.name == "weights" else path.parent
     return Order(path, home / "export", **given)
 
 
-def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, options: Mapping[str, Any], given: Any) -> Order:
+def _from_study(
+    opened: tuple[Path, Any, StudyConfig], arch: str | None, options: Mapping[str, Any], given: Any
+) -> Order:
     from archsearch.report.tables import tested
     from archsearch.study.storage import stored_retrained
 
     folder, study, config = opened
     found = tested(stored_retrained(study))
-    record = one_record(study, arch, folder)
+    record = one_record(study, arch or _best(study, {*found}, folder), folder)
     meant = config.budget.size_format  # a limit on the bytes of another format says nothing of this file
     known = {
         "dataset": config.data.name,
@@ -244,6 +250,17 @@ def _from_study(opened: tuple[Path, Any, StudyConfig], arch: str, options: Mappi
         config=config,
         tested=found.get(record.arch),
     )
+
+
+def _best(study: Any, retrained: set[str], folder: Path) -> str:
+    """The id of the most accurate network on validation images, of the retrained ones if there are any."""
+    from archsearch.study.records import front
+    from archsearch.study.storage import records
+
+    best = front(records(study))
+    if not best:
+        raise InputError(f"study {folder.name!r} has no complete candidate yet: let `run --resume` go on")
+    return ([one for one in best if one.arch in retrained] or best)[-1].arch
 
 
 def _weights(folder: Path, arch: str) -> Path:

@@ -170,4 +170,6 @@ class Tally:
         lines = [f"{output}: {counted(self.done, 'image')}"]
         if self.broken:
             lines.append(f"could not be read: {self.broken:,} of {self.done:,}, the first is {self.first}")
+        if self.images.left_out:
+            lines.append(f"left out, no pictures that Pillow reads: {self.images.left_out}")
         return lines

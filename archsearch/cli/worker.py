@@ -22,6 +22,7 @@ from archsearch.cli.options import (
     timeout_option,
 )
 from archsearch.cli.settings import Workers
+from archsearch.errors import DataError
 
 if TYPE_CHECKING:
     import optuna
@@ -75,7 +76,10 @@ def _join(study: optuna.Study, config: StudyConfig, options: Mapping[str, Any]) 
 
     terms = terms_of(study)
     job = _job(study.study_name, options["dataset"] or terms.dataset, _places(config.known, options), options)
-    jobs = _jobs(job, config, options["workers"])
+    try:
+        jobs = _jobs(job, config, options["workers"])
+    except DataError as error:
+        raise DataError(f"{error}; where the study's images lie on this machine: --dataset") from None
     view = Lines(terms.trials, config.recipe.epochs, score=config.score)
     view.head(f"archsearch: joins study {study.study_name!r} on {jobs[0].device}, {counted(len(jobs), 'worker')}")
     with view:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,7 +53,10 @@ class Form:
 
 
 class Unlabelled(Protocol):
-    """Images in a fixed order."""
+    """Images in a fixed order. `left_out`: files that are no pictures, in words; "" for none."""
+
+    @property
+    def left_out(self) -> str: ...
 
     @property
     def numbered(self) -> bool:
@@ -83,6 +87,7 @@ class PictureFiles:
     ids: Sequence[str] | None = None
     rows: NDArray[np.int64] | None = None
     numbered: bool = False
+    left_out: str = ""
 
     def __len__(self) -> int:
         return len(self.pictures) if self.rows is None else len(self.rows)
@@ -126,6 +131,7 @@ class PixelArrays:
     shape: tuple[int, int, int, int]
     blocks: Callable[[], Iterator[NDArray[np.uint8]]]
     ids: Sequence[str] | None = None
+    left_out: str = ""
 
     @property
     def numbered(self) -> bool:
@@ -254,16 +260,18 @@ def _is_pickle(path: Path) -> bool:
 
 def _pictures(words: Sequence[str]) -> PictureFiles:
     found: list[str] = []
+    others = Counter[str]()
     for word in words:
         if not Path(word).is_dir():
             found.append(word)
             continue
         folder = scan(Path(word), word)
         if not folder.count:
-            others = suffix_words(folder.left_out())
-            raise DataError(f"{word}: no pictures in this folder{f', but {others}' if others else ''}: {_WAYS}")
+            but = suffix_words(folder.left_out())
+            raise DataError(f"{word}: no pictures in this folder{f', but {but}' if but else ''}: {_WAYS}")
         found += folder.pictures
-    return PictureFiles(Files(found, np.zeros(len(found), np.int64)), found)
+        others += folder.left_out()
+    return PictureFiles(Files(found, np.zeros(len(found), np.int64)), found, left_out=suffix_words(others))
 
 
 def _npz(word: str) -> PixelArrays:

@@ -159,9 +159,12 @@ def filling_of(template: Template, labels: Labels, numbers: bool = False) -> Fil
     if all(_NUMBER.fullmatch(text) and int(text) < len(names) for text in said):
         return Filling(labels, numbers=True)
     odd = min(said - {*names})
+    way = "--index writes numbers"
+    if all(_NUMBER.fullmatch(name) for name in names):
+        way = "train it on data that name them, or empty that column of the template"
     raise InputError(
         f"--template {template.path}: the label {odd!r} is neither a class nor the number of one; "
-        f"classes are {_listed(names)}: --index writes numbers"
+        f"classes are {_listed(names)}: {way}"
     )
 
 

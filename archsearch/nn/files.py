@@ -7,6 +7,7 @@ other kind of model file is held against a limit on bytes alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from archsearch.errors import InputError
 from archsearch.network.cost import layers
 from archsearch.network.file_size import SAFETENSORS, Written
 from archsearch.network.layers import Shape
+from archsearch.network.limits import RAM, measures
 from archsearch.nn.measured import ON_DISK, Counted, Measured, by, stored
 
 _OTHERS = {
@@ -167,6 +169,8 @@ def _graph(target: str, path: Path, what: str, found: Counted, written: Written 
         what += f", {arch.id}, {arch.classes} classes"
         if found.macs == arch.cost.macs:  # otherwise the graph is not that network's
             values["peak_activation_bytes"] = arch.cost.peak_activation_bytes((written or Written()).dtype)
+            if path.suffix == ".tflite" and json.loads(found.metadata.get("info", "{}")).get("dtype") == "int8":
+                values[RAM] = measures(arch.cost, Written())[RAM]
     return Measured(target, what, values, found.layers, _and(*notes, _unmoved(written)), ON_DISK)
 
 

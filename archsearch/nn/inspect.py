@@ -70,6 +70,10 @@ def measure_target(
     if rest and path.suffix != ".toml" and not kind.endswith((".toml", "/")) and "/" not in kind:
         _require_safetensors(target, form)
         return _factory(target, kind, rest, counted_at, inputs_of(input_shape))
+    if rest and kind.endswith(".py") and Path(kind).is_file():
+        raise InputError(
+            f"{target}: name the module, not its file: {Path(kind).stem}:{rest}, with PYTHONPATH={Path(kind).parent}"
+        )
     if path.suffix or "/" in target:
         raise InputError(f"{target}: there is no such file")
     raise InputError(
@@ -178,7 +182,10 @@ def _callable(target: str, module: str, name: str) -> Callable[[], object]:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise InputError(f"{target}: there is no module {error.name!r} here or among the installed") from None
+            raise InputError(
+                f"{target}: there is no module {error.name!r} here or among the installed: say where it lies, such as"
+                " by PYTHONPATH=src"
+            ) from None
         raise InputError(f"{target}: importing {module!r} needs {error.name!r}, which is not installed") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is not our code
         raise InputError(f"{target}: importing {module!r} raised {one_line(error)}") from None

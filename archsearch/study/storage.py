@@ -228,7 +228,10 @@ def load_study(storage: BaseStorage, name: str) -> tuple[optuna.Study, StudyConf
     try:
         study = lies_in(optuna.load_study(study_name=name, storage=storage), storage)
     except KeyError:
-        raise StudyError(f"there is no study {name!r} in this storage") from None
+        held = ", ".join(study_names(storage)[:5]) or "none"
+        raise StudyError(
+            f"there is no study {name!r} in this storage: `archsearch run --study {name}` makes it; there now: {held}"
+        ) from None
     carried = study.user_attrs.get(_CONFIG)
     if carried is None:
         raise StudyError(f"study {name!r} was not made by archsearch")

@@ -122,6 +122,14 @@ def test_retrained_weights_and_their_test_accuracy_come_first(command: Command, 
     assert "test split: not measured here" in (study / "export" / best / "README.md").read_text()
 
 
+def test_a_study_alone_is_its_most_accurate_network(command: Command, study: Path, best: str, work: Path) -> None:
+    answer = command("export", STUDY, "--format", "safetensors")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith(
+        f"results/{STUDY}/export/{best}/model.safetensors  (fp32, from results/{STUDY}/weights"
+    )
+
+
 def test_the_limit_of_the_study_holds_by_default(command: Command, work: Path) -> None:
     run = ("run", "--max-size", "40kB", "--space", "tiny.toml", "--trials", 1, "--epochs", 1, "--study", "s")
     assert command(*run).status == 0
@@ -168,7 +176,11 @@ def test_a_limit_of_a_format_holds_for_its_files_alone(command: Command, work: P
         ((STUDY, "BEST", "--format", "onnx", "--output", "net.onnx.xz"), "--output net.onnx.xz: must end in .onnx"),
         ((STUDY, "BEST", "--format", "pt2", "--max-size", "0"), "'0' is no size"),
         ((STUDY, "zz", "--format", "pt2"), "no candidate 'zz': ids are in"),
-        ((STUDY, "--format", "pt2"), "no weights file; to export from a study give its candidate's ARCH too"),
+        (
+            ("gone.safetensors", "--format", "pt2"),
+            "gone.safetensors: there is no such weights file; STUDY or STUDY ARCH",
+        ),
+        (("nowhere", "--format", "pt2"), "there is no study 'nowhere'"),
         (("nowhere", "abc", "--format", "pt2"), "there is no study 'nowhere'"),
         ((STUDY, "BEST", "--format", "pt2", "--weights", "none"), "none: no readable safetensors file"),
         ((STUDY, "BEST", "--format", "pt2", "--image-size", "9"), "takes images of 1x8x8, digits has 1x9x9"),

@@ -46,11 +46,13 @@ def test_a_folder_with_a_broken_picture(command: Command, network: Path, work: P
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(number, (9, 11)))
     (work / "photos" / "b" / "05.png").write_bytes(b"no picture")
+    (work / "photos" / "b" / "note.txt").write_text("no picture")
     answer = command("predict", network, "photos")
     assert (answer.status, answer.err) == (0, "")
     said = answer.out.splitlines()
     assert said[0] == "predictions.csv: 12 images"
     assert said[1].startswith("could not be read: 1 of 12, the first is photos/b/05.png (cannot identify image file")
+    assert said[2:] == ["left out, no pictures that Pillow reads: 1 .txt"]
     found = table(work / "predictions.csv")
     assert found[0] == ["id", "label", "probability", "error"]
     names = sorted(str(path.relative_to(work)) for path in (work / "photos").rglob("*.png"))
@@ -73,13 +75,14 @@ def test_a_folder_with_a_broken_picture(command: Command, network: Path, work: P
 
 
 def test_how_far_it_is_and_what_was_broken(work: Path) -> None:
+    (work / "some").mkdir()
     for number in range(3):
-        (work / f"{number}.png").write_bytes(encoded(number) if number else b"")
-    watch, tally = Lines(), Tally(open_unlabelled([str(work)]))
+        (work / "some" / f"{number}.png").write_bytes(encoded(number) if number else b"")
+    watch, tally = Lines(), Tally(open_unlabelled([str(work / "some")]))
     said = [Answers(0, torch.zeros(2, 4), {0: Broken("empty")}), Answers(2, torch.zeros(1, 4))]
     assert [*tally.watched(iter(said), watch)] == said
     assert watch.steps == [("images", 2, 3), ("images", 3, 3)]
-    told = f"could not be read: 1 of 3, the first is {work / '0.png'} (empty)"
+    told = f"could not be read: 1 of 3, the first is {work / 'some' / '0.png'} (empty)"
     assert tally.summary(Path("p.csv")) == ["p.csv: 3 images", told]
 
 

@@ -115,7 +115,13 @@ def test_other_images_are_refused_with_both_fingerprints(command: Command, url: 
 
 
 def test_what_no_worker_can_join(command: Command, url: str) -> None:
-    assert "there is no study 'x'" in command("worker", "--storage", url, "--study", "x").error
+    unknown = command("worker", "--storage", url, "--study", "x").error
+    assert f"there is no study 'x' in this storage: `archsearch run --study x` makes it; there now: {name_of(url)}" in (
+        unknown
+    )
+    elsewhere = command("worker", "--storage", url, "--study", name_of(url), "--dataset", "npz:nowhere.npz")
+    assert elsewhere.status == 2
+    assert elsewhere.error.rstrip().endswith("where the study's images lie on this machine: --dataset")
     assert "--storage" in command("worker", "--study", "x").error
     study, name = optuna.load_study(study_name=name_of(url), storage=url), name_of(url)
     carried = json.loads(study.user_attrs["archsearch"])

@@ -54,9 +54,10 @@ def shell(script: str, folder: Path, environment: dict[str, str]) -> str:
 
 @pytest.mark.slow
 def test_the_shell_snippets(tmp_path: Path, environment: dict[str, str]) -> None:
-    one, gpus, slurm = snippets("bash")
+    one, second, gpus, slurm = snippets("bash")
     shell(one, tmp_path, environment)
     assert len(pd.read_csv(tmp_path / "results" / "demo" / "trials.csv")) == 4
+    assert "0 trained here; the study has 4 of 4" in shell(second, tmp_path, environment)
     said = shell(gpus, tmp_path, environment)
     assert said.count("trained here; the study has 6 of 6") == 2
     assert len(pd.read_csv(tmp_path / "results" / "gpus" / "trials.csv")) == 6

@@ -170,3 +170,9 @@ def test_options_of_templates_that_cannot_be(sample: Path) -> None:
     several = Labels(LABELS.names, several=True, thresholds=(0.5,) * 3)
     with pytest.raises(InputError, match="it needs a column per class: cat, dog, cow"):
         submission(sample, files("a.png"), answers([0]), labels=several)
+
+
+def test_names_for_a_network_that_knows_numbers_alone(sample: Path) -> None:
+    sample.write_text("Id,Label\na,lion\n")
+    with pytest.raises(InputError, match="train it on data that name them, or empty that column of the template"):
+        submission(sample, files("a.png"), answers([0]), labels=Labels(("0", "1", "2")))

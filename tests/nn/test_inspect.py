@@ -213,7 +213,10 @@ def test_broken_files(tmp_path: Path, name: str, content: bytes, says: str) -> N
         ("torchvision:resnet81", "no model 'resnet81' .did you mean 'resnet"),
         ("ref:resnet-course-smal", "did you mean 'resnet-course-small'"),
         ("nowhere_at_all:x", "there is no module 'nowhere_at_all'"),
-        ("torch.nowhere:x", "there is no module 'torch.nowhere'"),
+        (
+            "torch.nowhere:x",
+            "no module 'torch.nowhere' here or among the installed: say where it lies, such as by PYTH",
+        ),
         ("torch.nn:Lineer", "no callable 'Lineer' .did you mean 'Linear'"),
         ("torch.nn:Linear", "raised TypeError"),
         ("torch:zeros", "raised TypeError"),
@@ -228,6 +231,12 @@ def test_no_such_target(target: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         measure_target(target)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_code_is_told_its_module(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text("")
+    with pytest.raises(InputError, match=rf"not its file: models:small, with PYTHONPATH={tmp_path}$"):
+        measure_target(f"{tmp_path}/models.py:small")
 
 
 def test_files_and_references_need_no_torch(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from exports import ARCH, INFO
 
 from archsearch.errors import InputError
+from archsearch.network.ram import ram_bytes
 from archsearch.nn import trailer
 from archsearch.nn.files import measure_file
 from archsearch.nn.inspect import measure_target
@@ -178,13 +180,19 @@ def test_files_of_archsearch_know_their_network(files: Path, name: str) -> None:
     assert not measured.note
 
 
-def own(path: Path, room: int = 4 * ARCH.cost.params) -> None:
+def own(path: Path, room: int = 4 * ARCH.cost.params, info: dict[str, Any] = INFO) -> None:
     """Make it a file of archsearch, as large as its network's."""
     last = path.with_suffix(".bin") if path.suffix in (".xml", ".param") else path
-    metadata = describe(ARCH, INFO)
+    metadata = describe(ARCH, info)
     last.write_bytes(
         trailer.append(last.read_bytes() + bytes(room), trailer.pair(path, metadata) if last != path else metadata)
     )
+
+
+@pytest.mark.parametrize(("dtype", "known"), [("int8", True), ("fp32", False)])
+def test_the_arena_of_an_own_int8_file(files: Path, dtype: str, known: bool) -> None:
+    own(files / "m.tflite", info={**INFO, "dtype": dtype})
+    assert found(files / "m.tflite").values["ram_bytes"] == (ram_bytes(ARCH.cost) if known else None)
 
 
 @pytest.mark.parametrize("room", [0, 2**21])

@@ -59,8 +59,8 @@ class _Form:
 def load_npz(path: Path, name: str) -> Dataset:
     """The train split and, where there is one, the val split; of the test split headers and labels only.
 
-    One label per image counts classes from 0 without a gap, so there are max(train_labels) + 1 classes, named by their
-    number. Columns of 0 and 1 are a class each, named by the array `classes` where there is one.
+    One label per image counts classes from 0 without a gap, so there are max(train_labels) + 1 classes. Columns of 0
+    and 1 are a class each. The array `classes` names them, else they have numbers.
     DataError, with all faults of the headers at once, for a file that breaks the layout.
     """
     with _archive(path, name) as archive:
@@ -72,7 +72,7 @@ def load_npz(path: Path, name: str) -> Dataset:
         own = "val_images" in headers
         validation = _read_split(archive, "val", name, form, count) if own else None
         test = _read_labels(archive, "test", name, form, count) if "test_labels" in headers else None
-        classes = _titles(archive, count, name) if form.columns > 1 else tuple(map(str, range(count)))
+        classes = _titles(archive, count, name)
     notes: tuple[str, ...] = ()
     if form.several:
         others = {"val": validation[1].numpy() if validation else None, "test": test}
@@ -118,7 +118,7 @@ def _count(labels: NDArray[np.int64], known: int | None, name: str) -> int:
 
 
 def _titles(archive: zipfile.ZipFile, count: int, name: str) -> tuple[str, ...]:
-    """The names of columns: those of the array `classes`, else their numbers."""
+    """The names of classes: those of the array `classes`, else their numbers."""
     if "classes.npy" not in archive.namelist():
         return tuple(map(str, range(count)))
     if _header(archive, "classes").dtype.hasobject:

@@ -60,7 +60,7 @@ def titles_of(values: NDArray[Any], count: int, name: str) -> tuple[str, ...]:
     """Class names from an array of texts. Raises DataError for another number of them, and for one that is twice."""
     names = tuple(one.decode() if isinstance(one, bytes) else str(one) for one in values.reshape(-1).tolist())
     if len(names) != count:
-        raise DataError(f"{name}: classes has {len(names)} names and train_labels {count} columns: name every column")
+        raise DataError(f"{name}: classes has {len(names)} names and train_labels {count} classes: name every class")
     check_names(names, name)
     return names
 

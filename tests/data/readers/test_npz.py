@@ -58,6 +58,13 @@ def test_npz(tmp_path: Path, size: tuple[int, ...], shape: tuple[int, ...], dtyp
         assert numbers.tolist() == values[f"{part}_labels"].ravel().tolist()
 
 
+def test_npz_names_its_classes(tmp_path: Path) -> None:
+    named = arrays() | {"classes": np.array(["cat", "dog", "cow"])}
+    assert load_dataset(f"npz:{npz(tmp_path, named)}").classes == ("cat", "dog", "cow")
+    with pytest.raises(DataError, match="classes has 1 names and train_labels 3 classes"):
+        load_dataset(f"npz:{npz(tmp_path, named | {'classes': np.array(['cat'])})}")
+
+
 def test_npz_compressed_fortran_ordered_and_resized(tmp_path: Path) -> None:
     values = {name: np.asfortranarray(array) for name, array in arrays().items()}
     np.savez_compressed(tmp_path / "set.npz", **values)

@@ -123,7 +123,7 @@ def test_rows_with_one_label_each_are_ambiguous(tmp_path: Path) -> None:
         ({"train_labels": np.zeros((10, 3), int)}, "", "no train image has a label"),
         ({"train_labels": np.ones((10, 3), int)}, "", "all train images have the same labels"),
         ({"train_labels": np.zeros((10, 3, 2), int)}, "", "train_labels has shape (10, 3, 2): (N,) or (N, 1), or"),
-        ({"classes": np.array(["a", "b"])}, "", "classes has 2 names and train_labels 3 columns"),
+        ({"classes": np.array(["a", "b"])}, "", "classes has 2 names and train_labels 3 classes"),
         ({"classes": np.array(["a", "b", "a"])}, "", "two classes are named 'a'"),
         ({"classes": np.array(["a", "", "b"])}, "", "class 1 has no name"),
         ({"classes": np.array(["a", 1, "b"], object)}, "", "classes holds pickled Python objects, which are refused"),
