@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import multiprocessing.forkserver
@@ -29,23 +30,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 hypothesis.settings.register_profile("archsearch", deadline=None)  # no timed tests
 hypothesis.settings.load_profile("archsearch")
 
-PRELOAD = [
-    "archsearch.cli.run", "archsearch.workers.local", "archsearch.training.fit", "archsearch.report.files",
-    "archsearch.cli.live",
-    "matplotlib.backends.backend_agg", "optuna.storages", "rich.live", "sklearn.datasets", "torch._dynamo",
-]  # fmt: skip
-
-
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: later collections, one after each `command`, need not search it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def _preloaded() -> None:
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
-    multiprocessing.forkserver.ensure_running()
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["warm"])
+    with contextlib.chdir(Path(__file__).parent / "support"):  # where `warm` is found: Python 3.11 hands on no path
+        multiprocessing.forkserver.ensure_running()
     os.environ.clear()
     os.environ.update(before)
 
