@@ -132,11 +132,8 @@ def test_eight_bits_are_for_int8_in_onnx(source: Source, tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", kinds("litert", "openvino"))
-def test_other_formats_have_int8_weights_too(source: Source, tmp_path: Any, kind: str) -> None:
-    images = images_of(source)
-    whole, eight = (export(source, tmp_path / f"{dtype}{FORMATS[kind].suffix}", images, kind, dtype) for dtype in (
-        "fp32", "int8-weights",
-    ))  # fmt: skip
+def test_other_formats_have_int8_weights_too(shelf: Shelf, kind: str) -> None:
+    whole, eight = shelf(kind), shelf(kind, "int8-weights")
     sizes = [files_of(one.path)[-1].stat().st_size for one in (whole, eight)]  # an .xml says how each is put together
     assert sizes[1] < 0.75 * sizes[0]
     assert 0 < eight.parity.max_abs_diff < 0.1 * eight.parity.scale
