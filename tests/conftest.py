@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 from commands import ENVIRONMENT, RUN, STUDY, TINY, Answer, Process
+from filelock import FileLock
 from postgres import Postgres, binaries
 from terminal import Terminal
 
@@ -122,18 +123,28 @@ def command(
     return run
 
 
+def shared(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder of this session, the same in all processes that test at the same time."""
+    here = factory.getbasetemp()
+    folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which a real `archsearch run` has left its results. Not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.toml").write_text(TINY)
-    done = subprocess.run(
-        [sys.executable, "-c", "from archsearch.cli import main; main()", *RUN],
-        cwd=folder, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    (folder / "stdout").write_text(done.stdout)
+    folder = shared(tmp_path_factory, "finished")
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "stdout").exists():
+            (folder / "tiny.toml").write_text(TINY)
+            done = subprocess.run(
+                [sys.executable, "-c", "from archsearch.cli import main; main()", *RUN],
+                cwd=folder, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == ""
+            (folder / "stdout").write_text(done.stdout)
     return folder
 
 
@@ -165,10 +176,7 @@ def shelf(source: Any, images: Any, tmp_path_factory: pytest.TempPathFactory) ->
     """Files of the source's network in other formats, see `shipped.Shelf`."""
     from shipped import Shelf
 
-    here = tmp_path_factory.getbasetemp()
-    home = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "shelf"
-    home.mkdir(exist_ok=True)
-    return Shelf(source, images, home)
+    return Shelf(source, images, shared(tmp_path_factory, "shelf"))
 
 
 @pytest.fixture(scope="module")
