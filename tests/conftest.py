@@ -133,7 +133,7 @@ def shared(factory: pytest.TempPathFactory, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which a real `archsearch run` has left its results. Not to be changed."""
+    """The folder in which a real `archsearch run` has left its results. Not to be changed, nor its database opened."""
     folder = shared(tmp_path_factory, "finished")
     with FileLock(f"{folder}.lock"):
         if not (folder / "stdout").exists():
