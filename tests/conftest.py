@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import multiprocessing.forkserver
@@ -17,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 from commands import ENVIRONMENT, RUN, STUDY, TINY, Answer, Process
+from filelock import FileLock
 from postgres import Postgres, binaries
 from terminal import Terminal
 
@@ -29,23 +31,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 hypothesis.settings.register_profile("archsearch", deadline=None)  # no timed tests
 hypothesis.settings.load_profile("archsearch")
 
-PRELOAD = [
-    "archsearch.cli.run", "archsearch.workers.local", "archsearch.training.fit", "archsearch.report.files",
-    "archsearch.cli.live",
-    "matplotlib.backends.backend_agg", "optuna.storages", "rich.live", "sklearn.datasets", "torch._dynamo",
-]  # fmt: skip
-
-
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: later collections, one after each `command`, need not search it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def _preloaded() -> None:
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
-    multiprocessing.forkserver.ensure_running()
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["warm"])
+    with contextlib.chdir(Path(__file__).parent / "support"):  # where `warm` is found: Python 3.11 hands on no path
+        multiprocessing.forkserver.ensure_running()
     os.environ.clear()
     os.environ.update(before)
 
@@ -121,18 +123,28 @@ def command(
     return run
 
 
+def shared(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder of this session, the same in all processes that test at the same time."""
+    here = factory.getbasetemp()
+    folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which a real `archsearch run` has left its results. Not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.toml").write_text(TINY)
-    done = subprocess.run(
-        [sys.executable, "-c", "from archsearch.cli import main; main()", *RUN],
-        cwd=folder, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    (folder / "stdout").write_text(done.stdout)
+    """The folder in which a real `archsearch run` has left its results. Not to be changed, nor its database opened."""
+    folder = shared(tmp_path_factory, "finished")
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "stdout").exists():
+            (folder / "tiny.toml").write_text(TINY)
+            done = subprocess.run(
+                [sys.executable, "-c", "from archsearch.cli import main; main()", *RUN],
+                cwd=folder, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == ""
+            (folder / "stdout").write_text(done.stdout)
     return folder
 
 
@@ -164,10 +176,7 @@ def shelf(source: Any, images: Any, tmp_path_factory: pytest.TempPathFactory) ->
     """Files of the source's network in other formats, see `shipped.Shelf`."""
     from shipped import Shelf
 
-    here = tmp_path_factory.getbasetemp()
-    home = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / "shelf"
-    home.mkdir(exist_ok=True)
-    return Shelf(source, images, home)
+    return Shelf(source, images, shared(tmp_path_factory, "shelf"))
 
 
 @pytest.fixture(scope="module")

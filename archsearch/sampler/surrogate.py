@@ -28,6 +28,8 @@ from archsearch.sampler.dims import Array
 MARGINS = (0.1, 0.25, 0.5, 1.0, 2.0)
 TYPICAL = np.array([1e-2, 1.0, 0.3, 0.3, 0.5, 1.0, 1.0])
 SPREAD = np.array([2.0, 1.0, 1.5, 1.5, 1.0, 1.0, 1.0])
+LEAST, MOST = 1e-8, 1e6
+"""What is learnt lies between them."""
 FIT_POINTS = 150
 ROOT5 = np.sqrt(5.0)
 
@@ -49,8 +51,8 @@ class NetworkKernel(Kernel):  # type: ignore[misc]
 
     @property
     def hyperparameter_values(self) -> Any:
-        """For scikit-learn: the numbers to learn, and their bounds."""
-        return Hyperparameter("values", "numeric", np.array([[1e-8, 1e6]] * len(TYPICAL)), len(TYPICAL))
+        """For scikit-learn: the numbers to learn. It warns where one lies at its bound, so its bounds are far away."""
+        return Hyperparameter("values", "numeric", np.array([[1e-300, 1e300]] * len(TYPICAL)), len(TYPICAL))
 
     def _parts(self, x: Array) -> tuple[Array, Array, Array]:
         at = self.columns
@@ -179,11 +181,14 @@ def _surprise(theta: Array) -> tuple[float, Array]:
 def _most_probable(
     objective: Callable[[Array], tuple[float, Array]], start: Array, bounds: Array
 ) -> tuple[Array, float]:
+    """Between `LEAST` and `MOST`; scikit-learn's bounds are none."""
+
     def posterior(theta: Array) -> tuple[float, Array]:
         value, slope = objective(theta)
         more, steeper = _surprise(theta)
         return value + more, slope + steeper
 
-    found = minimize(posterior, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
+    inside = [(np.log(LEAST), np.log(MOST))] * len(start)
+    found = minimize(posterior, start, jac=True, method="L-BFGS-B", bounds=inside, options={"maxiter": 20})
     theta = np.asarray(found.x)
     return theta, float(found.fun - _surprise(theta)[0])

@@ -12,7 +12,7 @@ import pytest
 from commands import STUDY, Answer, snapshot
 from exports import ARCH, INFO, settled
 from studies import retrained
-from toolchains import HOSTED, name_of, precisions
+from toolchains import HOSTED, marks, name_of
 
 import archsearch
 from archsearch._utils.formats import FORMATS, bytes_of, files_of
@@ -215,7 +215,11 @@ def test_weights_of_another_network(command: Command, study: Path, best: str, wo
 # formats whose packages are an extra, or an environment of their own
 
 
-@pytest.mark.parametrize(("kind", "dtype"), precisions(*HOSTED))
+SHIPPED = {"litert": "int8", "executorch": "fp32", "openvino": "int8-weights", "ncnn": "fp16"}
+"""One precision each: what they answer is tested in tests/export, for all of them."""
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [pytest.param(kind, SHIPPED[kind], marks=marks(kind)) for kind in HOSTED])
 def test_a_file_of_another_runtime_from_the_run_to_its_labels(
     command: Command, study: Path, best: str, work: Path, kind: str, dtype: str
 ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Answer, Process
 
 from archsearch.network.blocks.registry import _REGISTRY
 
@@ -32,9 +32,7 @@ type = "linear"
 """
 
 
-def archsearch(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    code = "from archsearch.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *args], cwd=folder, capture_output=True, text=True)
+Archsearch = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -47,27 +45,33 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_study_with_an_imported_block(here: Path) -> None:
+@pytest.fixture
+def archsearch(start: Callable[..., Process]) -> Archsearch:
+    """`archsearch(folder, *args)` in a process of its own."""
+    return lambda folder, *args: start(*args, cwd=folder).wait()
+
+
+def test_a_study_with_an_imported_block(archsearch: Archsearch, here: Path) -> None:
     search = ("run", "--max-params", "20k", "--epochs", "1", "--workers", "1", "--study", "s")
     done = archsearch(here, *search, "--space", "own.toml", "--trials", "1")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("runs the code of") == 1
+    assert done.status == 0, done.err
+    assert done.err.count("runs the code of") == 1
     arch = next((here / "results" / "s" / "archs").glob("*.toml"))
     missing = archsearch(here, "check", str(arch))
-    assert missing.returncode == 2
-    assert "--import FILE" in missing.stderr
+    assert missing.status == 2
+    assert "--import FILE" in missing.err
     known = archsearch(here, "check", str(arch), "--import", "blocks/mine.py", "--max-params", "20k")
-    assert known.returncode == 0, known.stderr
+    assert known.status == 0, known.err
     more = archsearch(here, *search, "--space", "own.toml", "--trials", "2", "--resume")
-    assert more.returncode == 0, more.stderr
+    assert more.status == 0, more.err
 
 
-def test_import_by_option(here: Path) -> None:
-    assert archsearch(here, "spaces", "space.toml").returncode == 2
+def test_import_by_option(archsearch: Archsearch, here: Path) -> None:
+    assert archsearch(here, "spaces", "space.toml").status == 2
     done = archsearch(here, "spaces", "space.toml", "--import", "blocks/mine.py", "--import", "blocks/mine.py")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     done = archsearch(here / "blocks", "spaces", "../own.toml", "--import", "mine")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
 
 
 @pytest.mark.parametrize(
@@ -80,15 +84,17 @@ def test_import_by_option(here: Path) -> None:
         ("bad.py", "raise SystemExit(3)", "its code raised SystemExit"),
     ],
 )
-def test_bad_imports_are_one_line(here: Path, what: str, content: str | None, says: str) -> None:
+def test_bad_imports_are_one_line(
+    archsearch: Archsearch, here: Path, what: str, content: str | None, says: str
+) -> None:
     if content is not None:
         (here / what).write_text(content)
     done = archsearch(here, "spaces", "--import", what)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.status == 2
+    assert says in done.err
+    assert "Traceback" not in done.err
     (here / "own.toml").write_text("import = 3\n" + SPACE)
     done = archsearch(here, "spaces", "own.toml")
-    assert done.returncode == 2
-    assert "must be a list of Python files" in done.stderr
+    assert done.status == 2
+    assert "must be a list of Python files" in done.err
     assert ("block", "imported_plain") not in _REGISTRY

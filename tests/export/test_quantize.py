@@ -9,20 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exports import ARCH, images_of, source_of
+from exports import ARCH
 from onnx import TensorProto, helper, numpy_helper
+from shipped import Shelf
 from toolchains import kinds
 
 from archsearch._utils.formats import files_of
 from archsearch.errors import InputError
-from archsearch.export import FORMATS, Source, convert, export, write
+from archsearch.export import Images, Source, convert, export, write
 from archsearch.export.quantize import quantized, weights_quantized
 from archsearch.export.slim import slim
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return source_of(tmp_path_factory.mktemp("quantize") / "w.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +34,9 @@ def kernels(model: Any) -> list[Any]:
 @pytest.mark.parametrize(("bits", "largest"), [(7, 64), (8, 128)])
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_weights_have_so_many_bits_and_a_scale_a_channel_or_a_tensor(
-    source: Source, model: Any, bits: int, largest: int, per_channel: bool
+    images: Images, model: Any, bits: int, largest: int, per_channel: bool
 ) -> None:
-    found = quantized(model, images_of(source).train[:], per_channel=per_channel, bits=bits)
+    found = quantized(model, images.train[:], per_channel=per_channel, bits=bits)
     made = kernels(found)
     assert {largest - 1, largest} >= {int(abs(kernel.astype(int)).max()) for kernel in made}
     held = {one.name: numpy_helper.to_array(one) for one in found.graph.initializer}
@@ -53,8 +49,8 @@ def test_weights_have_so_many_bits_and_a_scale_a_channel_or_a_tensor(
     assert (set(scales) == {1}) is not per_channel
 
 
-def test_activations_are_uint8_and_biases_in_float(source: Source, model: Any) -> None:
-    found = quantized(model, images_of(source).train[:])
+def test_activations_are_uint8_and_biases_in_float(images: Images, model: Any) -> None:
+    found = quantized(model, images.train[:])
     held = {one.name: numpy_helper.to_array(one) for one in found.graph.initializer}
     points = [held[node.input[2]].dtype for node in found.graph.node if node.op_type == "QuantizeLinear"]
     assert points
@@ -64,8 +60,8 @@ def test_activations_are_uint8_and_biases_in_float(source: Source, model: Any) -
     assert {bias.dtype for bias in biases} == {np.dtype(np.float32)}
 
 
-def test_onnx_runtime_computes_all_of_it_in_integers(source: Source, model: Any, tmp_path: Any) -> None:
-    found = slim(quantized(model, images_of(source).train[:]))
+def test_onnx_runtime_computes_all_of_it_in_integers(source: Source, images: Images, model: Any, tmp_path: Any) -> None:
+    found = slim(quantized(model, images.train[:]))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
@@ -121,8 +117,7 @@ def test_a_channel_of_zeros_and_weights_that_would_not_shrink() -> None:
     assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
-def test_eight_bits_are_for_int8_in_onnx(source: Source, tmp_path: Any) -> None:
-    images = images_of(source)
+def test_eight_bits_are_for_int8_in_onnx(source: Source, images: Images, tmp_path: Any) -> None:
     done = export(source, tmp_path / "m.onnx", images, "onnx", "int8", weight_bits=8)
     assert max(int(abs(kernel.astype(int)).max()) for kernel in kernels(onnx.load(done.path))) >= 127
     for kind, dtype in (("onnx", "fp32"), ("safetensors", "fp32")):
@@ -132,11 +127,8 @@ def test_eight_bits_are_for_int8_in_onnx(source: Source, tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", kinds("litert", "openvino"))
-def test_other_formats_have_int8_weights_too(source: Source, tmp_path: Any, kind: str) -> None:
-    images = images_of(source)
-    whole, eight = (export(source, tmp_path / f"{dtype}{FORMATS[kind].suffix}", images, kind, dtype) for dtype in (
-        "fp32", "int8-weights",
-    ))  # fmt: skip
+def test_other_formats_have_int8_weights_too(shelf: Shelf, kind: str) -> None:
+    whole, eight = shelf(kind), shelf(kind, "int8-weights")
     sizes = [files_of(one.path)[-1].stat().st_size for one in (whole, eight)]  # an .xml says how each is put together
     assert sizes[1] < 0.75 * sizes[0]
     assert 0 < eight.parity.max_abs_diff < 0.1 * eight.parity.scale

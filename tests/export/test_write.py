@@ -12,6 +12,7 @@ import pytest
 import torch
 from exports import ARCH, images_of, info_of, settled, source_of
 from onnx import numpy_helper
+from shipped import Shelf
 from toolchains import HERE, kinds, name_of, precisions
 from torch import nn
 
@@ -35,9 +36,9 @@ from archsearch.nn.build import build
 
 @pytest.mark.parametrize(("kind", "dtype"), precisions())
 def test_every_format_answers_as_the_network_does(
-    source: Source, images: Images, tmp_path: Path, kind: str, dtype: str
+    shelf: Shelf, source: Source, images: Images, kind: str, dtype: str
 ) -> None:
-    done = export(source, tmp_path / "out" / name_of(kind), images, kind, dtype, check_images=50)
+    done = shelf(kind, dtype)
     assert sorted(done.path.parent.iterdir()) == sorted(files_of(done.path))
     assert done.bytes == sum(path.stat().st_size for path in done.path.parent.iterdir())
     assert done.parity.images == 50

@@ -33,20 +33,19 @@ def refused(*_: object) -> Any:
     raise DataError("digits: gone")
 
 
-def test_a_run_judges_its_best_on_the_validation_images(finished: Path) -> None:
-    folder = finished / "results" / STUDY
-    config, history = opened(folder)
+def test_a_run_judges_its_best_on_the_validation_images(study: Path) -> None:
+    config, history = opened(study)
     best = front(history)[-1]
-    found = json.loads((folder / NAME).read_text())
+    found = json.loads((study / NAME).read_text())
     assert found["arch"] == best.arch
     assert found["accuracy"] == pytest.approx(best.val_accuracy, abs=2 / found["n"])
     dataset = load_dataset("digits")
     images, labels = part_of(replace(dataset, share=config.data.validation), "validation", config.seed)
     assert found["n"] == len(labels)
-    runner = open_runner(folder / "weights" / f"{best.arch}.safetensors")
+    runner = open_runner(study / "weights" / f"{best.arch}.safetensors")
     assert found["accuracy"] == accuracy(runner(images), labels)
     assert len(found["mistakes"]) == min(24, round(len(labels) * (1 - found["accuracy"])))
-    page = (folder / "report.html").read_text()
+    page = (study / "report.html").read_text()
     assert page.count("data:image/png") == len(found["mistakes"])
     assert "class by class" in page
 

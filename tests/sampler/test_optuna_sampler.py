@@ -113,6 +113,14 @@ def test_a_surrogate_is_learnt_in_one_thread_and_others_get_theirs_back(monkeypa
     assert all(set(threads) == {1} for threads in seen)
 
 
+def test_what_is_learnt_may_lie_at_its_bound_without_a_warning():
+    """One would be an error here, and on a user's screen; filters of warnings are for all threads or none."""
+    chosen = np.linspace(0, 400, 45).round()
+    dims, shared = Space({"a": IntDistribution(0, 400)}).encode([{"a": int(a)} for a in chosen])
+    inputs = np.column_stack([dims, shared, np.log(1 + chosen) / math.log(401)])
+    assert surrogate.learn(inputs, chosen / 1000, (1, 1)).values[0] == pytest.approx(surrogate.LEAST)
+
+
 def blas_threads():
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 

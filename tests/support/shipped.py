@@ -26,10 +26,10 @@ class Shelf:
     def __call__(self, kind: str, dtype: str = "fp32") -> Exported:
         if (kind, dtype) not in self.made:
             folder = self.home / f"{kind}-{dtype}"
-            note = folder / "exported"
+            note = self.home / f"{kind}-{dtype}.exported"  # not in the folder, which holds the files alone
             with FileLock(f"{folder}.lock"):
                 if not note.exists():
-                    done = export(self.source, folder / name_of(kind), self.images, kind, dtype)
+                    done = export(self.source, folder / name_of(kind), self.images, kind, dtype, check_images=50)
                     note.write_bytes(pickle.dumps(done))
             self.made[kind, dtype] = pickle.loads(note.read_bytes())
         return self.made[kind, dtype]
