@@ -105,8 +105,8 @@ architectures alone: [references](reference/references.md). How each was found: 
 
 ON_A_DEVICE = """\
 **bytes by format** are those of the files in the repository, uncompressed. `archsearch export` writes other formats.
-**RAM** is what TensorFlow Lite Micro's arena takes for the int8 `.tflite` file, in bytes, at most. Where that is not known,
-"activations" are the live tensors for one image at int8.
+**RAM** is what TensorFlow Lite Micro's arena takes for the int8 `.tflite` file, in bytes, at most.
+Where that is not known, "activations" are the live tensors for one image at int8.
 """
 
 
