@@ -10,6 +10,7 @@
     ├── NothingFeasible           no candidate of the space fits the budget
     ├── TrainingFailed            one candidate could not be trained; the search goes on
     ├── ExportFailed              the exported file is too large, differs from the network, or cannot be written
+    ├── PushFailed                exported files could not be pushed; they stay where they are
     ├── NotMeasurable             the machine is too busy for milliseconds that mean anything
     └── StopTraining              raised by `report` inside an evaluation: stop here, keep what was measured
 
@@ -87,6 +88,10 @@ class TrainingFailed(ArchsearchError):
 
 class ExportFailed(ArchsearchError):
     """A network that cannot be exported, or an exported file that does not fit or does not match; nothing is kept."""
+
+
+class PushFailed(ArchsearchError):
+    """Exported files that could not be pushed to a server; they stay where they are."""
 
 
 class NotMeasurable(ArchsearchError):

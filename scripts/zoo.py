@@ -2,24 +2,41 @@
 """Write archsearch/_utils/certified.json and docs/zoo.md from the files of `results/`: `python scripts/zoo.py`.
 
 Only names are chosen here. A test holds both files against what this script makes.
+
+`python scripts/zoo.py --measure [NAME...]` measures milliseconds first, on a quiet machine, and keeps them in
+benchmarks/zoo.json. Figures of another machine, or of another version of the runtime, are dropped then.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from archsearch import __version__
 from archsearch._utils.certified import PLACE, PREFIX
+from archsearch._utils.formats import FORMATS
 from archsearch._utils.units import format_count
+from archsearch.errors import NotMeasurable, SpecError
+from archsearch.export.timed import Stopwatch
 from archsearch.inference import open_runner
+from archsearch.inference.latency_cache import machine
 from archsearch.inference.onnx import content
+from archsearch.network.cost import Cost
+from archsearch.network.ram import ram_bytes
+from archsearch.network.timing import Timing
 
 ROOT = Path(__file__).parent.parent
 LIST, PAGE = ROOT / "archsearch" / "_utils" / "certified.json", ROOT / "docs" / "zoo.md"
+TIMED = ROOT / "benchmarks" / "zoo.json"
+TIMING = Timing()
 TESTED = ".test.json"
 FILES = {
     "mnist-44k": "mnist/export/fdb5059f7ddc/model.int8.onnx",
@@ -74,6 +91,7 @@ The files lie in `results/` of the repository, not in the package. These places 
 A file counts only if its SHA-256 is that of the list. Where there is none, one line says what is missing.
 """
 HEAD = ("name", "parameters", "bytes", "precision", "M MACs", "test accuracy", "all trainings", "layers")
+DEVICE = ("name", "bytes by format", "RAM", "ms")
 NOTES = """\
 **bytes** are those of the file. Where xz has compressed it, those of the model stand in brackets.
 **test accuracy** is that of the very file that is loaded.
@@ -82,6 +100,13 @@ these are kept, else of the int8 files. A network is named by the limit of its s
 
 Classes of `cifar100` are numbers, in the order of its labels. `search_spaces/references` has the textbook's
 architectures alone: [references](reference/references.md). How each was found: [evidence](evidence/index.md).
+"""
+
+
+ON_A_DEVICE = """\
+**bytes by format** are those of the files in the repository, uncompressed. `archsearch export` writes other formats.
+**RAM** is what TensorFlow Lite Micro's arena takes for the int8 `.tflite` file, in bytes, at most.
+Where that is not known, "activations" are the live tensors for one image at int8.
 """
 
 
@@ -108,7 +133,60 @@ def network(name: str) -> dict[str, Any]:
         "macs": runner.arch.cost.macs,
         "accuracy": json.loads(beside.read_text())["accuracy"] if beside.exists() else scores[own],
         "trainings": scores,
+        "formats": formats(path, runner.info.get("dtype", "fp32")),
+        "ram_bytes": arena(runner.arch.cost),
+        "peak_activation_bytes": runner.arch.cost.peak_activation_bytes("int8"),
+        "latency_ms": measured().get("milliseconds", {}).get(runner.arch.id),
     }
+
+
+def formats(path: Path, precision: str) -> dict[str, int]:
+    """Bytes by format and precision of the files that lie beside an exported one; of weights their own."""
+    if path.suffix == ".safetensors":
+        return {f"safetensors {precision}": path.stat().st_size}
+    found = {}
+    for file in sorted(path.parent.glob("model.*")):
+        name = file.name.removesuffix(".xz")
+        for form in FORMATS.values():
+            if name.endswith(form.suffix):
+                found[f"{form.words} {name.removesuffix(form.suffix)[6:] or 'fp32'}"] = len(content(file))
+    return found
+
+
+def arena(cost: Cost) -> int | None:
+    """Bytes of TensorFlow Lite Micro's arena at int8; None where that is not known."""
+    try:
+        return ram_bytes(cost)
+    except SpecError:
+        return None
+
+
+def measured() -> dict[str, Any]:
+    """What `measure` kept: milliseconds by architecture, and how they came about."""
+    return json.loads(TIMED.read_text(encoding="utf-8")) if TIMED.exists() else {}
+
+
+def measure(names: Sequence[str]) -> None:
+    """Measure networks by name, and keep what was measured in the same way. Raises NotMeasurable, InputError."""
+    how = {"machine": machine(), "runtime": f"ONNX Runtime {version('onnxruntime')}", "archsearch": __version__}
+    earlier = measured()
+    kept = earlier["milliseconds"] if {**earlier, **how} == earlier else {}
+    with tempfile.TemporaryDirectory() as folder:  # nothing that was measured in other hours
+        stopwatch = Stopwatch(TIMING, Path(folder))
+        for name in names:
+            arch = open_runner(ROOT / "results" / FILES[name]).arch
+            kept[arch.id] = round(stopwatch(arch), 4)
+            found = {**how, "date": date.today().isoformat(), "milliseconds": kept}
+            TIMED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def timed() -> str:
+    """How milliseconds were measured, in words; "" where they were not."""
+    found = measured()
+    if not found:
+        return ""
+    how = f"{TIMING.precision}, {TIMING.threads} thread, random weights"
+    return f"{found['runtime']}, {how}, {found['machine']}, archsearch {found['archsearch']}, {found['date']}"
 
 
 def trainings(path: Path, arch: str) -> dict[str, float]:
@@ -132,27 +210,31 @@ def classes(dataset: str) -> list[str]:
     return [*{"fashion-mnist": FashionMNIST.classes, "cifar10": CIFAR10}.get(dataset, ())]
 
 
-def page(found: Sequence[dict[str, Any]]) -> str:
+def page(found: Sequence[dict[str, Any]], how: str) -> str:
     """The text of docs/zoo.md."""
+    times = f"**ms** is the median for one image: {how}." if how else "**ms** is empty: it was not measured yet."
     parts = [
         INTRO,
         "## Found by a search",
-        table(found[:SEARCHED]),
+        table(HEAD, map(cells, found[:SEARCHED])),
         "## The textbook's",
-        table(found[SEARCHED:]),
+        table(HEAD, map(cells, found[SEARCHED:])),
         NOTES,
+        "## On a device",
+        table(DEVICE, map(on_a_device, found)),
+        f"{ON_A_DEVICE}{times}\n",
     ]
     return "\n".join(parts)
 
 
-def table(some: Sequence[dict[str, Any]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows in Markdown."""
-    lines = [HEAD, ["---"] * len(HEAD), *map(cells, some)]
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def cells(one: dict[str, Any]) -> list[str]:
-    """One row."""
+    """One row of what a network is and can."""
     packed = f" ({format_count(one['model_bytes'])})" if one["model_bytes"] != one["bytes"] else ""
     return [
         f"`{PREFIX}{one['name']}`",
@@ -166,16 +248,36 @@ def cells(one: dict[str, Any]) -> list[str]:
     ]
 
 
+def on_a_device(one: dict[str, Any]) -> list[str]:
+    """One row of what a network takes there."""
+    ram, activations = one["ram_bytes"], f"{format_count(one['peak_activation_bytes'])} activations"
+    return [
+        f"`{PREFIX}{one['name']}`",
+        ", ".join(f"{name} {format_count(size)}" for name, size in one["formats"].items()),
+        format_count(ram) if ram else activations,
+        "" if one["latency_ms"] is None else f"{one['latency_ms']:.3g}",
+    ]
+
+
 def listed() -> str:
     """The text of the list."""
-    return json.dumps({"networks": [*map(network, FILES)]}, indent=1, ensure_ascii=False) + "\n"
+    found = {"timed": timed(), "networks": [*map(network, FILES)]}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> None:
     """Write both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", nargs="*", metavar="NAME", choices=[*FILES], help="of all where none is named")
+    names = parser.parse_args().measure
+    if names is not None:
+        try:
+            measure(names or [*FILES])
+        except NotMeasurable as error:
+            parser.exit(1, f"{error}\n")
     text = listed()
     LIST.write_text(text, encoding="utf-8")
-    PAGE.write_text(page(json.loads(text)["networks"]), encoding="utf-8")
+    PAGE.write_text(page(json.loads(text)["networks"], timed()), encoding="utf-8")
 
 
 if __name__ == "__main__":

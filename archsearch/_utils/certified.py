@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ class Certified:
         summary: its layers.
         accuracy: of this file on the test split. trainings: of every training of this network, by its seed; of the
             weights before int8 where these are kept, else of the int8 files.
+        formats: bytes of every file of it in the repository, uncompressed, by format and precision.
+        ram_bytes: of TensorFlow Lite Micro's arena for the int8 `.tflite` file, at most; None where that is not known.
+        peak_activation_bytes: of live tensors for one image at int8, at most.
+        latency_ms: for one image, see `timed`; None where it was not measured.
     """
 
     name: str
@@ -58,6 +62,10 @@ class Certified:
     macs: int
     accuracy: float
     trainings: dict[str, float]
+    formats: dict[str, int] = field(default_factory=dict)
+    ram_bytes: int | None = None
+    peak_activation_bytes: int = 0
+    latency_ms: float | None = None
 
     @property
     def format(self) -> str:
@@ -71,14 +79,25 @@ class Certified:
 
     def plain(self) -> dict[str, Any]:
         """As `--json` has it."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @cache
 def networks() -> dict[str, Certified]:
     """All of them by name, in the order of the list."""
-    found = json.loads(_LIST.read_text(encoding="utf-8"))["networks"]
+    found = _read()["networks"]
     return {one["name"]: Certified(**{**one, "classes": tuple(one["classes"])}) for one in found}
+
+
+def timed() -> str:
+    """How the milliseconds were measured: runtime, precision, threads, processor, date; "" where they were not."""
+    return str(_read()["timed"])
+
+
+@cache
+def _read() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_LIST.read_text(encoding="utf-8"))
+    return found
 
 
 def named(word: str | Path) -> Certified | None:

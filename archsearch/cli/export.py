@@ -26,7 +26,7 @@ from archsearch.cli.options import (
 from archsearch.cli.screen import wrapped
 from archsearch.cli.sources import check_images, dataset_of, split_seed
 from archsearch.cli.web import WEB, shipped_onnx, words, write_site
-from archsearch.errors import InputError
+from archsearch.errors import InputError, PushFailed
 from archsearch.network.file_size import SAFETENSORS
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ class Order:
     "--calibration-images", "calibration", type=click.IntRange(1), default=512, show_default=True,
     help="Train images from which int8 takes its ranges.",
 )  # fmt: skip
+@click.option(
+    "--push-to-hub", metavar="USER/NAME",
+    help="Push the file and its card to this repository of Hugging Face, once they have passed. Token: HF_TOKEN.",
+)  # fmt: skip
+@click.option("--hub-private", is_flag=True, help="Make that repository private; one that is public is refused.")
 @data_options
 @split_option
 @storage_option()
@@ -118,9 +123,8 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         _set_up(options["setup"], options["data_dir"])
         return
     if source is None or options["kind"] is None:
-        raise InputError(
-            "export takes STUDY, STUDY ARCH, or a weights file, and --format: see archsearch export --help"
-        )
+        raise InputError("export takes STUDY [ARCH], or a weights file, and --format: see archsearch export --help")
+    _check_push(options)
     if options["kind"] == WEB:
         _write_web(source, arch, options)
         return
@@ -145,8 +149,38 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
         "accuracy": done.parity.accuracy,
         **({} if score.is_accuracy else {"metric": score.name, score.name: done.parity.after}),
     }
-    text = wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))
-    click.echo(json.dumps(plain) if options["as_json"] else "\n".join(text))
+    if not options["as_json"]:
+        click.echo("\n".join(wrapped(_text(done, dtype, order, written, options["max_drop"] / 100))))
+    if options["push_to_hub"]:
+        plain["pushed"] = _push(written, done, options)
+    if options["as_json"]:
+        click.echo(json.dumps(plain))
+
+
+def _check_push(options: Mapping[str, Any]) -> None:
+    """Before anything that takes minutes. Raises InputError."""
+    if options["push_to_hub"] is None:
+        if options["hub_private"]:
+            raise InputError("--hub-private: goes with --push-to-hub USER/NAME")
+        return
+    if options["kind"] == WEB:
+        raise InputError("--push-to-hub: goes with files, not with the folder of --format web")
+    from archsearch.export.hub import check_repository
+
+    check_repository(options["push_to_hub"])
+
+
+def _push(card: Path, done: Exported, options: Mapping[str, Any]) -> str:
+    """Raises PushFailed, which says where the files are."""
+    from archsearch.export.hub import push
+
+    try:
+        pushed = push(card, options["push_to_hub"], options["hub_private"])
+    except PushFailed as error:
+        raise PushFailed(f"{done.path} is written; {error}") from None
+    if not options["as_json"]:
+        click.echo(f"pushed to            {pushed}")
+    return pushed
 
 
 def _opened(source: str, arch: str | None, dtype: str, options: Mapping[str, Any]) -> tuple[Order, Source]:

@@ -240,7 +240,8 @@ class Live(Lines):
         width, height = self.console.size
         lines = [*self._lines(width), *wrapped(self.said[-_SAID:], width)]
         room = max(1, min(_ROWS, height - len(lines) - 3))
-        return Text("\n".join([*lines, self.heading, *_front(self.rows[-room:], self.score, width)]), no_wrap=True)
+        best = _front(self.rows[-room:], self.score, width) if self.rows else ["nothing is trained to the end yet"]
+        return Text("\n".join([*lines, self.heading, *best]), no_wrap=True)
 
     def _lines(self, width: int) -> list[str]:
         """What the run is about, counts, and what is being trained."""
@@ -251,7 +252,7 @@ class Live(Lines):
             f"checked {counts.checked:,}   over budget {counts.over_budget:,}" + (f" ({broke})" if broke else ""),
             f"trained {counts.trained:,} of {self.trials:,}   failed {counts.failed:,}   {self.left(counts)}",
         ]
-        now, most = list(self.now.values()) or ["drawing"], max(1, self.console.height // 3)
+        now, most = list(self.now.values()) or ["drawing candidates"], max(1, self.console.height // 3)
         more = [f"now: {len(now) - most} more"] if len(now) > most else []
         return [*wrapped(lines, width), *(shortened(f"now: {line}", width) for line in now[:most]), *more]
 

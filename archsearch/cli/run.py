@@ -228,7 +228,7 @@ def _close(result: Result, folder: Path, view: Any) -> int:
     away = [row.arch for row in rows if not (folder / "weights" / f"{row.arch}.safetensors").exists()]
     if away:
         view.tail(f"weights of {len(away)} of them are where they were trained; `archsearch retrain` makes new ones")
-    view.tail(summary_line(result), f"tables, picture, weights: {folder}/")
+    view.tail(summary_line(result), f"report.html, tables, weights: {folder}/")
     done = any(record.state == "complete" for record in result.records)
     return 0 if done and result.reason != "failures" else 1
 

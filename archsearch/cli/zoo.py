@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from archsearch._utils.certified import PREFIX, Certified, find, local, networks
+from archsearch._utils.certified import PREFIX, Certified, find, local, networks, timed
 from archsearch._utils.files import write_with
 from archsearch._utils.formats import FORMATS, format_of
 from archsearch._utils.units import counted, format_bytes, format_count, format_short
@@ -33,7 +33,7 @@ def zoo(name: str | None, output: Path | None, data_dir: Path, as_json: bool) ->
             raise InputError(f"--output {output}: is for one network: give its NAME, archsearch zoo lists them")
         found = [*networks().values()]
         plain = {"networks": [one.plain() for one in found]}
-        click.echo(json.dumps(plain) if as_json else "\n".join(columns(_rows(found), left=(0, 1, 6), cut=True)))
+        click.echo(json.dumps(plain) if as_json else "\n".join(columns(_rows(found), left=(0, 1, 4, 8), cut=True)))
         return
     one = find(name)
     if output:
@@ -43,19 +43,28 @@ def zoo(name: str | None, output: Path | None, data_dir: Path, as_json: bool) ->
 
 
 def _rows(found: list[Certified]) -> list[tuple[str, ...]]:
-    head = ("name", "dataset", "parameters", "bytes", "precision", "test accuracy", "layers")
+    head = ("name", "dataset", "parameters", "bytes", "precision", "RAM", "ms", "test accuracy", "layers")
     return [head, *map(_row, found)]
 
 
 def _row(one: Certified) -> tuple[str, ...]:
     accuracy = f"{100 * one.accuracy:.2f}%"
     return (
-        one.name, one.dataset, format_count(one.params), format_bytes(one.bytes), one.precision, accuracy, one.summary,
+        one.name, one.dataset, format_count(one.params), format_bytes(one.bytes), one.precision,
+        format_bytes(one.ram_bytes) if one.ram_bytes else "", _milliseconds(one), accuracy, one.summary,
     )  # fmt: skip
+
+
+def _milliseconds(one: Certified) -> str:
+    return "" if one.latency_ms is None else f"{one.latency_ms:.3g}"
 
 
 def _text(one: Certified) -> list[str]:
     scores = ", ".join(f"{100 * score:.2f}%" for score in one.trainings.values())
+    formats = ", ".join(f"{name} {format_count(size)}" for name, size in one.formats.items())
+    ram = f"{format_bytes(one.peak_activation_bytes)} of live activations at int8"
+    if one.ram_bytes:
+        ram = f"{format_bytes(one.ram_bytes)} for TensorFlow Lite Micro at int8, {ram}"
     packed = f", {format_count(one.model_bytes)} without xz" if one.model_bytes != one.bytes else ""
     return [
         f"{PREFIX}{one.name}: {one.summary}",
@@ -64,6 +73,9 @@ def _text(one: Certified) -> list[str]:
         f"MACs           {format_short(one.macs)} for one image",
         f"file           {one.file}",
         f"bytes          {format_count(one.bytes)}{packed}, {one.precision}, {FORMATS[one.format].words}",
+        *([f"by format      {formats}"] if len(one.formats) > 1 else []),
+        f"RAM            {ram}",
+        *([f"milliseconds   {_milliseconds(one)} for one image ({timed()})"] if one.latency_ms is not None else []),
         f"SHA-256        {one.sha256}",
         f"test accuracy  {100 * one.accuracy:.2f}%, {counted(len(one.trainings), 'training')}: {scores}",
         f"network        {one.arch}",

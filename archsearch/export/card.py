@@ -1,4 +1,7 @@
-"""The model card beside exported files: a README.md that says what they are, how good, and how to load them."""
+"""The model card beside exported files: a README.md that says what they are, how good, and how to load them.
+
+Its first lines are for Hugging Face, see `header`; behind them stands, as a comment, what the next export has to know.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch._utils.files import write_text
-from archsearch._utils.formats import FORMATS
+from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch._utils.scores import Score
-from archsearch._utils.sharing import shipped
+from archsearch._utils.sharing import names_beside, shipped
 from archsearch._utils.units import format_bytes, format_count
+from archsearch.export.header import HEAD, header, plain
 from archsearch.export.job import Exported, Source
 from archsearch.export.snippets import loading
 from archsearch.export.verify import Parity
@@ -41,19 +45,31 @@ def write_card(exported: Exported, dtype: str, source: Source, tested: Tested | 
         OSError: the card cannot be written.
     """
     path = exported.path.parent / "README.md"
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_OPEN):
+    if path.exists() and not _own(path).startswith(_OPEN):
         path = exported.path.with_name(f"{exported.path.name}.md")
-    files = {name: entry for name, entry in _earlier(path, source).items() if (path.parent / name).is_file()}
+    files = _noted(path, _weights(source))
     files[exported.path.name] = {
         "dtype": dtype,
         **_runtime(exported),
         "bytes": exported.bytes,
+        "sha256": _digests(exported.path),
         "accuracy": exported.parity.accuracy,
         "max_abs_diff": exported.parity.max_abs_diff,
         "images": exported.parity.images,
         "labelled": exported.parity.labelled,
     }
     return write_text(path, card(source, files, exported.parity, tested))
+
+
+def listed(card: Path) -> list[Path]:
+    """The files that a card lists and that are still as they were certified. Raises OSError."""
+    return [card.parent / name for entry in _noted(card).values() for name in entry["sha256"]]
+
+
+def _digests(path: Path) -> dict[str, str]:
+    """SHA-256 of all files that belong to one. Raises OSError."""
+    beside = [names_beside(path)] if format_of(path) == "safetensors" and names_beside(path).is_file() else []
+    return {file.name: _sha256(file) for file in (*files_of(path), *beside)}
 
 
 def _runtime(exported: Exported) -> dict[str, Any]:
@@ -66,25 +82,39 @@ def _runtime(exported: Exported) -> dict[str, Any]:
     return {**found, **sides}
 
 
-def _earlier(path: Path, source: Source) -> dict[str, Any]:
-    """What an earlier card of the same weights says of its files."""
-    if not path.exists():
-        return {}
-    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+def _own(path: Path) -> str:
+    """A card without its head."""
+    return HEAD.sub("", path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _noted(path: Path, weights: str | None = None) -> dict[str, Any]:
+    """What a card notes of its files, by name: of those that still are as they were.
+
+    Args:
+        weights: those of which the card must be; None: any.
+    """
+    first = _own(path).partition("\n")[0] if path.exists() else ""
     try:
         said = json.loads(first.removeprefix(_OPEN).removesuffix(_CLOSE))
     except ValueError:
         return {}
-    same = isinstance(said, dict) and said.get("weights") == _weights(source)
-    files = said.get("files") if same else None
-    return {name: f for name, f in files.items() if _is_entry(f)} if isinstance(files, dict) else {}
+    files = said.get("files") if isinstance(said, dict) and weights in (None, said.get("weights")) else None
+    if not isinstance(files, dict):
+        return {}
+    return {name: f for name, f in files.items() if _is_entry(name, f) and _is_whole(path.parent / name, f)}
 
 
-def _is_entry(value: object) -> bool:
+def _is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
+    return all(file.is_file() for file in files_of(path)) and _digests(path) == entry["sha256"]
+
+
+def _is_entry(name: str, value: object) -> bool:
     """Whether a card's note of a file is as `write_card` writes it, and nobody's edit."""
     numbers = ("bytes", "accuracy", "max_abs_diff", "images", "labelled")
     return (
         isinstance(value, dict)
+        and Path(name).name == name
+        and isinstance(value.get("sha256"), dict)
         and any(value.get("dtype") in form.dtypes for form in FORMATS.values())
         and all(is_a(value.get(k), float) for k in numbers)
     )
@@ -92,8 +122,12 @@ def _is_entry(value: object) -> bool:
 
 def _weights(source: Source) -> str:
     """The file's name does not say which training it is of: `retrain --overwrite` keeps it."""
-    with source.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return _sha256(source.path)[:16]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity, tested: Tested | None) -> str:
@@ -106,6 +140,7 @@ def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity,
     """
     state = json.dumps({"weights": _weights(source), "files": files}).replace(">", "\\u003e")
     parts = [
+        header(source, files, tested),
         f"{_OPEN}{state}{_CLOSE}",
         f"# {_layers(source)}",
         _task(source),
@@ -121,16 +156,11 @@ def card(source: Source, files: Mapping[str, Mapping[str, Any]], parity: Parity,
 def _task(source: Source) -> str:
     arch, names = source.arch, source.info.get("classes")
     listed = isinstance(names, list) and len(names) <= _LISTED
-    classes = f": {', '.join(map(_plain, names))}" if listed and names else ""
+    classes = f": {', '.join(map(plain, names))}" if listed and names else ""
     return (
-        f"An image classifier for `{_plain(shipped(str(source.info.get('dataset', 'unknown data'))))}`,"
+        f"An image classifier for `{plain(shipped(str(source.info.get('dataset', 'unknown data'))))}`,"
         f" {arch.classes} classes{classes}. Found and trained by archsearch; network `{arch.id}`."
     )
-
-
-def _plain(text: object) -> str:
-    """A class name or path from a file, as one line without markup."""
-    return "".join(c if c.isprintable() and c not in "`<>|" else "?" for c in str(text))
 
 
 def _layers(source: Source) -> str:
@@ -173,7 +203,7 @@ def _accuracy(source: Source, parity: Parity, tested: Tested | None) -> str:
     else:
         lines.append("- test split: not measured here; `archsearch evaluate` does")
     if parity.judged:
-        score = f"{_plain(parity.score.words)}, validation split, before export: {parity.score.shown(parity.before)}"
+        score = f"{plain(parity.score.words)}, validation split, before export: {parity.score.shown(parity.before)}"
         lines.insert(1, f"- {score}")
     return "\n".join([*lines, *_scores(source.info, tested)])
 
@@ -184,7 +214,7 @@ def _scores(info: Mapping[str, Any], tested: Tested | None) -> list[str]:
     if not isinstance(name, str):
         return []
     score, lines = Score(name), list[str]()
-    words = _plain(score.words)
+    words = plain(score.words)
     if isinstance(info.get("val_score"), int | float):
         lines.append(f"- {words}, by which it was chosen, on the validation split: {score.shown(info['val_score'])}")
     if isinstance(mean, int | float):
@@ -204,7 +234,7 @@ def _network(source: Source) -> str:
         ("live activations for one image in fp32, at most", format_bytes(cost.peak_activation_bytes())),
     ]
     if isinstance(recipe, dict):
-        rows.append(("training", _plain(", ".join(f"{key} {value}" for key, value in recipe.items()))))
+        rows.append(("training", plain(", ".join(f"{key} {value}" for key, value in recipe.items()))))
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +61,30 @@ def test_a_page_fits(site: Path, browser: Browser, name: str, width: int) -> Non
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("h1").is_visible()
     page.close()
+
+
+@pytest.mark.slow
+def test_every_release_has_its_version_of_the_site(tmp_path: Path) -> None:
+    if not importlib.util.find_spec("mike") and not os.environ.get("CI"):
+        pytest.skip("needs the extra docs")
+    for name in ("docs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    one = {f"GIT_{who}_{what}": "a@test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **one, "NO_MKDOCS_2_WARNING": "1"}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    mike = (sys.executable, "-c", "from mike.driver import main; main()")
+    run("git", "init", "-q", "-b", "main")
+    run("git", "commit", "-q", "--allow-empty", "-m", "a release")
+    for version in ("0.1", "0.2"):
+        run(*mike, "deploy", "-F", "scripts/mkdocs.yml", "--update-aliases", version, "latest")
+    run(*mike, "set-default", "-F", "scripts/mkdocs.yml", "latest")
+    found = json.loads(run("git", "show", "gh-pages:versions.json"))
+    assert [(one["version"], one["aliases"]) for one in found] == [("0.2", ["latest"]), ("0.1", [])]
+    files = run("git", "ls-tree", "-r", "--name-only", "gh-pages").split()
+    assert {"index.html", "0.1/index.html", "0.2/zoo/index.html"} <= {*files}
+    assert '"provider":"mike"' in re.sub(r"\s", "", run("git", "show", "gh-pages:0.2/index.html"))

@@ -20,7 +20,7 @@ from toolchains import HOSTED, kinds, precisions
 
 from archsearch.data.picture import square
 from archsearch.export import Exported, Images, Source, export
-from archsearch.export.card import write_card
+from archsearch.export.card import listed, write_card
 from archsearch.inference import open_runner
 from archsearch.network.arch import Arch
 from archsearch.network.stage import Part, Stage
@@ -184,7 +184,16 @@ def test_files_of_other_weights_are_not_listed(source: Source, images: Images, t
     assert rows(card.read_text()) == ["new.safetensors"]
 
 
-@pytest.mark.parametrize("first", ["# My project", "<!-- archsearch [] -->", '<!-- archsearch {"files": 3} -->', ""])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "# My project",
+        "---\nlicense: mit\n---\n# Mine",
+        "<!-- archsearch [] -->",
+        '<!-- archsearch {"files": 3} -->',
+        "",
+    ],
+)
 def test_a_readme_of_someone_else_is_left_alone(source: Source, images: Images, tmp_path: Path, first: str) -> None:
     (tmp_path / "README.md").write_text(f"{first}\n")
     card = write_card(exported(source, images, tmp_path / "m.safetensors"), "fp32", source)
@@ -212,3 +221,66 @@ def test_an_edited_note_is_not_believed(source: Source, images: Images, tmp_path
     card.write_text(card.read_text().replace('"dtype": "fp32", "bytes"', '"dtype": "<b>", "bytes"'))
     write_card(exported(source, images, tmp_path / "c.safetensors"), "fp32", source)
     assert rows(card.read_text()) == ["c.safetensors"]
+
+
+def head(card: Path) -> dict[str, Any]:
+    """What Hugging Face's own reader takes from a card's head, which it has checked."""
+    hub = pytest.importorskip("huggingface_hub")
+    return dict(hub.ModelCard.load(card).data.to_dict())
+
+
+def of_dataset(source: Source, **info: object) -> Source:
+    return replace(source, info={**source.info, **info})
+
+
+def test_hugging_face_reads_the_head_of_a_card(source: Source, images: Images, tmp_path: Path) -> None:
+    trained = of_dataset(source, dataset="cifar10", metric="macro-f1")
+    done = exported(trained, images, tmp_path / "m.safetensors")
+    found = head(write_card(done, "fp32", trained, tables.Tested(0.91, 0.01, 3, 0.75, 0.02)))
+    [model] = found.pop("model-index")
+    assert found == {
+        "library_name": "archsearch",
+        "pipeline_tag": "image-classification",
+        "tags": ["neural-architecture-search", "safetensors"],
+        "datasets": ["uoft-cs/cifar10"],
+    }
+    assert model["name"] == f"archsearch-{ARCH.id}"
+    by_type = {(result["metrics"][0]["type"], result["metrics"][0]["value"]) for result in model["results"]}
+    every = {(metric["type"], metric["value"]) for result in model["results"] for metric in result["metrics"]}
+    assert by_type <= every == {("accuracy", 0.91), ("f1", 0.75)}
+    assert {result["dataset"]["type"] for result in model["results"]} == {"uoft-cs/cifar10"}
+    assert {result["dataset"]["split"] for result in model["results"]} == {"test"}
+
+
+@pytest.mark.parametrize("dataset", ["folder:/home/me/my photos", "npz:--> <b>.npz", "digits", "folder:---"])
+def test_a_head_of_own_data_names_no_dataset(source: Source, images: Images, tmp_path: Path, dataset: str) -> None:
+    trained = of_dataset(source, dataset=dataset, test_accuracy=0.5)
+    found = head(write_card(exported(trained, images, tmp_path / "m.safetensors"), "fp32", trained))
+    assert "datasets" not in found
+    assert "/home/me" not in str(found)
+    [result] = found["model-index"][0]["results"]
+    assert re.fullmatch(r"[\w.-]+", result["dataset"]["type"])
+    assert result["metrics"] == [{"type": "accuracy", "value": 0.5, "name": "test accuracy"}]
+
+
+def test_a_head_without_a_test_has_no_figure(source: Source, images: Images, tmp_path: Path) -> None:
+    found = head(write_card(exported(source, images, tmp_path / "m.safetensors"), "fp32", source))
+    assert not {"model-index", "license", "datasets"} & {*found}
+
+
+def test_a_file_that_has_changed_is_not_listed(source: Source, images: Images, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        card = write_card(exported(source, images, tmp_path / f"{name}.safetensors"), "fp32", source)
+    assert {path.name for path in listed(card)} == {"a.safetensors", "b.safetensors"}
+    (tmp_path / "a.safetensors").write_bytes(b"other")
+    assert listed(card) == [tmp_path / "b.safetensors"]
+    write_card(exported(source, images, tmp_path / "b.safetensors"), "fp32", source)
+    assert rows(card.read_text()) == ["b.safetensors"]
+
+
+def test_a_note_names_no_file_of_another_folder(source: Source, images: Images, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    card = write_card(exported(source, images, tmp_path / "here" / "m.safetensors"), "fp32", source)
+    (tmp_path / "m.safetensors").write_bytes((tmp_path / "here" / "m.safetensors").read_bytes())
+    card.write_text(card.read_text().replace('{"m.safetensors": {', '{"../m.safetensors": {'))
+    assert listed(card) == []

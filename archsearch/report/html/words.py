@@ -175,7 +175,7 @@ def importances(contents: PageContents, most: int = 12) -> list[Amount]:
 def phases(contents: PageContents) -> list[Amount]:
     """Seconds of all trainings by what they went into, as far as these were measured."""
     total = {name: sum(r.usage.get(name, 0.0) for r in contents.history) for name in _PHASES}
-    rows = [(_PHASES[name], seconds, format_seconds(seconds)) for name, seconds in total.items() if seconds > 0]
+    rows = [(_PHASES[name], seconds, _time(seconds)) for name, seconds in total.items() if seconds > 0]
     return _shares(rows)
 
 
@@ -183,7 +183,12 @@ def states(contents: PageContents) -> list[Amount]:
     """Seconds of training by what became of the candidates."""
     names = {"complete": "trained to the end", "stopped": "stopped early", "failed": "failed"}
     rows = [(words, sum(r.train_seconds for r in contents.history if r.state == s)) for s, words in names.items()]
-    return _shares([(words, seconds, format_seconds(seconds)) for words, seconds in rows if seconds > 0])
+    return _shares([(words, seconds, _time(seconds)) for words, seconds in rows if seconds > 0])
+
+
+def _time(seconds: float) -> str:
+    """A duration that is not nothing."""
+    return format_seconds(seconds) if seconds >= 0.5 else "under 1 s"
 
 
 def _shares(rows: Sequence[tuple[str, float, str]]) -> list[Amount]:
