@@ -12,10 +12,25 @@ from archsearch.network.arch import Arch
 from archsearch.network.blocks.registry import lookup
 from archsearch.network.cost import measure
 from archsearch.network.layer_cost import Tensor, leaf_cost
-from archsearch.network.layers import Act, Add, Aux, Combinator, Concat, Conv, Expr, Leaf, Linear, Mul, Norm, Seq, Shape
+from archsearch.network.layers import (
+    Act,
+    Add,
+    Aux,
+    Combinator,
+    Concat,
+    Conv,
+    Dropout,
+    Expr,
+    Leaf,
+    Linear,
+    Mul,
+    Norm,
+    Seq,
+    Shape,
+)
 
 SKIP, GATE = "skip", "gate"
-_IDEMPOTENT = ("relu", "relu6")
+_IDEMPOTENT, _FROM_ZERO = ("relu", "relu6"), ("sigmoid", "hardsigmoid")
 
 
 class Layer(NamedTuple):
@@ -174,7 +189,7 @@ def _padded(shape: Shape, rank: int) -> Shape:
 
 
 def begins_as_identity(expr: Expr) -> bool:
-    """Whether a block passes on what is not negative where its residual branches are zero, as far as its layers tell."""
+    """Whether a block whose residual branches are zero passes on what is not negative, as far as its layers tell."""
     if isinstance(expr, Seq) and expr.parts:
         first, *rest = expr.parts
         return begins_as_identity(first) and all(isinstance(p, Act) and p.name in _IDEMPOTENT for p in rest)
@@ -185,10 +200,13 @@ def begins_as_identity(expr: Expr) -> bool:
 
 
 def _can_be_zero(branch: Expr) -> bool:
-    """Whether a branch ends with weights that we know, but for gates."""
-    if isinstance(branch, Mul):
-        return branch.parts[0] == Seq(())
-    if isinstance(branch, Seq):
-        tail = [part for part in branch.parts if not (isinstance(part, Mul) and _can_be_zero(part))]
-        return bool(tail) and _can_be_zero(tail[-1])
-    return isinstance(branch, Conv | Norm | Linear)
+    """Whether a branch ends with weights that we know, but for gates and activations that keep zero."""
+    parts = branch.parts if isinstance(branch, Seq) else (branch,)
+    ends = [part for part in parts if not _keeps_zero(part)]
+    return bool(ends) and isinstance(ends[-1], Conv | Norm | Linear)
+
+
+def _keeps_zero(part: Expr) -> bool:
+    if isinstance(part, Act):
+        return part.name not in _FROM_ZERO
+    return isinstance(part, Dropout) or (isinstance(part, Mul) and part.parts[0] == Seq(()))

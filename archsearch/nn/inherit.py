@@ -60,13 +60,14 @@ def embedded(old: Tensor, fresh: Tensor) -> Tensor:
     """
     if not old.ndim:
         return old
-    old = old[(..., *(size // 2 for size in old.shape[fresh.ndim :]))]
+    while old.ndim > fresh.ndim:  # a linear layer is a 1x1 convolution of one pixel
+        old = old[..., old.shape[-1] // 2]
     old = _recoloured(old.reshape(*old.shape, *(1,) * (fresh.ndim - old.ndim)), fresh)
     found = fresh.clone()
     if fresh.ndim > 1:
         found[: len(old)] = 0
     windows = [_window(i, *sizes) for i, sizes in enumerate(zip(old.shape, fresh.shape, strict=True))]
-    found[tuple(here for _, here in windows)] = old[tuple(there for there, _ in windows)].to(fresh.dtype)
+    found[tuple(here for _, here in windows)] = old[tuple(there for there, _ in windows)].to(fresh)
     return found
 
 

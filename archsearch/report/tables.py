@@ -100,7 +100,8 @@ def trials_table(records: Sequence[Record]) -> pd.DataFrame:
     """Every finished candidate with the columns of `trials.csv`."""
     frame = _frame(records, [*TRIAL_COLUMNS, *_scored(records), *_more(records), *_begun(records)])
     outside = frame["state"] == "reference"
-    return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
+    whole = ["trial", *({"parent"} & {*frame})]
+    return frame.astype(dict.fromkeys(whole, "Int64")).assign(trial=lambda table: table["trial"].mask(outside))
 
 
 def _scored(records: Sequence[Record]) -> list[str]:

@@ -100,8 +100,8 @@ class StudyConfig:
     """What all workers of a study have in common and a resumed run may not change.
 
     `input_shape`: (channels, height, width), the largest where they are searched; `seed`: of proposals, validation
-    split and trainings; `metric`: what is maximised, by its name of `--metric`; `inherit`: whether candidates begin with
-    what others have learnt.
+    split and trainings; `metric`: what is maximised, by its name of `--metric`; `inherit`: whether candidates begin
+    with what others have learnt.
     """
 
     space_name: str
