@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import RUN, STUDY, Answer, Process
+from commands import RUN, STUDY, Answer, Process, until
 from torchvision import models
 
 from archsearch.data import load_dataset
