@@ -169,21 +169,7 @@ def _search(messages: Messages, job: Job) -> str:
     data = TrainingData.of(dataset, config.seed, resolve_device(job.device), job.memory)
     key = json.dumps([config.to_json(), data.device.type])
     known = given_again(job.known, config.known, dataset)
-
-    def load(shape: Shape) -> Dataset:
-        return study_dataset(job.dataset, job.data_dir, config, shape)
-
-    setup = known.given_to(
-        TrainingSetup(
-            data,
-            config.recipe,
-            config.seed,
-            threads=job.threads,
-            deterministic=config.deterministic,
-            shapes=Shapes(data, load, config.seed, job.memory),
-            metric=metric_for(config.metric, dataset),
-        )
-    )
+    setup = known.given_to(_setup(job, config, data))
     parents = Parents(job.folder / "parents", lambda: records(study), lambda: trainer.trained, messages.noted)
     trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key), parents if config.inherit else None)
 
@@ -220,6 +206,23 @@ def _search(messages: Messages, job: Job) -> str:
         memory=predictor(data, config.recipe, shapes=config.domain.shapes),
         stopwatch=stopwatch_of(config, job.data_dir),
     ).reason
+
+
+def _setup(job: Job, config: StudyConfig, data: TrainingData) -> TrainingSetup:
+    """What every training of a study is given."""
+
+    def load(shape: Shape) -> Dataset:
+        return study_dataset(job.dataset, job.data_dir, config, shape)
+
+    return TrainingSetup(
+        data,
+        config.recipe,
+        config.seed,
+        threads=job.threads,
+        deterministic=config.deterministic,
+        shapes=Shapes(data, load, config.seed, job.memory),
+        metric=metric_for(config.metric, data.dataset),
+    )
 
 
 def stopwatch_of(config: StudyConfig, data_dir: Path) -> Stopwatch | None:
