@@ -7,13 +7,15 @@
 
 Each check builds the expression in several places and compares the module with what was counted: output shape,
 parameters, buffers, multiply-accumulates; then a forward and a backward pass, evaluation without side effects, and
-a state dict that reloads. A broken contract is an AssertionError that names the place.
+a state dict that reloads; of a block also that networks inherit its state. A broken contract is an AssertionError that
+names the place.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -21,10 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.errors import SpecError
+from archsearch.network.arch import Arch
 from archsearch.network.blocks import Value, expand
 from archsearch.network.cost import Cost, measure
+from archsearch.network.kin import begins_as_identity
 from archsearch.network.layers import Combinator, Custom, Expr, Shape, canonical
-from archsearch.nn.build import AuxHead, build_expr
+from archsearch.network.stage import Part, Stage
+from archsearch.nn.build import AuxHead, build, build_expr
+from archsearch.nn.inherit import inherit
 
 IMAGES: tuple[Shape, ...] = ((1, 8, 8), (3, 9, 7), (8, 14, 14))
 """Where a block is tried: one channel, an odd map, as many channels as one of the widths."""
@@ -60,6 +66,8 @@ def check_block(
         if cost is not None:
             assert cost.out[0] == width, f"{where}: gives {cost.out[0]} channels"
             done += 1
+            if stride == 1 and shape[0] == width:
+                _check_inheritance(where, Stage(name, width, dims=tuple(dims.items())), shape)
     assert done, f"block {name!r} {dims}: refuses every shape, width and stride tried"
     return done
 
@@ -82,6 +90,30 @@ def check_head(name: str, *, shapes: Iterable[Shape] = IMAGES + FEATURES, classe
             done += 1
     assert done, f"head {name!r} {dims}: refuses every shape tried"
     return done
+
+
+@torch.no_grad()
+def _check_inheritance(where: str, stage: Stage, shape: Shape) -> None:
+    """The state is handed on: to an equal network, and to one with another block where that begins as the identity."""
+    parent = Arch(shape, 5, Part("none"), (stage,), Part("linear"))
+    trained = build(parent)
+    torch.manual_seed(0)
+    for value in trained.state_dict().values():
+        if value.ndim == 1:
+            value.copy_(torch.rand(value.shape) + 0.5)
+    images = torch.randn(BATCH, *shape)
+    wanted = trained.eval()(images)
+    assert torch.equal(_child(parent, parent, trained)(images), wanted), f"{where}: an equal network inherits another"
+    if begins_as_identity(expand("block", stage.block, (stage.width, stage.width, 1), stage.dims)):
+        deeper = replace(parent, stages=(replace(stage, depth=2),))
+        off = float((_child(deeper, parent, trained)(images) - wanted).abs().max())
+        assert off < 1e-5, f"{where}: with another block that begins as the identity, outputs are off by {off}"
+
+
+def _child(arch: Arch, parent: Arch, trained: nn.Module) -> nn.Module:
+    module = build(arch)
+    inherit(module, arch, parent, trained.state_dict())
+    return module.eval()
 
 
 def _cost_of(

@@ -30,6 +30,12 @@ init_from_option = click.option(
     help="Candidates start from the network of this weights file, block by block where they agree.",
 )
 
+inherit_option = click.option(
+    "--inherit/--no-inherit",
+    help="Experimental: a candidate starts from its nearest trained relative in the study, for fewer epochs."
+    "  [default: no-inherit]",
+)
+
 
 def known_of(options: Mapping[str, Any], dataset: Dataset, shapes: Sequence[Shape]) -> Known:
     """What a new study's trainings learn from and begin with; says what is used.

@@ -11,7 +11,7 @@ import click
 
 from archsearch._utils.units import format_count
 from archsearch.cli.imports import opened_space
-from archsearch.cli.known import init_from_option, known_of, teacher_option
+from archsearch.cli.known import inherit_option, init_from_option, known_of, teacher_option
 from archsearch.cli.metrics import metric_option, searched_metric
 from archsearch.cli.options import (
     SIZES,
@@ -127,6 +127,7 @@ if TYPE_CHECKING:
 @class_weights_option
 @teacher_option
 @init_from_option
+@inherit_option
 @click.option(
     "--deterministic", is_flag=True, help="Bit-equal reruns on one device, where it can be had for less speed."
 )
@@ -211,7 +212,8 @@ def _completed(
 ) -> StudyConfig:
     """With what trainings learn from beside labels, and what is maximised. Raises InputError."""
     known = known_of(options, dataset, config.domain.shapes)
-    return replace(config, known=known, metric=searched_metric(options, dataset, before))
+    metric = searched_metric(options, dataset, before)
+    return replace(config, known=known, metric=metric, inherit=options["inherit"])
 
 
 def _trackers(names: Sequence[str], folder: Path, say: Callable[[str], None]) -> list[Any]:

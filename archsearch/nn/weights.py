@@ -73,10 +73,19 @@ def save(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> 
     return save_tensors(path, module, arch, info)
 
 
-def save_tensors(path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any]) -> Path:
-    """The file of `save` alone. Raises OSError."""
+def save_tensors(
+    path: Path, module: nn.Module, arch: Arch, info: Mapping[str, Any], dtype: torch.dtype | None = None
+) -> Path:
+    """The file of `save` alone; with `dtype` what is a real number is rounded to it. Raises OSError."""
     metadata = _within_room(arch, info)
-    return write_with(path, lambda temporary: _save_file(deployed_state(module), temporary, metadata))
+    state = deployed_state(module)
+    if dtype:
+        most = torch.finfo(dtype).max
+        state = {
+            name: tensor.clamp(-most, most).to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in state.items()
+        }
+    return write_with(path, lambda temporary: _save_file(state, temporary, metadata))
 
 
 def save_names(path: Path, arch: Arch, info: Mapping[str, Any]) -> None:

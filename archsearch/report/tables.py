@@ -21,8 +21,9 @@ BASE_COLUMNS = [
 USAGE_COLUMNS = [
     "images_per_second", "data_seconds", "step_seconds", "eval_seconds", "overhead_seconds", "peak_memory_bytes",
 ]  # fmt: skip
-INIT_COLUMN = "init_share"
-"""The share of a network's parameters that `--init-from` has filled; only where it was given."""
+BIRTH_COLUMNS = ["init_share", "parent", "lineage_epochs"]
+"""The share of a network's parameters that did not begin from nothing; with `--inherit` the trial that they come from,
+and the epochs that they have seen: its own, and as large a share of the parent's as it inherited. Only where known."""
 TRIAL_COLUMNS = [*BASE_COLUMNS, "state", "reason", *USAGE_COLUMNS]
 SCORE_COLUMN = "val_score"
 """What a study maximises, where that is not the accuracy."""
@@ -99,7 +100,8 @@ def trials_table(records: Sequence[Record]) -> pd.DataFrame:
     """Every finished candidate with the columns of `trials.csv`."""
     frame = _frame(records, [*TRIAL_COLUMNS, *_scored(records), *_more(records), *_begun(records)])
     outside = frame["state"] == "reference"
-    return frame.astype({"trial": "Int64"}).assign(trial=lambda table: table["trial"].mask(outside))
+    whole = ["trial", *({"parent"} & {*frame})]
+    return frame.astype(dict.fromkeys(whole, "Int64")).assign(trial=lambda table: table["trial"].mask(outside))
 
 
 def _scored(records: Sequence[Record]) -> list[str]:
@@ -113,8 +115,8 @@ def _more(records: Sequence[Record]) -> list[str]:
 
 
 def _begun(records: Sequence[Record]) -> list[str]:
-    """The column of networks that did not begin from nothing, where there are any."""
-    return [INIT_COLUMN] if any(INIT_COLUMN in record.usage for record in records) else []
+    """The columns of networks that did not begin from nothing, where there are any."""
+    return [name for name in BIRTH_COLUMNS if any(name in record.usage for record in records)]
 
 
 def rejects_table(rejects: Sequence[Reject]) -> pd.DataFrame:
@@ -133,5 +135,5 @@ def _frame(rows: Sequence[object], columns: list[str]) -> pd.DataFrame:
 
 def _cell(row: object, name: str) -> object:
     if isinstance(row, Record) and not hasattr(row, name):
-        return row.usage.get(name) if name in (*USAGE_COLUMNS, INIT_COLUMN) else row.more.get(name)
+        return row.usage.get(name) if name in (*USAGE_COLUMNS, *BIRTH_COLUMNS) else row.more.get(name)
     return getattr(row, name)

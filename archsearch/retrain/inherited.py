@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from archsearch._utils.sharing import last_name
 from archsearch.errors import InputError
 from archsearch.nn import weights
-from archsearch.retrain.pretrained import TORCHVISION, encoder_names, fitted_to
+from archsearch.nn.inherit import fitted_to
+from archsearch.retrain.pretrained import TORCHVISION, encoder_names
 
 _STEM = "stem"
 

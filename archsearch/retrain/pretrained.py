@@ -18,6 +18,7 @@ from archsearch.errors import InputError, one_line
 from archsearch.network.blocks.registry import unknown
 from archsearch.nn import weights
 from archsearch.nn.build import aux_prefixes
+from archsearch.nn.inherit import fitted_to
 
 TORCHVISION = "torchvision:"
 _HEADS = ("fc.", "classifier.", "aux1.", "aux2.")
@@ -82,21 +83,6 @@ def encoder_names(module: nn.Module) -> set[str]:
 def _why(name: str, mine: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     there = f"{tuple(found[name].shape)} there" if name in found else "missing there"
     return f"{name} is {tuple(mine[name].shape)} here and {there}"
-
-
-def fitted_to(tensor: Tensor, wanted: Tensor) -> Tensor | None:
-    """A tensor for a place, None if it does not fit; kernels for colour and for grey images become each other's.
-
-    A grey pixel is one with three equal channels: kernels are summed for it, and divided evenly for the way back.
-    """
-    if tensor.shape == wanted.shape:
-        return tensor
-    if tensor.ndim == 4 and (tensor.shape[0], *tensor.shape[2:]) == (wanted.shape[0], *wanted.shape[2:]):
-        if (tensor.shape[1], wanted.shape[1]) == (3, 1):
-            return tensor.sum(1, keepdim=True)
-        if (tensor.shape[1], wanted.shape[1]) == (1, 3):
-            return tensor.expand_as(wanted) / 3
-    return None
 
 
 def encoder(source: str, frozen: bool) -> Encoder:

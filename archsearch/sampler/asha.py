@@ -26,6 +26,8 @@ LEASE = "lease"
 """User attribute of a claim: counted up while its worker lives."""
 CURVE = "curve"
 """User attribute of a trial: its measurements so far, a list of [epoch, accuracy]."""
+EFFORT = "effort"
+"""User attribute of a trial that was not trained as long as others: by how much longer, or shorter, as a factor."""
 SIZE = "size"
 """User attribute of a trial: its exact size, set before the first measurement."""
 

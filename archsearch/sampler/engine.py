@@ -41,7 +41,7 @@ class Known:
     """Networks with an accuracy, measured, extrapolated or believed.
 
     `doubt`: standard deviation of each accuracy beyond the noise that all share; `counts`: whether the
-    network is on the books as one that can be delivered.
+    network is on the books as one that can be delivered; `effort`: by how much longer than others it was trained.
     """
 
     params: list[Params]
@@ -49,6 +49,7 @@ class Known:
     accuracy: Array
     doubt: Array
     counts: Mask
+    effort: Array
 
 
 class Engine:
@@ -77,6 +78,7 @@ class Engine:
         self.features = features
         self._span = math.inf, -math.inf
         self._extent: tuple[Array, Array] | None = None
+        self._efforts = False
         self._beliefs: dict[int, Belief] = {}
         self._keys: WeakKeyDictionary[Feasible, Hashable] = WeakKeyDictionary()
 
@@ -94,6 +96,7 @@ class Engine:
         """
         self.pool.prepare(rng)
         self._span = self._reach(records)
+        self._efforts = any(record.effort != 1 for record in records)
         known = self._known(records)
         if len(known.accuracy) < self.start:
             ranked = self._stratified(len(records), records, rng)
@@ -185,6 +188,7 @@ class Engine:
             accuracy=np.array([y for _, y, _, _ in rows], dtype=float),
             doubt=np.array([doubt for *_, doubt, _ in rows], dtype=float),
             counts=np.array([done for *_, done in rows], dtype=bool),
+            effort=np.array([r.effort for r, *_ in rows], dtype=float),
         )
 
     def _by_gain(self, known: Known, records: Sequence[Observation], rng: np.random.Generator) -> list[Feasible]:
@@ -232,6 +236,7 @@ class Engine:
             accuracy=np.append(known.accuracy, level),
             doubt=np.append(known.doubt, np.zeros(len(level))),
             counts=np.append(known.counts, np.ones(len(level), dtype=bool)),
+            effort=np.append(known.effort, np.ones(len(level))),
         )
         return self._model(more), more
 
@@ -239,7 +244,7 @@ class Engine:
         from archsearch.sampler.surrogate import Surrogate
 
         belief = self._belief(known)
-        inputs = self._inputs(known.params, known.log_size)
+        inputs = self._inputs(known.params, known.log_size, known.effort)
         return Surrogate(inputs, known.accuracy, known.doubt, belief, self._shape())
 
     def _belief(self, known: Known) -> Belief:
@@ -250,17 +255,22 @@ class Engine:
         while int(size * GROWTH) + 1 <= len(known.accuracy):
             size = int(size * GROWTH) + 1
         if size not in self._beliefs:
-            inputs = self._inputs(known.params[:size], known.log_size[:size])
+            inputs = self._inputs(known.params[:size], known.log_size[:size], known.effort[:size])
             self._beliefs[size] = learn(inputs, known.accuracy[:size], self._shape())
         return self._beliefs[size]
 
     def _shape(self) -> tuple[int, int]:
         return len(self.pool.space.dims), self.pool.space.columns
 
-    def _inputs(self, params: Sequence[Params], log_sizes: Array) -> Array:
+    def _inputs(self, params: Sequence[Params], log_sizes: Array, effort: Array | None = None) -> Array:
+        """What the surrogate sees; without `effort` as if trained like the others, which is what it predicts."""
         columns, shared = self.pool.space.encode(params)
         low, high = self._span
-        return np.hstack([columns, shared, self._figures(params), ((log_sizes - low) / (high - low))[:, None]])
+        size = ((log_sizes - low) / (high - low))[:, None]
+        if not self._efforts:
+            return np.hstack([columns, shared, self._figures(params), size])
+        factor = np.zeros(len(params)) if effort is None else np.log2(effort) / 2
+        return np.hstack([columns, shared, self._figures(params), factor[:, None], size])
 
     def _figures(self, params: Sequence[Params]) -> Array:
         """(n, features) logs, from 0 to 1 over what the pool held when they were first asked for."""

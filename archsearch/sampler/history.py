@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import Infeasible
 from archsearch.evaluation import finite
+from archsearch.sampler.asha import CURVE, EFFORT
 from archsearch.sampler.pool import log_size
 from archsearch.sampler.space import Params, Space
 
@@ -20,7 +21,6 @@ PROPOSAL = "archsearch:proposal"
 """User attributes of a study, one a slot: the whole proposal of a trial, seen by all before it is suggested."""
 SLOTS = 64
 """A slot is used again so many trials later, when its trial has all that was suggested in its own parameters."""
-CURVE = "curve"
 Stored = Mapping[str, float]
 """Parameters as `encode` gives them."""
 
@@ -30,7 +30,7 @@ class Observation:
     """One trial.
 
     `accuracy`: higher is better, None unless complete. `curve`: (epoch, accuracy) pairs, higher is better.
-    `log_size`: None where the cost function refuses it.
+    `log_size`: None where the cost function refuses it. `effort`: by how much longer than others it was trained.
     """
 
     number: int
@@ -40,6 +40,7 @@ class Observation:
     log_size: float | None
     accuracy: float | None
     curve: tuple[tuple[float, float], ...]
+    effort: float = 1.0
 
 
 class History:
@@ -83,6 +84,7 @@ class History:
         params = self._space.settled(known)
         accuracy = sign * trial.values[0] if trial.state == TrialState.COMPLETE else math.nan
         pairs = [pair for pair in trial.user_attrs.get(CURVE, []) if finite(pair[1]) is not None]
+        effort = finite(trial.user_attrs.get(EFFORT, 1.0))
         return Observation(
             number=trial.number,
             state=trial.state,
@@ -91,6 +93,7 @@ class History:
             log_size=self._log_size(params),
             accuracy=accuracy if math.isfinite(accuracy) else None,
             curve=tuple((float(epoch), sign * float(value)) for epoch, value in pairs),
+            effort=effort if effort and effort > 0 else 1.0,
         )
 
     def _params_of(self, trial: FrozenTrial, proposal: Stored | None) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from archsearch.space.domain import Domain
 from archsearch.space.reader import parse_space
 from archsearch.space.space import SearchSpace
 
-FORMAT, _SIZING, _SCORING, _KNOWING, _PLAIN = 7, 6, 5, 4, 3
+FORMAT, _TIMING, _SIZING, _SCORING, _KNOWING, _PLAIN = 8, 7, 6, 5, 4, 3
 """Of what a study carries: 1 had no terms, 2 no share of validation images, 3 nothing that trainings begin with, and
 one input shape for all candidates, 4 no metric but accuracy, and one label per image, 5 bytes of safetensors alone,
-6 no limit on what is measured."""
+6 no limit on what is measured, 7 no candidates that begin with others' weights."""
 EPOCHS, DIGITS_EPOCHS = 20, 5
 """Of a candidate by default, and of one on the embedded digits."""
 _FORMAT = "format"
@@ -100,7 +100,8 @@ class StudyConfig:
     """What all workers of a study have in common and a resumed run may not change.
 
     `input_shape`: (channels, height, width), the largest where they are searched; `seed`: of proposals, validation
-    split and trainings; `metric`: what is maximised, by its name of `--metric`.
+    split and trainings; `metric`: what is maximised, by its name of `--metric`; `inherit`: whether candidates begin
+    with what others have learnt.
     """
 
     space_name: str
@@ -114,6 +115,7 @@ class StudyConfig:
     deterministic: bool = False
     known: Known = Known()
     metric: str = ACCURACY
+    inherit: bool = False
 
     @property
     def score(self) -> Score:
@@ -144,13 +146,16 @@ class StudyConfig:
             "deterministic": self.deterministic,
             **self.known.to_json(),
             **({} if self.metric == ACCURACY else {"metric": self.metric}),
+            **({"inherit": True} if self.inherit else {}),
         }
 
     @property
     def _format(self) -> int:
         """The oldest format that has everything."""
-        if self.budget.timing:
+        if self.inherit:
             return FORMAT
+        if self.budget.timing:
+            return _TIMING
         if self.budget.size_format != SAFETENSORS:
             return _SIZING
         if self.metric != ACCURACY or self.data.several:
@@ -180,6 +185,7 @@ class StudyConfig:
                 deterministic=values.get("deterministic", False),
                 known=Known.from_json(values),
                 metric=values.get("metric", ACCURACY),
+                inherit=values.get("inherit", False),
             )
         except KeyError as error:
             raise StudyError(f"carries no {error.args[0]!r}, which archsearch writes") from None

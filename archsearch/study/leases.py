@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import StudyError
 from archsearch.network.budget import Verdict
-from archsearch.sampler.asha import CURVE, LEASE, SIZE
+from archsearch.sampler.asha import CURVE, EFFORT, LEASE, SIZE
 from archsearch.study.records import Draw, Record, sound
 from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import FATE, RESULT, STATES, record_of, status
@@ -250,7 +250,9 @@ def note_curve(study: optuna.Study, claim: Claim, curve: Sequence[Sequence[float
 def finish(study: optuna.Study, claim: Claim, record: Record) -> Record | None:
     """Close a claim with its result; returns the record with its number, None if it was declared lost before."""
     record = sound(record)
-    attrs = {CURVE: record.curve, RESULT: record.result}
+    attrs: dict[str, Any] = {CURVE: record.curve, RESULT: record.result}
+    if EFFORT in record.usage:
+        attrs[EFFORT] = record.usage[EFFORT]
     done = _close(study, claim.trial_id, attrs, STATES[record.state], record.values)
     return replace(record, trial=claim.number) if done else None
 

@@ -19,6 +19,24 @@ Teach = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Birth:
+    """How a candidate begins with what a trained one knows.
+
+    start: puts it into the initialised network; epochs: how many it trains; parent: the id of the trained one; usage:
+    what the table of all trials says of it, by name.
+    """
+
+    start: Start
+    epochs: int
+    parent: str
+    usage: Mapping[str, float]
+
+
+Births = Callable[[Arch, int], Birth | None]
+"""The beginning of a candidate that would train so many epochs from scratch; None for that."""
+
+
+@dataclass(frozen=True)
 class TrainingSetup:
     """Data, recipe and seed, how the device computes, and what a network starts and learns from.
 

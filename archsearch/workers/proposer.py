@@ -19,7 +19,7 @@ from archsearch._utils.seeds import seed_of
 from archsearch.errors import Infeasible, InputError, SpecError
 from archsearch.network.blocks import Value
 from archsearch.sampler import ParetoSampler
-from archsearch.sampler.asha import CURVE, SIZE
+from archsearch.sampler.asha import CURVE, EFFORT, SIZE
 from archsearch.space.dims import Choice, Dim, Int
 from archsearch.space.domain import Domain
 from archsearch.space.space import Ask, uniform
@@ -106,7 +106,8 @@ class Draft:
                 self._study.add_trial(trial)
             return
         if trial.state != TrialState.FAIL:
-            self._memory.set_trial_user_attr(pending, CURVE, trial.user_attrs[CURVE])
+            for name, value in {CURVE: trial.user_attrs[CURVE], **_effort(trial.user_attrs)}.items():
+                self._memory.set_trial_user_attr(pending, name, value)
         self._memory.set_trial_state_values(pending, trial.state, trial.values)
 
     def _add(self, trial: FrozenTrial) -> int:
@@ -154,7 +155,7 @@ class Draft:
             values=record.values,
             params=draw.params,
             distributions=draw.distributions,
-            user_attrs={CURVE: record.curve, SIZE: record.params},
+            user_attrs={CURVE: record.curve, SIZE: record.params, **_effort(record.usage)},
             constraints={"budget": -1e-9},
         )
         if draw.trial is None:
@@ -235,6 +236,11 @@ def _suggest(trial: Any, name: str, dim: Dim) -> Value:
     else:
         answer = trial.suggest_float(name, dim.low, dim.high, log=dim.log)
     return answer
+
+
+def _effort(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """By how much longer than others a candidate was trained, where that is said."""
+    return {EFFORT: attrs[EFFORT]} if EFFORT in attrs else {}
 
 
 def _pending(trial: FrozenTrial) -> FrozenTrial:

@@ -33,18 +33,19 @@ from archsearch.network.blocks.imports import load
 from archsearch.network.layers import COLOURS, Shape
 from archsearch.nn.devices import free_memory, resolve_device
 from archsearch.report.files import CandidateFiles
-from archsearch.retrain.given import given_again
+from archsearch.retrain.given import Given, given_again
+from archsearch.retrain.parents import Parents
 from archsearch.study.config import StudyConfig
 from archsearch.study.leases import Seat
 from archsearch.study.observers import Candidate, Counts, Observer
 from archsearch.study.records import Record, Reject
 from archsearch.study.retrying import waiter_of
-from archsearch.study.storage import load_study, open_storage, terms_of
+from archsearch.study.storage import load_study, open_storage, records, terms_of
 from archsearch.training.data import TrainingData
 from archsearch.training.estimate import training_seconds
 from archsearch.training.judging import metric_for
 from archsearch.training.memory import SHARE, predictor
-from archsearch.training.setup import TrainingSetup
+from archsearch.training.setup import Birth, TrainingSetup
 from archsearch.training.shapes import Shapes
 from archsearch.training.trainer import Trainer
 from archsearch.workers.jobs import Job, median_candidate
@@ -168,38 +169,25 @@ def _search(messages: Messages, job: Job) -> str:
     data = TrainingData.of(dataset, config.seed, resolve_device(job.device), job.memory)
     key = json.dumps([config.to_json(), data.device.type])
     known = given_again(job.known, config.known, dataset)
-
-    def load(shape: Shape) -> Dataset:
-        return study_dataset(job.dataset, job.data_dir, config, shape)
-
-    setup = known.given_to(
-        TrainingSetup(
-            data,
-            config.recipe,
-            config.seed,
-            threads=job.threads,
-            deterministic=config.deterministic,
-            shapes=Shapes(data, load, config.seed, job.memory),
-            metric=metric_for(config.metric, dataset),
-        )
-    )
-    begun = {"start": known.words} if known.words else {}
-    trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key))
+    setup = known.given_to(_setup(job, config, data))
+    parents = Parents(job.folder / "parents", lambda: records(study), lambda: trainer.trained, messages.noted)
+    trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key), parents if config.inherit else None)
 
     def save(path: Path, arch: Arch, record: Record) -> None:
-        trainer.save(path, arch, **_measured(record, config), trained="search", **begun)
+        trainer.save(path, arch, **_measured(record, config), trained="search", **_begun(known, trainer.birth))
 
     files = CandidateFiles(job.folder, save)
     if job.estimates:
         estimate(config, setup, messages)
     if job.references:
         textbook = zoo.fitting(config.input_shape, config.classes)
+        scratch = Trainer(setup, lambda arch: files.checkpoint(arch, key))
 
         def done(record: Record) -> None:
             files.forget(record.arch)
             messages.send("reference", record)
 
-        train_references(textbook, study, trainer, config.budget, config.seed, done, stopwatch_of(config, job.data_dir))
+        train_references(textbook, study, scratch, config.budget, config.seed, done, stopwatch_of(config, job.data_dir))
     return search(
         config.space,
         evaluate=guarded(trainer, lambda: trainer.evaluation),
@@ -213,16 +201,39 @@ def _search(messages: Messages, job: Job) -> str:
         timeout=job.timeout,
         study=study,
         rejected=job.rejected,
-        observers=[files, messages],
+        observers=[files, *([parents] if config.inherit else []), messages],
         seat=seat(job, data.device),
         memory=predictor(data, config.recipe, shapes=config.domain.shapes),
         stopwatch=stopwatch_of(config, job.data_dir),
     ).reason
 
 
+def _setup(job: Job, config: StudyConfig, data: TrainingData) -> TrainingSetup:
+    """What every training of a study is given."""
+
+    def load(shape: Shape) -> Dataset:
+        return study_dataset(job.dataset, job.data_dir, config, shape)
+
+    return TrainingSetup(
+        data,
+        config.recipe,
+        config.seed,
+        threads=job.threads,
+        deterministic=config.deterministic,
+        shapes=Shapes(data, load, config.seed, job.memory),
+        metric=metric_for(config.metric, data.dataset),
+    )
+
+
 def stopwatch_of(config: StudyConfig, data_dir: Path) -> Stopwatch | None:
     """Who measures milliseconds where they are limited. Raises InputError."""
     return Stopwatch(config.budget.timing, data_dir) if config.budget.timing else None
+
+
+def _begun(known: Given, birth: Birth | None) -> dict[str, str]:
+    """What a weights file says of its beginning."""
+    words = f"begun with candidate {birth.parent}" if birth else known.words
+    return {"start": words} if words else {}
 
 
 def _measured(record: Record, config: StudyConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import RUN, STUDY, Answer, Process
+from commands import RUN, STUDY, Answer, Process, until
 from torchvision import models
 
 from archsearch.data import load_dataset
@@ -130,3 +131,50 @@ def test_bad_input_is_one_line_and_leaves_nothing(command: Command, work: Path, 
     assert answer.status == 2
     assert message in answer.error
     assert not (work / "results").exists()
+
+
+INHERIT = [*AGAIN[:-4], "--epochs", "4", "--seed", "3", "--inherit", "--no-rungs", "--study", "s"]
+LINEAGE = ["arch", "val_accuracy", "epochs", "init_share", "parent", "lineage_epochs"]
+
+
+def lineages(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "results" / "s" / "trials.csv", dtype={"arch": str})
+
+
+def test_candidates_begin_with_their_relatives_the_same_each_time(start: Start, work: Path) -> None:
+    words = [word if word != "2" else "5" for word in INHERIT]
+    for out in ("a", "b"):
+        answer = start(*words, "--out", out).wait()
+        assert (answer.status, answer.err) == (0, "")
+    one, two = (pd.read_csv(work / out / "s" / "trials.csv", dtype={"arch": str}) for out in ("a", "b"))
+    pd.testing.assert_frame_equal(one[LINEAGE], two[LINEAGE])
+    children = one[one.parent.notna()]
+    assert len(children) > 0
+    assert (children.parent < children.trial).all()
+    assert children.init_share.between(0, 1).all()
+    study, config = open_existing(work / "a" / "s")
+    assert config.inherit
+    assert [trial.number for trial in study.get_trials() if "effort" in trial.user_attrs] == children.trial.tolist()
+    kept = {path.stem for path in (work / "a" / "s" / "parents").iterdir()}
+    assert kept == set(one.arch)
+    for path in (work / "a" / "s" / "weights").glob("*"):
+        assert ("start" in weights.read(path).info) == (path.stem in set(children.arch))
+    refused = start(*[word for word in words if word != "--inherit"], "--out", "a", "--resume").wait()
+    assert refused.status == 2
+    assert "was made with another" in refused.error
+
+
+def test_relatives_are_there_after_a_kill(start: Start, work: Path) -> None:
+    many = [word if word != "2" else "40" for word in INHERIT]
+    process = start(*many)
+    until(lambda: sum(line.startswith("[") for line in process.lines()) >= 2, process)
+    process.signal(signal.SIGKILL)
+    process.wait()
+    before = lineages(work)
+    total = str(len(before) + 2)
+    answer = start(*[word if word != "40" else total for word in many], "--resume").wait()
+    assert (answer.status, answer.err) == (0, "")
+    after = lineages(work)
+    assert list(after.arch[: len(before)]) == list(before.arch)
+    assert after.parent[len(before) :].notna().any()
+    assert set(after.parent.dropna()) <= set(after.trial)

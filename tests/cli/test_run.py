@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import tomllib
 import zipfile
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ import pandas as pd
 import pytest
 import torch
 import torchinfo
-from commands import RUN, STUDY, TINY, Answer, Process, small_npz
+from commands import RUN, STUDY, TINY, Answer, Process, small_npz, until
 from paths import ROOT
 from PIL import Image
 
@@ -186,15 +185,6 @@ def test_the_same_seed_gives_the_same_run(start: Start, work: Path, left: Path) 
 def run(*more: str, trials: int = 4, epochs: int = 1, study: str = "s") -> list[str]:
     return ["run", "--max-params", "20k", "--space", "tiny.toml", "--trials", str(trials), "--epochs", str(epochs),
             "--study", study, *more]  # fmt: skip
-
-
-def until(done: Callable[[], bool], process: Process, seconds: float = 90) -> None:
-    """Wait for something that a running process does."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert process.process.is_alive(), "the process ended too early"
-        assert time.monotonic() < end, f"still not there: {process.lines()}"
-        time.sleep(0.02)
 
 
 def check_tables(folder: Path) -> pd.DataFrame:

@@ -90,6 +90,15 @@ def test_shares_that_were_taken_have_a_column_where_there_are_any() -> None:
     assert math.isnan(found["init_share"].tolist()[0])
 
 
+def test_a_lineage_has_columns_where_there_is_one() -> None:
+    born = replace(row(1, 0.6, 20), usage={"init_share": 0.25, "parent": 0, "lineage_epochs": 6.5, "effort": 1.3})
+    found = trials_table([row(0, 0.5, 10), born])
+    assert list(found)[-3:] == ["init_share", "parent", "lineage_epochs"]
+    assert found["parent"].dtype == "Int64"
+    assert found["parent"].tolist()[1] == 0
+    assert found["lineage_epochs"].tolist()[1] == 6.5
+
+
 def scored(trial: int, score: float, accuracy: float, params: int, state: str = "complete") -> Record:
     return replace(row(trial, accuracy, params, state), val_score=score)
 

@@ -544,6 +544,49 @@ def test_stopped_trials_go_on_as_the_finished_did():
     assert extrapolate([*done[1:], stopped]) == []
 
 
+def study_with_efforts(told):
+    """Thirty trials, every other one trained four times as long, for 0.1 more."""
+    sampler = ParetoSampler(DIMS, size)
+    study = study_with(sampler)
+    for i in range(30):
+        trial = study.ask(DIMS)
+        effort = 4.0 if i % 2 else 1.0
+        if told:
+            trial.set_user_attr("effort", effort)
+        study.tell(trial, (accuracy(trial.params) + 0.05 * math.log2(effort), size(trial.params)))
+    return sampler, study
+
+
+def test_the_surrogate_sees_how_long_trials_were_trained():
+    """What it believes of networks is what they reach when trained like the others."""
+    off = {}
+    for told in (True, False):
+        sampler, study = study_with_efforts(told)
+        engine = sampler._engine({})
+        records = sampler._others(study, study.ask(DIMS)._cached_frozen_trial)
+        done = [record for record in records if record.accuracy is not None]
+        assert {record.effort for record in done} == ({1.0, 4.0} if told else {1.0})
+        engine._span = engine._reach(done)
+        engine._efforts = told
+        model, known = engine._believe(engine._known(done), done)
+        level = model.typical(engine._inputs(known.params, known.log_size))
+        off[told] = np.abs(level - [accuracy(params) for params in known.params]).mean()
+    assert off[True] < 0.02 < 0.04 < off[False]
+
+
+def test_efforts_of_one_and_nonsense_change_no_proposal():
+    found = []
+    for effort in (None, 1.0, -3.0, "long"):
+        study = study_with(ParetoSampler(DIMS, size))
+        for _ in range(12):
+            trial = study.ask(DIMS)
+            if effort is not None:
+                trial.set_user_attr("effort", effort)
+            study.tell(trial, (accuracy(trial.params), size(trial.params)))
+        found.append(identities(study))
+    assert found[0] == found[1] == found[2] == found[3]
+
+
 def test_stopped_and_failed_trials_are_not_proposed_again():
     study = study_with(ParetoSampler(DIMS, size, 1e5, start=4))
     for i in range(16):

@@ -96,6 +96,14 @@ def test_a_limit_on_milliseconds_is_carried_and_none_leaves_no_trace() -> None:
     assert differences(carried, other) == ["budget: timing: threads was 2, is 1"]
 
 
+def test_inheritance_is_carried_and_none_leaves_no_trace() -> None:
+    carried = replace(config(), inherit=True).to_json()
+    assert (carried["inherit"], carried["format"]) == (True, 8)
+    assert StudyConfig.from_json(carried).inherit
+    assert "inherit" not in config().to_json()
+    assert not StudyConfig.from_json(config().to_json()).inherit
+
+
 def test_nothing_known_leaves_no_trace() -> None:
     assert not {"teacher", "init_from", "teacher_places", "init_from_place"} & config().to_json().keys()
 

@@ -7,6 +7,8 @@ import multiprocessing.forkserver
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,3 +115,12 @@ def small_npz(path: Path, **changes: object) -> Path:
     }  # fmt: skip
     np.savez(path, allow_pickle=True, **{name: value for name, value in arrays.items() if value is not None})
     return path
+
+
+def until(done: Callable[[], bool], process: Process, seconds: float = 90) -> None:
+    """Wait for something that a running process does."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert process.process.is_alive(), "the process ended too early"
+        assert time.monotonic() < end, f"still not there: {process.lines()}"
+        time.sleep(0.02)

@@ -7,7 +7,7 @@ from archsearch.network.blocks.registry import head
 from archsearch.network.layers import Act, AdaptivePool, Conv, Dropout, Expr, Flatten, Linear, Norm, Pool, Shape, seq
 
 
-@head("linear")
+@head("linear", ("hidden", "classes"))
 def linear(
     shape: Shape,
     classes: int,
@@ -29,7 +29,7 @@ def linear(
     return seq(*before, *pool, *middle, *dropped(dropout), Linear(classes))
 
 
-@head("nin")
+@head("nin", ("hidden", "classes"))
 def nin(
     shape: Shape, classes: int, *, hidden: int = 0, act: str = "relu", norm: bool = True, dropout: float = 0.0
 ) -> Expr:

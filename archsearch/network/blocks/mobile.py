@@ -29,7 +29,7 @@ def pointwise(
     return seq(conv(width, 1, stride, act=act, norm=norm), *gated(width, se, act), *dropped(dropout))
 
 
-@block("separable")
+@block("separable", ("depthwise", "project"))
 def separable(
     c_in: int,
     width: int,
@@ -54,7 +54,7 @@ def separable(
     return _maybe_residual(layers, residual and stride == 1 and c_in == width)
 
 
-@block("inverted")
+@block("inverted", ("expand", "depthwise", "project"))
 def inverted(
     c_in: int,
     width: int,

@@ -14,7 +14,7 @@ from archsearch.network.layers import Act, Expr, Seq, add, seq
 MAX_POINTS = 100
 
 
-@block("nin")
+@block("nin", ("spatial", "mix"))
 def nin(
     c_in: int,
     width: int,
@@ -30,7 +30,7 @@ def nin(
     return seq(_mlpconv(width, stride, kernel, points, act, norm), Act(act), *gated(width, se, act))
 
 
-@block("resnin")
+@block("resnin", ("spatial", "mix"))
 def resnin(
     c_in: int,
     width: int,

@@ -12,7 +12,7 @@ from archsearch.network.blocks.registry import block
 from archsearch.network.layers import Conv, Expr, Norm, Pool, seq
 
 
-@block("plain")
+@block("plain", ("spatial",))
 def plain(
     c_in: int,
     width: int,

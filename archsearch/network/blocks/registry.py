@@ -31,12 +31,18 @@ Builder = TypeVar("Builder", bound=Callable[..., Expr])
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A registered builder and the dims it takes: name to (type, default)."""
+    """A registered builder and the dims it takes: name to (type, default).
+
+    `layers`: what its convolutions and linear layers are called, in order, those of shortcuts and gates left out.
+    Networks inherit weights from layers of equal names in other blocks too (`network.kin`); () for those of its own
+    name alone, by number.
+    """
 
     kind: str
     name: str
     build: Callable[..., Expr]
     dims: dict[str, tuple[type, Value]]
+    layers: tuple[str, ...] = ()
 
     def problems(self, dims: Iterable[tuple[str, Value]]) -> list[str]:
         """What is wrong with dims, one line each: unknown names, values of the wrong type."""
@@ -78,22 +84,25 @@ def stem(name: str) -> Callable[[Builder], Builder]:
     return _register("stem", name)
 
 
-def block(name: str) -> Callable[[Builder], Builder]:
-    """Register `(c_in, width, stride, *, dims) -> Expr`, the unit that a stage repeats."""
-    return _register("block", name)
+def block(name: str, layers: tuple[str, ...] = ()) -> Callable[[Builder], Builder]:
+    """Register `(c_in, width, stride, *, dims) -> Expr`, the unit that a stage repeats.
+
+    `layers`: see `Entry`. Where there are fewer of them they have the last names, where there are more they repeat it.
+    """
+    return _register("block", name, layers)
 
 
-def head(name: str) -> Callable[[Builder], Builder]:
-    """Register `(shape, classes, *, dims) -> Expr`, from the last map to the logits."""
-    return _register("head", name)
+def head(name: str, layers: tuple[str, ...] = ()) -> Callable[[Builder], Builder]:
+    """Register `(shape, classes, *, dims) -> Expr`, from the last map to the logits. `layers`: as for a block."""
+    return _register("head", name, layers)
 
 
-def _register(kind: str, name: str) -> Callable[[Builder], Builder]:
+def _register(kind: str, name: str, layers: tuple[str, ...] = ()) -> Callable[[Builder], Builder]:
     def decorate(build: Builder) -> Builder:
         known = _REGISTRY.get((kind, name))
         if known is not None and known.build.__module__ != build.__module__:
             raise ValueError(f"{kind} {name!r} is registered by {known.build.__module__} already: choose another name")
-        _REGISTRY[kind, name] = Entry(kind, name, build, _dims_of(build))
+        _REGISTRY[kind, name] = Entry(kind, name, build, _dims_of(build), layers)
         forget()
         return build
 

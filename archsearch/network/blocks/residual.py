@@ -12,7 +12,7 @@ from archsearch.network.blocks.registry import block
 from archsearch.network.layers import Act, Conv, Expr, Norm, Seq, add, seq
 
 
-@block("basic")
+@block("basic", ("spatial", "mix"))
 def basic(
     c_in: int,
     width: int,
