@@ -20,6 +20,7 @@ from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Add,
+    Again,
     Aux,
     Combinator,
     Concat,
@@ -33,6 +34,8 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shared,
+    Take,
 )
 
 CONV, DEPTHWISE, LINEAR, MUL, SUB, ADD = "conv", "depthwise", "linear", "mul", "sub", "add"
@@ -162,7 +165,7 @@ def _put(trace: _Trace, expr: Expr, shape: Shape, value: int, free: bool) -> tup
 
     free: the same of `value`: what makes it may take in a norm or a ReLU.
     """
-    if isinstance(expr, Seq):
+    if isinstance(expr, Seq | Shared):
         for part in expr.parts:
             value, free = _put(trace, part, shape, value, free)
             shape = measure(part, shape).out
@@ -188,7 +191,10 @@ def _join(trace: _Trace, expr: Combinator, shape: Shape, value: int) -> int:
 
 
 def _leaf(trace: _Trace, leaf: Leaf, shape: Shape, value: int, free: bool) -> tuple[int, bool]:
+    leaf = leaf.of if isinstance(leaf, Again) else leaf  # its norm is folded in: a kernel of its own
     size = prod(measure(leaf, shape).out)
+    if isinstance(leaf, Take):
+        return trace.node(SLICE, [value], size, [*trace.own(2), "begin"]), True
     if isinstance(leaf, Conv):
         return _conv(trace, leaf, shape, value), True
     if isinstance(leaf, Linear):
