@@ -78,7 +78,7 @@ def _blocks(stage: Stage, shape: Shape) -> Seq:
     again = expand("block", stage.block, (stage.width, stage.width, 1), stage.dims)
     if not stage.share:
         return Seq((first, *[again] * (stage.depth - 1)))
-    if first == again:
+    if first == again and cost.measure(first, shape).out == shape:
         return Seq((shared(again, stage.depth),))
     return Seq((first, shared(again, stage.depth - 1) if stage.depth > 2 else again))
 
