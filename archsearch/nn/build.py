@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
@@ -109,9 +110,25 @@ class SameLayer(nn.Module):
         """Say which layer it is."""
         self._of = (layer,)
 
+    @property
+    def layer(self) -> nn.Module:
+        """Which layer it is."""
+        return self._of[0]
+
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self._of[0](x)
+        out: Tensor = self.layer(x)
         return out
+
+
+def untied(module: nn.Module) -> nn.Module:
+    """The module, or a copy in which every place has kernels of its own, as runtimes need to fold norms into them."""
+    if not any(isinstance(part, SameLayer) for part in module.modules()):
+        return module
+    found = copy.deepcopy(module)
+    for name, part in list(found.named_modules()):
+        if isinstance(part, SameLayer):
+            found.set_submodule(name, copy.deepcopy(part.layer))
+    return found
 
 
 class AuxHead(nn.Module):
