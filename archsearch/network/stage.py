@@ -17,7 +17,7 @@ MAX_COST = 2**53
 """Figures from here on are refused: floats cannot tell them apart, and no machine could hold the network."""
 DOWNS = ("stride", "max", "avg")
 STAGE_KEYS = {
-    "block": str, "width": int, "depth": int, "stride": int, "down": str, "share": bool, "aux": str,
+    "block": str, "width": int, "depth": int, "stride": int, "down": str, "shared": bool, "aux": str,
     "aux_weight": float,
 }  # fmt: skip
 
@@ -37,7 +37,7 @@ class Stage:
     `down`: "stride" strides the block's first layer; "max" and "avg" pool before a block of stride 1.
     `aux`: the head of an auxiliary classifier behind the last block, with its default dims, "" for none; it is
     trained along with `aux_weight` of the loss and never deployed (Szegedy et al. 2014, arXiv 1409.4842).
-    `share`: equal blocks have one set of kernels, counted once, and norms of their own.
+    `shared`: equal blocks have one set of kernels, counted once, and norms of their own.
     """
 
     block: str
@@ -48,7 +48,7 @@ class Stage:
     dims: Dims = ()
     aux: str = ""
     aux_weight: float = 0.3
-    share: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         problems = [
@@ -58,8 +58,8 @@ class Stage:
         ]
         if self.down not in DOWNS:
             problems.append(f"down = {self.down!r}: must be one of {', '.join(DOWNS)}")
-        if not isinstance(self.share, bool):
-            problems.append(f"share = {self.share!r}: must be true or false")
+        if not isinstance(self.shared, bool):
+            problems.append(f"shared = {self.shared!r}: must be true or false")
         if not isinstance(self.aux, str):
             problems.append(f"aux = {self.aux!r}: must be the name of a head")
         if not is_a(self.aux_weight, float) or not 0 <= self.aux_weight < float("inf"):
@@ -76,7 +76,7 @@ def _blocks(stage: Stage, shape: Shape) -> Seq:
     if stage.depth == 1:
         return Seq((first,))
     again = expand("block", stage.block, (stage.width, stage.width, 1), stage.dims)
-    if not stage.share:
+    if not stage.shared:
         return Seq((first, *[again] * (stage.depth - 1)))
     if first == again and cost.measure(first, shape).out == shape:
         return Seq((shared(again, stage.depth),))
@@ -121,7 +121,7 @@ def stage_summary(stage: Stage) -> str:
     """`resnin 64x1/2 k3`: block, width x depth / stride, other dims."""
     stride = f"/{stage.stride}" if stage.stride > 1 else ""
     down = [stage.down] if stage.stride > 1 and stage.down != "stride" else []
-    shares = ["shared"] if stage.share else []
+    shares = ["shared"] if stage.shared else []
     aux = [f"aux={stage.aux}"] if stage.aux else []
     dims = _dims_summary(dict(stage.dims))
     return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *shares, *dims, *aux])
@@ -136,7 +136,7 @@ def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
 def stage_dict(stage: Stage) -> dict[str, Any]:
     """Plain values, as they stand in an architecture file."""
     down = {"down": stage.down} if stage.down != "stride" else {}
-    share = {"share": True} if stage.share else {}
+    share = {"shared": True} if stage.shared else {}
     has_aux = stage.aux or stage.aux_weight != Stage.__dataclass_fields__["aux_weight"].default
     aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if has_aux else {}
     return {

@@ -140,7 +140,7 @@ def test_blocks_that_repeat_do_not_share_weights() -> None:
     assert len({kernel.data_ptr() for kernel in kernels}) == len(kernels) == 7
 
 
-SHARED = Arch((3, 8, 8), 4, Part("none"), (Stage("separable", 8, 4, share=True),), Part("linear"))
+SHARED = Arch((3, 8, 8), 4, Part("none"), (Stage("separable", 8, 4, shared=True),), Part("linear"))
 
 
 def test_shared_blocks_have_kernels_once_and_norms_of_their_own() -> None:

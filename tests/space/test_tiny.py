@@ -32,9 +32,9 @@ def test_the_published_form_fits() -> None:
     assert 85_000 < arch.cost.params < 97_531
     assert arch.cost.macs < 60e6
     answers = {
-        "stem.width": 48, "stage1.depth": 3, "stage1.block": "glu", "stage1.width": 48, "stage1.share": False,
+        "stem.width": 48, "stage1.depth": 3, "stage1.block": "glu", "stage1.width": 48, "stage1.shared": False,
         "stage1.glu.kernel": 7, "stage1.glu.split": True, "stage2.depth": 3, "stage2.block": "glu", "stage2.width": 80,
-        "stage2.share": False, "stage2.se": 0.0, "stage2.glu.kernel": 7, "stage2.glu.split": True, "stage3.depth": 0,
+        "stage2.shared": False, "stage2.se": 0.0, "stage2.glu.kernel": 7, "stage2.glu.split": True, "stage3.depth": 0,
         "head.type": "linear",
     }  # fmt: skip
     drawn = TINY.draw(lambda name, dim: answers[name], (3, 32, 32), 10)

@@ -15,6 +15,7 @@ from archsearch.training.epochs import Epochs, grown, is_over
 from archsearch.training.fit import fit
 from archsearch.training.setup import TrainingSetup
 
+TWO = SMALL.adapted((1, 8, 8), 2)
 MIXED = Augmentation(mixup=0.8, cutmix=0.4)
 
 
@@ -32,16 +33,15 @@ def test_without_growth_or_mixing_the_augmentation_is_the_same() -> None:
 
 
 def test_smoothing_ends_with_its_share_of_the_epochs() -> None:
-    assert [is_over(Recipe(epochs=4, smoothing_until=0.5), number) for number in (1, 2, 3, 4)] == [False] * 2 + [
-        True
-    ] * 2
+    half = Recipe(epochs=4, smoothing_until=0.5)
+    assert [is_over(half, number) for number in (1, 2, 3, 4)] == [False, False, True, True]
     assert not is_over(Recipe(epochs=4), 4)
     assert is_over(Recipe(epochs=4, smoothing_until=0.0), 1)
 
 
 def trained(recipe: Recipe) -> torch.nn.Module:
     data = TrainingData.of(toy(120), 0, CPU)
-    return fit(SMALL, TrainingSetup(data, recipe, 0, threads=1), lambda *_: None).module
+    return fit(TWO, TrainingSetup(data, recipe, 0, threads=1), lambda *_: None).module
 
 
 def test_labels_are_smoothed_in_the_first_epochs_alone() -> None:
