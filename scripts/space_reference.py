@@ -87,6 +87,7 @@ STAGE_WORDS = {
     "depth": "how often it is repeated",
     "stride": "of the first block: 2 halves the sides of the map",
     "down": f"how the stride is made: {', '.join(DOWNS)} (pooling before the first block)",
+    "shared": "equal blocks have one set of kernels, counted once, and norms of their own; runtimes need copies",
     "aux": "a head behind the stage, trained along and never deployed",
     "aux_weight": "its share of the loss",
 }

@@ -31,6 +31,7 @@ from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
 from archsearch.metrics import Metric, metric_in
 from archsearch.network.arch import Arch
 from archsearch.nn import weights
+from archsearch.nn.build import untied
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Source:
     def network(self, dtype: str = "fp32") -> PixelNetwork:
         """Pixels to logits at a precision."""
         normalisation = normalisation_of(self.info, self.arch.input_shape[0], str(self.path))
-        return PixelNetwork(self.module, normalisation, DTYPES[dtype])
+        return PixelNetwork(untied(self.module), normalisation, DTYPES[dtype])
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Add,
+    Again,
     Aux,
     Combinator,
     Concat,
@@ -43,7 +44,9 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shared,
     Subsample,
+    Take,
 )
 
 Array = NDArray[np.float64]
@@ -136,11 +139,11 @@ def _layers(expr: Expr, shape: Shape, behind_conv: bool) -> Iterator[_Row]:
     """Every layer that is left when the network ships: kind, work, values moved, log channels in and out."""
     if isinstance(expr, Leaf):
         yield from _leaf(expr, shape, behind_conv)
-    elif isinstance(expr, Seq):
+    elif isinstance(expr, Seq | Shared):
         for part in expr.parts:
             yield from _layers(part, shape, behind_conv)
             shape = measure(part, shape).out
-            behind_conv = isinstance(part, Conv | Linear)
+            behind_conv = isinstance(part, Conv | Linear | Again)
     elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
         for part in expr.parts:
             yield from _layers(part, shape, False)
@@ -150,6 +153,7 @@ def _layers(expr: Expr, shape: Shape, behind_conv: bool) -> Iterator[_Row]:
 
 
 def _leaf(leaf: Leaf, shape: Shape, behind_conv: bool) -> Iterator[_Row]:
+    leaf = leaf.of if isinstance(leaf, Again) else leaf
     found = leaf_cost(leaf, shape)
     if found.view or (isinstance(leaf, Norm) and behind_conv):
         return
@@ -169,7 +173,7 @@ def _leaf(leaf: Leaf, shape: Shape, behind_conv: bool) -> Iterator[_Row]:
         yield kind, found.macs, moved, _NO_WIDTHS
 
 
-_OTHERS: dict[type[Leaf], str] = {Norm: "norm", AdaptivePool: "mean", Subsample: "mean"}
+_OTHERS: dict[type[Leaf], str] = {Norm: "norm", AdaptivePool: "mean", Subsample: "mean", Take: "mean"}
 
 
 def _conv(leaf: Conv, shape: Shape) -> str:

@@ -15,6 +15,7 @@ from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Add,
+    Again,
     Aux,
     Concat,
     Conv,
@@ -29,15 +30,20 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shared,
+    Shuffle,
     Subsample,
+    Take,
     add,
     concat,
     mul,
     seq,
+    shared,
 )
 
 __all__ = [
-    "ACTIVATIONS", "POOLS", "Act", "AdaptivePool", "Add", "Aux", "Concat", "Conv", "Custom", "Dropout", "Expr",
-    "Flatten", "Leaf", "LeafCost", "Linear", "Mul", "Norm", "Pool", "Seq", "Shape", "SpecError", "Subsample", "Tensor",
-    "add", "block", "concat", "conv", "depthwise", "head", "mul", "scaled", "seq", "shortcut", "squeeze_excite", "stem",
+    "ACTIVATIONS", "POOLS", "Act", "AdaptivePool", "Add", "Again", "Aux", "Concat", "Conv", "Custom", "Dropout", "Expr",
+    "Flatten", "Leaf", "LeafCost", "Linear", "Mul", "Norm", "Pool", "Seq", "Shape", "Shared", "Shuffle", "SpecError",
+    "Subsample", "Take", "Tensor", "add", "block", "concat", "conv", "depthwise", "head", "mul", "scaled", "seq",
+    "shared", "shortcut", "squeeze_excite", "stem",
 ]  # fmt: skip

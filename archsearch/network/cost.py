@@ -17,7 +17,7 @@ from typing import NamedTuple
 from archsearch.errors import SpecError
 from archsearch.network.file_size import FileContents, FixedTensor, element_bytes
 from archsearch.network.layer_cost import Tensor, leaf_cost
-from archsearch.network.layers import Add, Aux, Combinator, Concat, Expr, Leaf, Mul, Seq, Shape
+from archsearch.network.layers import Add, Aux, Combinator, Concat, Expr, Leaf, Mul, Seq, Shape, Shared
 
 Parts = tuple[tuple[str, Expr, Shape], ...]
 """The parts of a network in order: name, expression, shape of what it is given."""
@@ -77,12 +77,21 @@ def measure(expr: Expr, shape: Shape) -> Cost:
         return _leaf(expr, shape)
     if isinstance(expr, Seq):
         return chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
+    if isinstance(expr, Shared):
+        return _shared(expr, shape)
     if isinstance(expr, Aux):
         size = prod(shape)
         return Cost(out=shape, peak=size, peak_held=size, view=True, aux_params=measure(expr.parts[0], shape).params)
     if isinstance(expr, Combinator):
         return _branches(expr, shape)
     raise SpecError(f"{expr!r} is no expression over layer specs")
+
+
+def _shared(expr: Shared, shape: Shape) -> Cost:
+    for part in expr.parts:
+        if (out := measure(part, shape).out) != shape:
+            raise SpecError(f"blocks that share their kernels keep the shape of their map: {shape} becomes {out}")
+    return chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
 
 
 def chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> Cost:
@@ -162,7 +171,7 @@ def _layers(name: str, expr: Expr, shape: Shape) -> Iterator[Layer]:
     if isinstance(expr, Leaf):
         cost = measure(expr, shape)
         yield Layer(name, _label(expr), cost.params, cost.macs, cost.peak)
-    elif isinstance(expr, Seq):
+    elif isinstance(expr, Seq | Shared):
         yield from layers(((f"{name}.{i}", part) for i, part in enumerate(expr.parts)), shape)
     elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
         for i, part in enumerate(expr.parts):

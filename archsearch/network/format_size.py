@@ -23,6 +23,7 @@ from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Add,
+    Again,
     Aux,
     Combinator,
     Concat,
@@ -37,7 +38,10 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shared,
+    Shuffle,
     Subsample,
+    Take,
 )
 
 OPERATORS = (
@@ -156,7 +160,7 @@ def _weigh(expr: Expr, shape: Shape, after: str, factors: Factors) -> tuple[floa
     if isinstance(expr, Aux):
         return 0.0, 0, after
     assert isinstance(expr, Combinator)
-    total, named, char, here, branches = 0.0, 0, factors.of.get("chars", 0.0), shape, not isinstance(expr, Seq)
+    total, named, char, here, branches = 0.0, 0, factors.of.get("chars", 0.0), shape, not isinstance(expr, Seq | Shared)
     for i, part in enumerate(expr.parts):
         weight, tensors, last = _weigh(part, here, _OTHER if branches else after, factors)
         total += weight + (len(str(i)) + 1) * tensors * char
@@ -230,6 +234,21 @@ def _subsample(leaf: Subsample, shape: Shape, after: str) -> tuple[Amounts, str]
     return (("subsample", 1), ("map_digits", _digits(measure(leaf, shape).out))), _OTHER
 
 
+def _take(leaf: Take, shape: Shape, after: str) -> tuple[Amounts, str]:
+    """As a subsampling, which is a slice too, and more."""
+    return (("subsample", 1), ("map_digits", _digits(measure(leaf, shape).out))), _OTHER
+
+
+def _shuffle(leaf: Shuffle, shape: Shape, after: str) -> tuple[Amounts, str]:
+    """Of no file yet: as three of the dearest operators."""
+    return (("custom", 3), ("map_digits", 3 * _digits(shape))), _OTHER
+
+
+def _again(leaf: Again, shape: Shape, after: str) -> tuple[Amounts, str]:
+    """The kernel once more: a file has it with the norm behind it folded in."""
+    return _RULES[type(leaf.of)](leaf.of, shape, after)
+
+
 def _flatten(leaf: Flatten, shape: Shape, after: str) -> tuple[Amounts, str]:
     return (("flatten", 1),) if len(shape) > 1 else (), _OTHER
 
@@ -254,6 +273,9 @@ _RULES: dict[type[Expr], Callable[..., tuple[Amounts, str]]] = {
     Pool: _pool,
     AdaptivePool: _adaptive,
     Subsample: _subsample,
+    Take: _take,
+    Shuffle: _shuffle,
+    Again: _again,
     Flatten: _flatten,
     Dropout: _dropout,
 }

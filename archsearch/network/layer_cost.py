@@ -12,6 +12,7 @@ from archsearch.network.layers import (
     POOLS,
     Act,
     AdaptivePool,
+    Again,
     Conv,
     Custom,
     Dropout,
@@ -21,7 +22,9 @@ from archsearch.network.layers import (
     Norm,
     Pool,
     Shape,
+    Shuffle,
     Subsample,
+    Take,
 )
 
 _WIDEST = 2**31 - 1
@@ -149,6 +152,26 @@ def _subsample(leaf: Subsample, shape: Shape) -> LeafCost:
     return LeafCost((leaf.out, -(-height // leaf.stride), -(-width // leaf.stride)))
 
 
+def _take(leaf: Take, shape: Shape) -> LeafCost:
+    channels, height, width = _image("a part of the channels", shape)
+    _positive("a part of the channels", out=leaf.out)
+    if leaf.start < 0 or leaf.start + leaf.out > channels:
+        raise SpecError(f"channels {leaf.start} to {leaf.start + leaf.out}: the map has {channels}")
+    return LeafCost((leaf.out, height, width))
+
+
+def _shuffle(leaf: Shuffle, shape: Shape) -> LeafCost:
+    channels, _, _ = _image("a channel shuffle", shape)
+    _positive("channel shuffle", groups=leaf.groups)
+    if channels % leaf.groups:
+        raise SpecError(f"channel shuffle groups = {leaf.groups}: must divide {channels} channels")
+    return LeafCost(shape)
+
+
+def _again(leaf: Again, shape: Shape) -> LeafCost:
+    return leaf_cost(leaf.of, shape)._replace(tensors=())
+
+
 def _flatten(leaf: Flatten, shape: Shape) -> LeafCost:
     return LeafCost((prod(shape),), view=True)
 
@@ -175,6 +198,9 @@ _RULES: dict[type[Leaf], Callable[..., LeafCost]] = {
     Pool: _pool,
     AdaptivePool: _adaptive,
     Subsample: _subsample,
+    Take: _take,
+    Shuffle: _shuffle,
+    Again: _again,
     Flatten: _flatten,
     Linear: _linear,
     Dropout: _dropout,

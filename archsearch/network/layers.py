@@ -1,12 +1,13 @@
 """A network is an expression over layer specs: pure data, no torch.
 
-Leaves say what one layer is; `Seq`, `Add`, `Concat` and `Mul` say how they are put together. What a leaf
+Leaves say what one layer is; `Seq`, `Add`, `Concat`, `Mul` and `Shared` say how they are put together. What a leaf
 costs stands in `layer_cost`, what it builds in `nn.build`; a leaf of your own is a `Custom` that brings both.
 
     seq(Conv(16), Norm(), Act("relu"))           one after the other
     add(seq(), seq(Conv(16), Norm()))            a residual sum with an identity shortcut
     concat(Conv(8, 1), Conv(8, 3))               inception: side by side along the channels
     mul(seq(), gate)                             squeeze-and-excitation: scaled channel by channel
+    shared(block, 3)                             three times the same kernels, each time with norms of its own
 
 Shapes are (channels, height, width), or (features,) behind `Flatten`.
 """
@@ -106,6 +107,24 @@ class Subsample(Leaf):
 
 
 @dataclass(frozen=True, slots=True)
+class Take(Leaf):
+    """`out` channels from `start` on: a part of a map for one branch of a `concat`."""
+
+    start: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle(Leaf):
+    """Channels of `groups` groups dealt out in turn, so that the next convolution in groups sees all of them.
+
+    Zhang et al. 2017 (ShuffleNet, arXiv 1707.01083).
+    """
+
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
 class Flatten(Leaf):
     """(C, H, W) to (C * H * W,)."""
 
@@ -116,6 +135,13 @@ class Linear(Leaf):
 
     out: int
     bias: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Again(Leaf):
+    """A convolution or linear layer with the weights of another one, which `Shared` says."""
+
+    of: Conv | Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +194,16 @@ class Seq(Combinator):
 
     __slots__ = ()
     kind = "seq"
+
+
+class Shared(Combinator):
+    """One after the other: a part, then the same with `Again` for its convolutions and linear layers.
+
+    Norms stay each part's own: the statistics of two places differ, though their kernels are the same.
+    """
+
+    __slots__ = ()
+    kind = "shared"
 
 
 class Add(Combinator):
@@ -233,11 +269,26 @@ def mul(*branches: Expr) -> Mul:
     return Mul(branches)
 
 
+def shared(part: Expr, times: int) -> Shared:
+    """A part so many times, at least once, whose convolutions and linear layers have one set of weights."""
+    return Shared((part, *[_again(part)] * (times - 1)))
+
+
+def _again(expr: Expr) -> Expr:
+    if isinstance(expr, Conv | Linear):
+        return Again(expr)
+    if isinstance(expr, Aux) or not isinstance(expr, Combinator):
+        return expr
+    return type(expr)(tuple(map(_again, expr.parts)))
+
+
 def canonical(expr: Expr) -> list[Any]:
     """The expression as nested lists of plain values: equal networks give equal lists.
 
     Source of the candidate id. Auxiliary classifiers are part of it, since they change the training.
     """
+    if isinstance(expr, Again):
+        return ["Again", canonical(expr.of)]
     if isinstance(expr, Leaf):
         return [type(expr).__name__, *(getattr(expr, name) for name in getattr(expr, "__dataclass_fields__", ()))]
     if isinstance(expr, Seq):

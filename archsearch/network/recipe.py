@@ -29,6 +29,10 @@ class Recipe:
     `crop` to `noise`: augmentation, see `data.Augmentation`.
     `initial_scale`: of the sides of images in the first epochs, see `training.resizing`; 1: whole images all along.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
+    `lookahead`: steps after which weights go half of the way back to where they were so many steps ago; 0: not
+        (Zhang et al. 2019, arXiv 1907.08610).
+    `mix_growth`: share of the epochs over which the alphas of mixup and cutmix grow to their values; 0: not.
+    `smoothing_until`: share of the epochs after which labels are not smoothed any more.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
     `class_weights`: of the loss: none, balanced, or numbers with commas, one per class in their order.
     `balanced_batches`: 1: classes come equally often in an epoch; 0: images do.
@@ -59,6 +63,9 @@ class Recipe:
     class_weights: str = OFF
     balanced_batches: int = 0
     logit_adjustment: float = 0.0
+    lookahead: int = 0
+    mix_growth: float = 0.0
+    smoothing_until: float = 1.0
 
     def __post_init__(self) -> None:
         rules = [
@@ -89,6 +96,9 @@ class Recipe:
             ("class_weights", _are_weights(self.class_weights), f"none, balanced, or {_WEIGHTS}"),
             ("balanced_batches", self.balanced_batches in (0, 1), "0 or 1"),
             ("logit_adjustment", 0 <= self.logit_adjustment <= 10, "from 0 to 10"),
+            ("lookahead", self.lookahead >= 0, "at least 0"),
+            ("mix_growth", 0 <= self.mix_growth <= 1, "from 0 to 1"),
+            ("smoothing_until", 0 <= self.smoothing_until <= 1, "from 0 to 1"),
         ]
         problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
         if problems:
@@ -110,7 +120,10 @@ class Recipe:
         return {name: value for name, value in asdict(self).items() if LATER.get(name) != value}
 
 
-LATER: Mapping[str, Value] = {"class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0, "noise": 0.0}
+LATER: Mapping[str, Value] = {
+    "class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0, "noise": 0.0, "lookahead": 0,
+    "mix_growth": 0.0, "smoothing_until": 1.0,
+}  # fmt: skip
 """What a recipe as a dict that says nothing of them means."""
 _WEIGHTS = "numbers from 0 on with commas, one per class and not all 0"
 

@@ -11,12 +11,15 @@ from archsearch.network import cost
 from archsearch.network.blocks import Dims, Value, expand
 from archsearch.network.blocks.registry import cached, is_a
 from archsearch.network.cost import Cost
-from archsearch.network.layers import Aux, Expr, Pool, Seq, Shape, seq
+from archsearch.network.layers import Aux, Expr, Pool, Seq, Shape, seq, shared
 
 MAX_COST = 2**53
 """Figures from here on are refused: floats cannot tell them apart, and no machine could hold the network."""
 DOWNS = ("stride", "max", "avg")
-STAGE_KEYS = {"block": str, "width": int, "depth": int, "stride": int, "down": str, "aux": str, "aux_weight": float}
+STAGE_KEYS = {
+    "block": str, "width": int, "depth": int, "stride": int, "down": str, "shared": bool, "aux": str,
+    "aux_weight": float,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Stage:
     `down`: "stride" strides the block's first layer; "max" and "avg" pool before a block of stride 1.
     `aux`: the head of an auxiliary classifier behind the last block, with its default dims, "" for none; it is
     trained along with `aux_weight` of the loss and never deployed (Szegedy et al. 2014, arXiv 1409.4842).
+    `shared`: equal blocks have one set of kernels, counted once, and norms of their own.
     """
 
     block: str
@@ -44,6 +48,7 @@ class Stage:
     dims: Dims = ()
     aux: str = ""
     aux_weight: float = 0.3
+    shared: bool = False
 
     def __post_init__(self) -> None:
         problems = [
@@ -53,6 +58,8 @@ class Stage:
         ]
         if self.down not in DOWNS:
             problems.append(f"down = {self.down!r}: must be one of {', '.join(DOWNS)}")
+        if not isinstance(self.shared, bool):
+            problems.append(f"shared = {self.shared!r}: must be true or false")
         if not isinstance(self.aux, str):
             problems.append(f"aux = {self.aux!r}: must be the name of a head")
         if not is_a(self.aux_weight, float) or not 0 <= self.aux_weight < float("inf"):
@@ -69,7 +76,11 @@ def _blocks(stage: Stage, shape: Shape) -> Seq:
     if stage.depth == 1:
         return Seq((first,))
     again = expand("block", stage.block, (stage.width, stage.width, 1), stage.dims)
-    return Seq((first, *[again] * (stage.depth - 1)))
+    if not stage.shared:
+        return Seq((first, *[again] * (stage.depth - 1)))
+    if first == again and cost.measure(first, shape).out == shape:
+        return Seq((shared(again, stage.depth),))
+    return Seq((first, shared(again, stage.depth - 1) if stage.depth > 2 else again))
 
 
 def _stage(stage: Stage, shape: Shape, classes: int) -> Expr:
@@ -110,9 +121,10 @@ def stage_summary(stage: Stage) -> str:
     """`resnin 64x1/2 k3`: block, width x depth / stride, other dims."""
     stride = f"/{stage.stride}" if stage.stride > 1 else ""
     down = [stage.down] if stage.stride > 1 and stage.down != "stride" else []
+    shares = ["shared"] if stage.shared else []
     aux = [f"aux={stage.aux}"] if stage.aux else []
     dims = _dims_summary(dict(stage.dims))
-    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *dims, *aux])
+    return " ".join([stage.block, f"{stage.width}x{stage.depth}{stride}", *down, *shares, *dims, *aux])
 
 
 def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
@@ -124,9 +136,10 @@ def _dims_summary(dims: Mapping[str, Value]) -> list[str]:
 def stage_dict(stage: Stage) -> dict[str, Any]:
     """Plain values, as they stand in an architecture file."""
     down = {"down": stage.down} if stage.down != "stride" else {}
+    share = {"shared": True} if stage.shared else {}
     has_aux = stage.aux or stage.aux_weight != Stage.__dataclass_fields__["aux_weight"].default
     aux = {"aux": stage.aux, "aux_weight": stage.aux_weight} if has_aux else {}
     return {
         "block": stage.block, "width": stage.width, "depth": stage.depth, "stride": stage.stride,
-        **down, **dict(stage.dims), **aux,
+        **down, **share, **dict(stage.dims), **aux,
     }  # fmt: skip

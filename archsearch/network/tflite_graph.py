@@ -20,6 +20,7 @@ from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Add,
+    Again,
     Aux,
     Combinator,
     Concat,
@@ -33,6 +34,9 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shared,
+    Shuffle,
+    Take,
 )
 
 CONV, DEPTHWISE, LINEAR, MUL, SUB, ADD = "conv", "depthwise", "linear", "mul", "sub", "add"
@@ -43,7 +47,7 @@ QUANTIZE, DEQUANTIZE = "quantize", "dequantize"
 FLOAT = "_fp32"
 """Behind the name of an operator that is computed in fp32."""
 _ADD_RELU = "add_relu"
-_MARKED = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, LOGISTIC, _ADD_RELU}
+_MARKED = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, LOGISTIC, QUANTIZE, _ADD_RELU}
 """What is int8 wherever it stands."""
 _SAME_SCALE = {AVG, MAX}
 """What is int8 wherever what it makes is read as int8, and asks that of what it reads."""
@@ -126,7 +130,7 @@ def graph(parts: Parts, shape: Shape) -> Graph:
     """
     trace = _Trace(shape)
     size, here = prod(shape), 0
-    if isinstance(_first(parts), Flatten):
+    if isinstance(_first(Seq(tuple(expr for _, expr, _ in parts))), Flatten):
         raise unknown("networks that begin with Flatten()")
     here = trace.node(RESHAPE if shape[0] == 1 else TRANSPOSE, [here], size, [("order", 0)])
     here = trace.node(MUL, [here], size, trace.own(1))
@@ -142,11 +146,8 @@ def unknown(what: str) -> SpecError:
     return SpecError(f"RAM is not known of {what}: leave the limit on it out, and measure it on the board")
 
 
-def _first(parts: Parts) -> Expr | None:
-    for _, expr, _ in parts:
-        for leaf in _leaves(expr):
-            return leaf
-    return None
+def _first(expr: Expr) -> Expr | None:
+    return next(iter(_leaves(expr)), None)
 
 
 def _leaves(expr: Expr) -> Iterable[Expr]:
@@ -162,7 +163,7 @@ def _put(trace: _Trace, expr: Expr, shape: Shape, value: int, free: bool) -> tup
 
     free: the same of `value`: what makes it may take in a norm or a ReLU.
     """
-    if isinstance(expr, Seq):
+    if isinstance(expr, Seq | Shared):
         for part in expr.parts:
             value, free = _put(trace, part, shape, value, free)
             shape = measure(part, shape).out
@@ -179,7 +180,11 @@ def _join(trace: _Trace, expr: Combinator, shape: Shape, value: int) -> int:
     """Branches from first to last; a sum or product runs as soon as two are there."""
     out = prod(measure(expr, shape).out)
     if isinstance(expr, Concat):
-        return trace.node(CONCAT, [_put(trace, part, shape, value, False)[0] for part in expr.parts], out)
+        parts = [part for part in expr.parts if isinstance(_first(part), Take)]
+        # each slice has the scale of its own channels
+        copies = {part: trace.node(QUANTIZE, [value], prod(shape)) for part in parts[1:]}
+        reads = [_put(trace, part, shape, copies.get(part, value), False)[0] for part in expr.parts]
+        return trace.node(CONCAT, reads, out)
     kind = ADD if isinstance(expr, Add) else MUL
     total, *_ = _put(trace, expr.parts[0], shape, value, False)
     for part in expr.parts[1:]:
@@ -188,7 +193,15 @@ def _join(trace: _Trace, expr: Combinator, shape: Shape, value: int) -> int:
 
 
 def _leaf(trace: _Trace, leaf: Leaf, shape: Shape, value: int, free: bool) -> tuple[int, bool]:
+    leaf = leaf.of if isinstance(leaf, Again) else leaf  # its norm is folded in: a kernel of its own
     size = prod(measure(leaf, shape).out)
+    if isinstance(leaf, Take):
+        return trace.node(SLICE, [value], size, [*trace.own(2), "begin"]), True
+    if isinstance(leaf, Shuffle):
+        for order, parts in ((1, leaf.groups), (2, 1)):  # to channels first and back
+            value = trace.node(TRANSPOSE, [value], size, [("order", order)])
+            value = trace.node(RESHAPE, [value], size, [("shape", (parts, *shape))])
+        return trace.node(TRANSPOSE, [value], size, [("order", 0)]), True
     if isinstance(leaf, Conv):
         return _conv(trace, leaf, shape, value), True
     if isinstance(leaf, Linear):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
@@ -16,6 +17,7 @@ from archsearch.network.layers import (
     Act,
     AdaptivePool,
     Add,
+    Again,
     Aux,
     Combinator,
     Concat,
@@ -31,7 +33,10 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shared,
+    Shuffle,
     Subsample,
+    Take,
 )
 from archsearch.nn.batchnorm import BatchNorm2d
 from archsearch.nn.depthwise import DepthwiseConv2d
@@ -79,6 +84,53 @@ class PadShortcut(nn.Module):
         return f"extra={self.extra}, stride={self.stride}"
 
 
+class Channels(nn.Module):
+    """`out` channels of (N, C, H, W) from `start` on."""
+
+    def __init__(self, start: int, out: int) -> None:
+        super().__init__()
+        self.start = start
+        self.out = out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.start + self.out]
+
+    def extra_repr(self) -> str:
+        return f"start={self.start}, out={self.out}"
+
+
+class SameLayer(nn.Module):
+    """A layer that stands in another place too, where its weights are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: tuple[nn.Module, ...] = ()  # in a tuple: a module would be one of its own, and saved twice
+
+    def link(self, layer: nn.Module) -> None:
+        """Say which layer it is."""
+        self._of = (layer,)
+
+    @property
+    def layer(self) -> nn.Module:
+        """Which layer it is."""
+        return self._of[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        return out
+
+
+def untied(module: nn.Module) -> nn.Module:
+    """The module, or a copy in which every place has kernels of its own, as runtimes need to fold norms into them."""
+    if not any(isinstance(part, SameLayer) for part in module.modules()):
+        return module
+    found = copy.deepcopy(module)
+    for name, part in list(found.named_modules()):
+        if isinstance(part, SameLayer):
+            found.set_submodule(name, copy.deepcopy(part.layer))
+    return found
+
+
 class AuxHead(nn.Module):
     """Passes its input on; in training it keeps `logits` of an auxiliary classifier, (N, classes)."""
 
@@ -120,12 +172,24 @@ def build_expr(expr: Expr, shape: Shape) -> nn.Module:
         return _LEAVES[type(expr)](expr, shape)
     if isinstance(expr, Seq):
         return build_chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
+    if isinstance(expr, Shared):
+        return _shared(expr, shape)
     if isinstance(expr, Aux):
         return AuxHead(build_expr(expr.parts[0], shape), expr.weight)
     if isinstance(expr, Combinator) and type(expr) in _JOINS:
         measure(expr, shape)
         return _JOINS[type(expr)](build_expr(part, shape) for part in expr.parts)
     raise SpecError(f"{expr!r} is no expression over layer specs")
+
+
+def _shared(expr: Shared, shape: Shape) -> nn.Module:
+    measure(expr, shape)
+    built = build_chain(((str(i), part) for i, part in enumerate(expr.parts)), shape)
+    for part in built[1:]:
+        for name, place in part.named_modules():
+            if isinstance(place, SameLayer):
+                place.link(built[0].get_submodule(name))
+    return built
 
 
 def build_chain(parts: Iterable[tuple[str, Expr]], shape: Shape) -> nn.Sequential:
@@ -207,6 +271,9 @@ _LEAVES: dict[type[Leaf], Callable[..., nn.Module]] = {
     Pool: _pool,
     AdaptivePool: lambda leaf, shape: nn.AdaptiveAvgPool2d(leaf.size),
     Subsample: lambda leaf, shape: PadShortcut(leaf.out - shape[0], leaf.stride),
+    Take: lambda leaf, shape: Channels(leaf.start, leaf.out),
+    Shuffle: lambda leaf, shape: nn.ChannelShuffle(leaf.groups),
+    Again: lambda leaf, shape: SameLayer(),
     Flatten: lambda leaf, shape: nn.Flatten(),
     Linear: lambda leaf, shape: nn.Linear(shape[0], leaf.out, leaf.bias),
     Dropout: lambda leaf, shape: nn.Dropout(leaf.p),

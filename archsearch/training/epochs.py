@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from archsearch.data import augmentation_of, epoch
+from archsearch.data import Augmentation, augmentation_of, epoch
 from archsearch.network.layers import Shape
+from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import Stopwatch, autocast
 from archsearch.training.cuda_graph import CapturedStep
-from archsearch.training.loss import loss_of
-from archsearch.training.optim import Average, Schedule, make_optimiser, one_cycle
+from archsearch.training.loss import AnyLoss, Loss, loss_of
+from archsearch.training.optim import Average, Lookahead, Schedule, make_optimiser, one_cycle
 from archsearch.training.resizing import scaled
 from archsearch.training.setup import Teach, TrainingSetup
 from archsearch.training.step import Step
@@ -34,7 +36,7 @@ class Epochs:
 
     Attributes:
         loss: what is minimised.
-        average: the averaged weights, None where the recipe wants none.
+        average, lookahead: averaged and slow weights, None where the recipe wants none.
         frozen: parts of the module without any parameter to train.
     """
 
@@ -48,17 +50,23 @@ class Epochs:
         self.schedule = Schedule(optimiser, recipe.lr * batch / 256, factor)
         forward: Any = torch.compile(module, dynamic=False) if setup.compiled else module
         self.loss = loss_of(setup)
-        step = Step(forward, optimiser, self.loss, data.device)
-        self.step = CapturedStep(step, module, optimiser, data.device)
+
+        def step_of(loss: AnyLoss) -> CapturedStep:
+            return CapturedStep(Step(forward, optimiser, loss, data.device), module, optimiser, data.device)
+
+        self._step_of = step_of
+        self.step = self._step_of(self.loss)
         self.targets = _taught(setup.teach, setup.compiled, data.device) if setup.teach else _labels
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
+        every = recipe.lookahead
+        self.lookahead = Lookahead(module, every, recipe.epochs * self.steps) if every else None
+        self._recipe = recipe
         self.frozen = [part for part in module.children() if _is_frozen(part)]
         self.batches = partial(
             epoch,
             data.train.balanced() if recipe.balanced_batches else data.train,
             batch,
             generator=generator,
-            augmentation=augmentation_of(recipe),
             classes=len(data.dataset.classes),
         )
 
@@ -67,12 +75,14 @@ class Epochs:
 
         On the CPU the epoch ends where a loss is not finite.
         """
+        self._sharpen(number)
         self.module.train()
         for part in self.frozen:
             part.eval()
         total = torch.zeros((), device=self.device)
         self.watch.start()
-        with closing(self.batches(number=number)) as batches:
+        augmentation = grown(augmentation_of(self._recipe), self._recipe, number)
+        with closing(self.batches(number=number, augmentation=augmentation)) as batches:
             for whole, labels in batches:
                 images = scaled(whole, shape)
                 self.watch.lap("data")
@@ -81,6 +91,8 @@ class Epochs:
                     self.watch.start()
                 rate = self.schedule.advance()
                 loss = self.step(images, targets)
+                if self.lookahead:
+                    self.lookahead.update(self.schedule.done)
                 if self.average:
                     self.average.update()
                 total += loss
@@ -88,6 +100,25 @@ class Epochs:
                     break
                 self.watch.lap("step")
         return float(total) / self.steps, rate
+
+    def _sharpen(self, number: int) -> None:
+        """Smooth labels no more from the epoch on that the recipe says."""
+        if isinstance(self.loss, Loss) and self.loss.smoothing and is_over(self._recipe, number):
+            self.loss = replace(self.loss, smoothing=0.0)
+            self.step = self._step_of(self.loss)
+
+
+def is_over(recipe: Recipe, number: int) -> bool:
+    """Whether the share of the epochs is over in which labels are smoothed; epochs are counted from 1."""
+    return number > recipe.smoothing_until * recipe.epochs
+
+
+def grown(augmentation: Augmentation, recipe: Recipe, number: int) -> Augmentation:
+    """With the alphas of mixup and cutmix that an epoch has while they grow."""
+    share = number / (recipe.mix_growth * recipe.epochs) if recipe.mix_growth else 1.0
+    if share >= 1 or not augmentation.mixes:
+        return augmentation
+    return replace(augmentation, mixup=share * augmentation.mixup, cutmix=share * augmentation.cutmix)
 
 
 def _labels(images: Tensor, labels: Tensor) -> Tensor:

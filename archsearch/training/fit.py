@@ -128,7 +128,9 @@ class _Fit:
         self.epochs = Epochs(module, setup, generator, watch)
         average = self.epochs.average
         self.validation = Validation(average.module if average else module, setup.data, setup.metric)
-        self.state = TrainingState(module, self.epochs.schedule, average, generator, setup.data.device)
+        self.state = TrainingState(
+            module, self.epochs.schedule, average, generator, setup.data.device, self.epochs.lookahead
+        )
         self.stopping = _EarlyStopping(recipe.patience)
         self.reports: list[tuple[int, float, dict[str, float]]] = []
         if self.epochs.frozen:

@@ -136,6 +136,38 @@ class Average:
         self.module.load_state_dict(state["module"])
 
 
+class Lookahead:
+    """Slow weights behind a module's own (Zhang et al. 2019, arXiv 1907.08610).
+
+    After every `every` steps, and after the last of `steps`, the slow ones go half of the way to the module's, and the
+    module's go there too.
+    """
+
+    def __init__(self, module: nn.Module, every: int, steps: int) -> None:
+        self._fast = [p for p in module.parameters() if p.requires_grad]
+        self._slow = [p.detach().clone() for p in self._fast]
+        self._every, self._steps = every, steps
+
+    @torch.no_grad()
+    def update(self, done: int) -> None:
+        """After a step, of which so many are done."""
+        if done % self._every and done != self._steps:
+            return
+        foreach("lerp_", self._slow, self._fast, 0.5)
+        for fast, slow in zip(self._fast, self._slow, strict=True):
+            fast.copy_(slow)
+
+    def state(self) -> list[torch.Tensor]:
+        """What `restore` takes."""
+        return self._slow
+
+    @torch.no_grad()
+    def restore(self, state: list[torch.Tensor]) -> None:
+        """Go back to slow weights as they were."""
+        for slow, kept in zip(self._slow, state, strict=True):
+            slow.copy_(kept)
+
+
 @torch.no_grad()
 def recalibrate(
     module: nn.Module, images: torch.Tensor, prepared: Callable[[torch.Tensor], torch.Tensor] = lambda some: some

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from archsearch.training.optim import Average, Schedule
+from archsearch.training.optim import Average, Lookahead, Schedule
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class TrainingState:
     average: Average | None
     generator: torch.Generator
     device: torch.device
+    lookahead: Lookahead | None = None
 
     def read(self) -> dict[str, Any]:
         """What `restore` takes; its tensors are those of the training."""
@@ -30,6 +31,7 @@ class TrainingState:
             "module": self.module.state_dict(),
             "optimiser": self.schedule.optimiser.state_dict(),
             "average": self.average.state() if self.average else None,
+            "lookahead": self.lookahead.state() if self.lookahead else None,
             "generator": self.generator.get_state(),
             "random": [torch.get_rng_state(), *([torch.cuda.get_rng_state(self.device)] if on_cuda else [])],
         }
@@ -40,6 +42,8 @@ class TrainingState:
         self.schedule.restore(state["done"], state["optimiser"])
         if self.average:
             self.average.restore(state["average"])
+        if self.lookahead:
+            self.lookahead.restore(state["lookahead"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["random"][0])
         if self.device.type == "cuda":

@@ -29,10 +29,13 @@ from archsearch.network.layers import (
     Norm,
     Pool,
     Shape,
+    Shuffle,
     Subsample,
+    Take,
     add,
     concat,
     seq,
+    shared,
 )
 from archsearch.nn.build import build_expr
 from archsearch.testing import check_block, check_expr, check_head, check_stem
@@ -67,6 +70,8 @@ VARIANTS: dict[str, list[object]] = {
     "width": [6],
     "stride": [2],
     "overlap": [True],
+    "groups": [1, 3],
+    "split": [True],
 }
 
 
@@ -138,8 +143,13 @@ LEAVES = [
     Subsample(4),
     Subsample(9, 2),
     Subsample(9, 3),
+    Take(0, 4),
+    Take(1, 2),
+    Shuffle(2),
     Flatten(),
     Dropout(0.5),
+    shared(seq(Conv(4), Norm(), Act("relu")), 3),
+    shared(add(seq(), Conv(4, 1, bias=True)), 2),
     seq(Flatten(), Linear(3)),
     seq(Flatten(), Linear(3, bias=False), Norm()),
 ]
@@ -216,6 +226,7 @@ from archsearch.nn.build import build_expr
 torch.set_num_threads(1)
 blocks = [("separable", ()), ("separable", (("dilation", 2), ("kernel", 5))), ("inverted", (("expand", 1.5),)),
           ("inverted", (("se", 0.5), ("kernel", 7))), ("pointwise", ()), ("inception", ()), ("plain", (("kernel", 1),)),
+          ("glu", (("split", True),)), ("gated", ()), ("shuffle", ()),
           ("plain", (("dilation", 3),)), ("bottleneck", ()), ("preact", ()), ("basic", (("skip", "pad"),))]
 for (name, dims), c, width, stride, side in itertools.product(
         blocks, (1, 2, 3, 5, 7, 9), (4, 5, 7), (1, 2), (5, 8)):

@@ -84,10 +84,10 @@ def test_names_for_tests_of_blocks() -> None:
 
 def test_names_for_authors_of_blocks() -> None:
     assert archsearch.network.__all__ == [
-        "ACTIVATIONS", "POOLS", "Act", "AdaptivePool", "Add", "Aux", "Concat", "Conv", "Custom", "Dropout", "Expr",
-        "Flatten", "Leaf", "LeafCost", "Linear", "Mul", "Norm", "Pool", "Seq", "Shape", "SpecError", "Subsample",
-        "Tensor", "add", "block", "concat", "conv", "depthwise", "head", "mul", "scaled", "seq", "shortcut",
-        "squeeze_excite", "stem",
+        "ACTIVATIONS", "POOLS", "Act", "AdaptivePool", "Add", "Again", "Aux", "Concat", "Conv", "Custom", "Dropout",
+        "Expr", "Flatten", "Leaf", "LeafCost", "Linear", "Mul", "Norm", "Pool", "Seq", "Shape", "Shared", "Shuffle",
+        "SpecError", "Subsample", "Take", "Tensor", "add", "block", "concat", "conv", "depthwise", "head", "mul",
+        "scaled", "seq", "shared", "shortcut", "squeeze_excite", "stem",
     ]  # fmt: skip
 
 

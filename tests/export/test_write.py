@@ -208,6 +208,7 @@ UNUSUAL = {
     "dropout": Arch((3, 8, 8), 4, Part("conv"), (Stage("plain", 8),), Part("linear", (("dropout", 0.5),))),
     "no norm": Arch((3, 8, 8), 4, Part("none"), (Stage("plain", 8, 1, 1, dims=(("norm", False),)),), Part("linear")),
     "no convolution": zoo.load("mlp").arch,
+    "shared": Arch((3, 8, 8), 4, Part("conv"), (Stage("separable", 8, 3, 2, shared=True),), Part("grouped")),
     "custom": Arch((3, 8, 8), 4, Part("conv"), (Stage("basic", 8),), Part("scaled")),
 }
 

@@ -15,6 +15,7 @@ from archsearch.errors import SpecError
 from archsearch.network.arch import Arch
 from archsearch.network.blocks import block, expand, head, lookup, names, registry, stem
 from archsearch.network.blocks.common import conv, scaled, shortcut, squeeze_excite
+from archsearch.network.blocks.grouped import divisor
 from archsearch.network.blocks.registry import is_a
 from archsearch.network.cost import measure
 from archsearch.network.layer_cost import LeafCost, Tensor
@@ -83,6 +84,43 @@ def test_a_hidden_layer_stands_between_pooling_and_classes() -> None:
     assert params() == 6 * 5 + 5
     assert params(("hidden", 9)) == (6 * 9 + 9) + (9 * 5 + 5)
     assert params(("hidden", 9), ("norm", True)) == (6 * 9 + 2 * 9) + (9 * 5 + 5)
+
+
+def params(name: str, c_in: int, width: int, stride: int = 1, **dims: Any) -> int:
+    """Of a block without norms, on a map of 8 x 8 pixels."""
+    expr = expand("block", name, (c_in, width, stride), (("norm", False), *dims.items()))
+    return measure(expr, (c_in, 8, 8)).params
+
+
+def test_a_gated_block_is_two_depthwise_kernels_and_a_matrix() -> None:
+    assert params("gated", 8, 12) == 2 * 8 * (9 + 1) + 8 * 12 + 12
+    assert params("gated", 8, 12, kernel=5, dilation=1) == 2 * 8 * (25 + 1) + 8 * 12 + 12
+
+
+@pytest.mark.parametrize(("c_in", "first", "each"), [(48, 12, 12), (11, 5, 2), (4, 1, 1)])
+def test_a_split_block_has_three_kernels_and_one_part_that_goes_by(c_in: int, first: int, each: int) -> None:
+    mixing = 2 * (c_in * 24 + 24) + 24 * 12 + 12
+    assert params("glu", c_in, 12, expand=2.0) == 50 * c_in + mixing
+    assert params("glu", c_in, 12, expand=2.0, split=True) == each * (10 + 50 + 50) + mixing
+    assert params("glu", c_in, 12, 2, expand=2.0, split=True) == 10 * first + each * (10 + 50 + 50) + mixing
+
+
+def test_three_channels_are_not_split() -> None:
+    assert params("glu", 3, 8, split=True) == params("glu", 3, 8)
+
+
+def test_groups_are_as_many_as_divide_the_channels() -> None:
+    assert params("shuffle", 16, 16, groups=4) == 2 * (16 * 4 * 9 + 16)
+    assert params("shuffle", 16, 16, groups=1) == params("basic", 16, 16)
+    assert [divisor(8, 12, 18), divisor(5, 12), divisor(10**9, 7, 13)] == [6, 4, 1]
+    with pytest.raises(SpecError, match="groups = 0: must be at least 1"):
+        divisor(0, 8)
+
+
+@pytest.mark.parametrize(("channels", "weights"), [(80, 80), (64, 320), (63, 630)])
+def test_a_class_reads_its_share_of_the_channels(channels: int, weights: int) -> None:
+    expr = expand("head", "grouped", ((channels, 4, 4), 10), ())
+    assert measure(expr, (channels, 4, 4)).params == weights + 10
 
 
 @pytest.mark.parametrize("name", ["nin", "resnin"])

@@ -28,11 +28,14 @@ from archsearch.network.layers import (
     Pool,
     Seq,
     Shape,
+    Shuffle,
     Subsample,
+    Take,
     add,
     concat,
     mul,
     seq,
+    shared,
 )
 
 SMALL = zoo.load("ref:resnet-course-small").arch
@@ -82,6 +85,9 @@ def test_the_small_course_resnet() -> None:
         (Conv(6, 4, 4, 0), {"conv": 1}),
         (Conv(6, 3, dilation=2), {"conv": 1}),
         (seq(Subsample(6, 2), Dropout(), Aux(seq(Flatten(), Linear(2)))), {"subsample": 1}),
+        (seq(Take(1, 2), Conv(2)), {"subsample": 1, "conv": 1}),
+        (Shuffle(3), {"custom": 3}),
+        (shared(seq(Conv(3), Norm(), Act()), 3), {"conv": 3, "relu_conv": 3}),
         (seq(), {}),
     ],
     ids=repr,

@@ -50,11 +50,20 @@ MEASURED = [
 ]
 """Arenas that tflite-micro 0.dev20261023182759 told of files by litert-torch 0.10.0, one scale a tensor, 2026-11-29.
 The last is `results/cifar10-78k`'s."""
+SLICED = [
+    (small(stage("shuffle"), stage("shuffle", 16, stride=2)), 12016),
+    (small(stage("glu"), stage("glu", 16, stride=2, split=True), stage("gated", 16)), 19168),
+]
 
 
 @pytest.mark.parametrize(("arch", "arena"), MEASURED)
 def test_it_is_never_below_the_arena_and_at_most_3_percent_above(arch: Arch, arena: int) -> None:
     assert arena <= ram_bytes(arch.cost, per_channel=False) <= 1.01 * arena
+
+
+@pytest.mark.parametrize(("arch", "arena"), SLICED)
+def test_of_slices_and_shuffles_it_is_at_most_4_percent_above(arch: Arch, arena: int) -> None:
+    assert arena <= ram_bytes(arch.cost, per_channel=False) <= 1.04 * arena
 
 
 @pytest.mark.parametrize(("arch", "arena"), MEASURED)

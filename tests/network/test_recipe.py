@@ -23,7 +23,8 @@ BAD = [
     ("initial_scale", 1.01), ("class_weights", "balance"), ("class_weights", ""), ("class_weights", "1,"),
     ("class_weights", "1,-2"), ("class_weights", "1,nan"), ("class_weights", "inf,1"), ("class_weights", "0,0"),
     ("class_weights", "3"), ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1),
-    ("logit_adjustment", 10.5),
+    ("logit_adjustment", 10.5), ("lookahead", -1), ("mix_growth", -0.1), ("mix_growth", 1.1),
+    ("smoothing_until", -0.1), ("smoothing_until", 1.01),
 ]  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_all_faults_come_at_once() -> None:
     ]  # fmt: skip
 
 
-def test_what_is_off_of_imbalance_is_not_written() -> None:
+def test_what_is_off_of_later_values_is_not_written() -> None:
     """An older archsearch reads such a recipe, and files are as they were."""
     off = Recipe().with_values(LATER)
     assert off == Recipe()
@@ -100,6 +101,9 @@ def test_what_is_off_of_imbalance_is_not_written() -> None:
             "balanced_batches": st.just(1),
             "logit_adjustment": st.floats(0.01, 10),
             "noise": st.floats(0.001, 1) | st.just(1),
+            "lookahead": st.integers(1, 100),
+            "mix_growth": st.floats(0.001, 1),
+            "smoothing_until": st.floats(0, 0.999),
         },
     )
 )

@@ -36,7 +36,7 @@ from archsearch.network.layers import (
 )
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.batchnorm import BatchNorm2d
-from archsearch.nn.build import AuxHead, ThinConv2d, WideConv2d, build, build_expr
+from archsearch.nn.build import AuxHead, ThinConv2d, WideConv2d, build, build_expr, untied
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 
@@ -138,6 +138,35 @@ def test_blocks_that_repeat_do_not_share_weights() -> None:
     arch = Arch((3, 8, 8), 10, Part("none"), (Stage("basic", 8, 3),), Part("linear"))
     kernels = [layer.weight for layer in build(arch).modules() if isinstance(layer, nn.Conv2d)]
     assert len({kernel.data_ptr() for kernel in kernels}) == len(kernels) == 7
+
+
+SHARED = Arch((3, 8, 8), 4, Part("none"), (Stage("separable", 8, 4, shared=True),), Part("linear"))
+
+
+def test_shared_blocks_have_kernels_once_and_norms_of_their_own() -> None:
+    module = build(SHARED)
+    state = module.state_dict()
+    assert sum(value.numel() for value in module.parameters()) == SHARED.cost.params
+    assert sum(name.startswith("stage1.1.0.") for name in state) == 2 + 2 * 5
+    assert sum(name.startswith("stage1.1.1.") for name in state) == 2 * 5
+    images = torch.rand(2, 3, 8, 8)
+    other = copy.deepcopy(module)
+    assert torch.equal(module(images), other(images))
+    with torch.no_grad():
+        module.get_parameter("stage1.1.0.0.weight").zero_()
+    changed = module.get_submodule("stage1.1.2")(torch.rand(2, 8, 8, 8))
+    assert torch.equal(changed, changed[:1].expand_as(changed))
+    assert not torch.equal(module(images), other(images))
+
+
+def test_untied_copies_answer_alike_and_share_nothing() -> None:
+    module = build(SHARED).eval()
+    found = untied(module)
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(found(images), module(images))
+    kernels = [layer.weight for layer in found.modules() if isinstance(layer, nn.Conv2d)]
+    assert len({kernel.data_ptr() for kernel in kernels}) == len(kernels) == 8
+    assert untied(found) is found
 
 
 def test_what_makes_no_network_is_not_built() -> None:

@@ -25,6 +25,8 @@ DROPS = Arch((1, 8, 8), 2, Part("conv", (("width", 8),)), (Stage("basic", 8),), 
 RECIPES = {
     "sgd": {"flip": 2, "crop": 1},
     "adamw": {"optimiser": "adamw", "lr": 0.01, "ema": 2.0, "cutmix": 1.0},
+    "long": {"lookahead": 3, "mixup": 0.4, "mix_growth": 1.0, "ema": 1.0},
+    "sharp": {"smoothing_until": 0.5, "lookahead": 2},
     "patience": {"patience": 2, "policy": "trivial"},
 }
 

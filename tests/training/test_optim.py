@@ -9,7 +9,7 @@ from torch import nn
 from archsearch import Arch, build
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
-from archsearch.training.optim import Average, make_optimiser, one_cycle, recalibrate
+from archsearch.training.optim import Average, Lookahead, make_optimiser, one_cycle, recalibrate
 
 SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), (Stage("basic", 16, stride=2),), Part("linear"))
 
@@ -78,6 +78,24 @@ def test_an_average_holds_the_statistics_too() -> None:
     average.update()
     for mine, theirs in zip(average.module.state_dict().values(), module.state_dict().values(), strict=True):
         assert not mine.is_floating_point() or torch.equal(mine, theirs)
+
+
+def test_slow_weights_go_half_of_the_way_and_the_module_with_them() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    module.weight.data.fill_(0.0)
+    lookahead = Lookahead(module, every=2, steps=5)
+    seen = []
+    for done in range(1, 6):
+        with torch.no_grad():
+            module.weight.add_(1.0)
+        lookahead.update(done)
+        seen.append(module.weight.item())
+    assert seen == [1.0, 1.0, 2.0, 2.0, 2.5]
+    other = Lookahead(module, every=2, steps=5)
+    other.restore([torch.full((1, 1), -4.0)])
+    other.update(4)
+    assert module.weight.item() == -0.75
+    assert other.state()[0].item() == -0.75
 
 
 @pytest.mark.parametrize("count", [2, 100, 700])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archsearch.errors import SpecError
-from archsearch.network.layers import Act, AdaptivePool, Conv, Dropout, Expr, Norm, Seq, Subsample, mul, seq
+from archsearch.network.layers import Act, AdaptivePool, Conv, Dropout, Expr, Norm, Seq, Subsample, add, mul, seq
 
 MAX_RATIO = 100
 SKIPS = ("project", "pad")
@@ -46,6 +46,11 @@ def shortcut(c_in: int, width: int, stride: int, *, norm: bool = True, skip: str
     if stride == 1 and c_in == width:
         return seq()
     return seq(Subsample(width, stride)) if skip == "pad" else conv(width, 1, stride, act="", norm=norm)
+
+
+def with_input(layers: Seq, c_in: int, width: int, stride: int) -> Expr:
+    """Layers plus their input where shapes agree, else the layers alone."""
+    return add(seq(), layers) if stride == 1 and c_in == width else layers
 
 
 def squeeze_excite(channels: int, ratio: float, act: str = "relu") -> Expr:

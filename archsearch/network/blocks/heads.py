@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archsearch.network.blocks.common import conv, dropped
+from archsearch.network.blocks.grouped import divisor
 from archsearch.network.blocks.registry import head
 from archsearch.network.layers import Act, AdaptivePool, Conv, Dropout, Expr, Flatten, Linear, Norm, Pool, Shape, seq
 
@@ -40,6 +41,17 @@ def nin(
     drop = [Dropout(dropout)] if dropout else []
     mix = [conv(hidden, 1, act=act, norm=norm)] if hidden else []
     return seq(*drop, *mix, Conv(classes, 1, bias=True), AdaptivePool(1), Flatten())
+
+
+@head("grouped")
+def grouped(shape: Shape, classes: int, *, groups: int = 1000, dropout: float = 0.0) -> Expr:
+    """Global average pooling and a linear layer in groups: a class reads its share of the channels alone.
+
+    `groups`: at most so many, as far as they divide channels and classes: 80 channels and 10 classes have 10 groups,
+    with 80 weights instead of 800. 64 channels and 10 classes have 2.
+    """
+    number = divisor(groups, shape[0], classes)
+    return seq(AdaptivePool(1), *dropped(dropout), Conv(classes, 1, groups=number, bias=True), Flatten())
 
 
 @head("mlp")

@@ -9,9 +9,9 @@ squeeze-and-excitation behind it over its channels, 0 for none; `act`; `norm`.
 
 from __future__ import annotations
 
-from archsearch.network.blocks.common import conv, depthwise, dropped, gated, scaled
+from archsearch.network.blocks.common import conv, depthwise, dropped, gated, scaled, with_input
 from archsearch.network.blocks.registry import block
-from archsearch.network.layers import Expr, Seq, add, seq
+from archsearch.network.layers import Expr, seq
 
 
 @block("pointwise")
@@ -51,7 +51,7 @@ def separable(
         *gated(c_in, se, act),
         conv(width, 1, act=act, norm=norm),
     )
-    return _maybe_residual(layers, residual and stride == 1 and c_in == width)
+    return with_input(layers, c_in, width, stride) if residual else layers
 
 
 @block("inverted", ("expand", "depthwise", "project"))
@@ -79,8 +79,4 @@ def inverted(
         *gated(hidden, se, act),
         conv(width, 1, act="", norm=norm),
     )
-    return _maybe_residual(layers, stride == 1 and c_in == width)
-
-
-def _maybe_residual(layers: Seq, residual: bool) -> Expr:
-    return add(seq(), layers) if residual else layers
+    return with_input(layers, c_in, width, stride)
