@@ -292,7 +292,7 @@ def test_setting_up(command: Command, work: Path, monkeypatch: pytest.MonkeyPatc
         ),
         (("--format", "executorch", "--dtype", "bf16"), "executorch files are written at fp32, int8, not at bf16"),
         (("--setup", "onnx"), "'onnx' is not one of 'litert', 'executorch', 'openvino', 'ncnn'"),
-        ((), "export takes STUDY ARCH, or a weights file, and --format"),
+        ((), "export takes STUDY [ARCH], or a weights file, and --format"),
     ],
 )
 def test_bad_orders_for_other_runtimes(
