@@ -45,8 +45,16 @@ from archsearch.space.reader import load_space, shipped
 
 FILES = Path(__file__).with_name("sizes") / "files.csv"
 TABLE = Path(format_table.__file__)
-WIDTHS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0}
-BIAS = {"fp32": 4.0, "fp16": 2.0, "int8": 4.0}
+COUNTED = {
+    "onnx": ("fp32", "fp16", "int8", "int8-weights"),
+    "litert": ("fp32", "int8"),
+    "executorch": ("fp32", "int8"),
+    "openvino": ("fp32", "fp16", "int8", "int8-weights"),
+    "ncnn": ("fp32", "fp16"),
+}
+"""What there is a formula for."""
+WIDTHS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int8-weights": 1.0}
+BIAS = {"fp32": 4.0, "fp16": 2.0, "int8": 4.0, "int8-weights": 4.0}
 SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 96, 96))
 CLASSES = (2, 10, 10, 37, 100)
 MOST = 20_000_000
@@ -143,7 +151,7 @@ def rows() -> list[Row]:
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, int, str, str]]:
     """What there is to measure, all spaces in turn."""
     forms = options.formats.split(",")
-    pairs = [(form, dtype) for form in forms for dtype in format_table.FACTORS[form]]
+    pairs = [(form, dtype) for form in forms for dtype in COUNTED[form]]
     if options.dtypes:
         pairs = [pair for pair in pairs if pair[1] in options.dtypes.split(",")]
     spaces = options.spaces.split(",") if options.spaces else shipped()
@@ -172,7 +180,7 @@ def measure(options: argparse.Namespace) -> int:
             if time.monotonic() > until:
                 return 0
             arch, start = drawn(space, number), time.monotonic()
-            if arch.cost.params >= MOST:
+            if arch.cost.params >= options.most:
                 continue
             try:
                 size = converted(arch, form, dtype, Path(name), number)
@@ -403,11 +411,12 @@ def main() -> int:
         command = commands.add_parser(run.__name__)
         command.set_defaults(run=run)
         if run is measure:
-            command.add_argument("--formats", default=",".join(format_table.FACTORS))
+            command.add_argument("--formats", default=",".join(COUNTED))
             command.add_argument("--dtypes", help="comma-separated; default: all")
             command.add_argument("--spaces", help="comma-separated; default: all shipped ones")
             command.add_argument("--first", type=int, default=0)
             command.add_argument("--draws", type=int, default=30)
+            command.add_argument("--most", type=float, default=MOST, help="parameters of a network, less than these")
             command.add_argument("--probes", action="store_true", help="small networks for single operators first")
             command.add_argument("--references", action="store_true", help="the textbook networks too")
             command.add_argument("--minutes", type=float, default=60)
