@@ -10,8 +10,8 @@ again. Draws have numbers, and a number is one network for ever: image side and 
 small networks that show what single operators cost.
 `fit` finds, for a format at a precision, the least factors that are below none of its files (a linear programme),
 by the probes and the draws whose number is not two more than a multiple of three. `verify` holds the formula, metadata
-included, against all rows of formats that have factors, apart for those that `fit` has not seen: exit status 1 where a file is larger than the
-formula says, or smaller by more than 4 kB and 2%.
+included, against all rows of formats that have factors, apart for those that `fit` has not seen: exit status 1 where a
+file is larger than the formula says, or smaller by more than 4 kB and 2%.
 """
 
 from __future__ import annotations
