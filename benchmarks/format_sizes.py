@@ -10,8 +10,8 @@ again. Draws have numbers, and a number is one network for ever: image side and 
 small networks that show what single operators cost.
 `fit` finds, for a format at a precision, the least factors that are below none of its files (a linear programme),
 by the probes and the draws whose number is not two more than a multiple of three. `verify` holds the formula, metadata
-included, against all rows, apart for those that `fit` has not seen: exit status 1 where a file is larger than the
-formula says, or smaller by more than 4 kB and 2%.
+included, against all rows of formats that have factors, apart for those that `fit` has not seen: exit status 1 where a
+file is larger than the formula says, or smaller by more than 4 kB and 2%.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from archsearch._utils.formats import FORMATS, bytes_of
 from archsearch.errors import SpecError
 from archsearch.network import format_size, format_table, zoo
 from archsearch.network.arch import Arch
-from archsearch.network.file_size import Written
+from archsearch.network.file_size import DTYPE_BYTES, Written
 from archsearch.network.format_size import ROOM, SHARE
 from archsearch.network.stage import Part, Stage
 from archsearch.nn import trailer
@@ -45,13 +45,23 @@ from archsearch.space.reader import load_space, shipped
 
 FILES = Path(__file__).with_name("sizes") / "files.csv"
 TABLE = Path(format_table.__file__)
-WIDTHS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0}
-BIAS = {"fp32": 4.0, "fp16": 2.0, "int8": 4.0}
+COUNTED = {
+    "onnx": ("fp32", "fp16", "int8", "int8-weights"),
+    "litert": ("fp32", "int8"),
+    "executorch": ("fp32", "int8"),
+    "openvino": ("fp32", "fp16", "int8", "int8-weights"),
+    "ncnn": ("fp32", "fp16"),
+}
+"""What there is to measure."""
+WIDTHS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int8-weights": 1.0}
+BIAS = {"fp32": 4.0, "fp16": 2.0, "int8": 4.0, "int8-weights": 4.0}
 SHAPES = ((3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 96, 96))
 CLASSES = (2, 10, 10, 37, 100)
 MOST = 20_000_000
 """Parameters of a network that is drawn; what only has larger matrices says nothing new."""
 HELD_OUT = 3
+ENOUGH = 30
+"""Files that a format is fitted by, at least."""
 SPARE = 0.05
 MOST_SPARE = 0.4
 """Of the allowance, for what no draw has shown, at least and at most."""
@@ -143,7 +153,7 @@ def rows() -> list[Row]:
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, int, str, str]]:
     """What there is to measure, all spaces in turn."""
     forms = options.formats.split(",")
-    pairs = [(form, dtype) for form in forms for dtype in format_table.FACTORS[form]]
+    pairs = [(form, dtype) for form in forms for dtype in COUNTED[form]]
     if options.dtypes:
         pairs = [pair for pair in pairs if pair[1] in options.dtypes.split(",")]
     spaces = options.spaces.split(",") if options.spaces else shipped()
@@ -172,7 +182,7 @@ def measure(options: argparse.Namespace) -> int:
             if time.monotonic() > until:
                 return 0
             arch, start = drawn(space, number), time.monotonic()
-            if arch.cost.params >= MOST:
+            if arch.cost.params >= options.most:
                 continue
             try:
                 size = converted(arch, form, dtype, Path(name), number)
@@ -206,7 +216,7 @@ def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> int
         "format": form, "dtype": dtype, "out": str(path), "per_channel": False, "shape": arch.input_shape,
         "package": str(Path(write.__file__).parents[1]), "calibration": str(folder / "images.npy"),
         "weights": str(network), "onnx": str(folder / "network.onnx"),
-        "imports": (), "here": str(folder),
+        "imports": (), "installed": {}, "here": str(folder),
     }  # fmt: skip
     if form in ("openvino", "ncnn"):
         pixels = PixelNetwork(module, tuple(map(tuple, statistics.values())), DTYPES["fp32"])
@@ -268,14 +278,16 @@ def random_module(arch: Arch, seed: int) -> Any:
 
 
 def fit(options: argparse.Namespace) -> int:
-    """Write the table anew; a format of which there is no file keeps its factors."""
+    """Write the table anew; a format of which there are too few files keeps its factors, if it has any."""
     factors = {form: dict(by) for form, by in format_table.FACTORS.items()}
     groups = defaultdict(list)
     for row in rows():
         if row.bytes and not row.held_out:
             groups[row.form, row.dtype].append(row)
     for (form, dtype), found in groups.items():
-        factors[form][dtype] = fitted(found, dtype)
+        wanted = (options.formats or form).split(",")
+        if form in wanted and dtype in DTYPE_BYTES and len(found) >= ENOUGH:
+            factors.setdefault(form, {})[dtype] = fitted(found, dtype)
     text = TABLE.read_text()
     lines = ["# fmt: off", "FACTORS: dict[str, dict[str, dict[str, float]]] = {"]
     for form, by in factors.items():
@@ -345,7 +357,8 @@ def verify(options: argparse.Namespace) -> int:
     """A line for each format and precision, apart for the draws that were fitted and for the others."""
     groups = defaultdict(list)
     for row in rows():
-        groups[row.form, row.dtype, row.held_out].append(row)
+        if row.dtype in format_table.FACTORS.get(row.form, {}):
+            groups[row.form, row.dtype, row.held_out].append(row)
     print("| format | precision | draws | files | refused | formula above the file, bytes: least | median | most |"
           " most, of what is allowed |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     worst = 0
@@ -403,14 +416,17 @@ def main() -> int:
         command = commands.add_parser(run.__name__)
         command.set_defaults(run=run)
         if run is measure:
-            command.add_argument("--formats", default=",".join(format_table.FACTORS))
+            command.add_argument("--formats", default=",".join(COUNTED))
             command.add_argument("--dtypes", help="comma-separated; default: all")
             command.add_argument("--spaces", help="comma-separated; default: all shipped ones")
             command.add_argument("--first", type=int, default=0)
             command.add_argument("--draws", type=int, default=30)
+            command.add_argument("--most", type=float, default=MOST, help="parameters of a network, less than these")
             command.add_argument("--probes", action="store_true", help="small networks for single operators first")
             command.add_argument("--references", action="store_true", help="the textbook networks too")
             command.add_argument("--minutes", type=float, default=60)
+        if run is fit:
+            command.add_argument("--formats", help="comma-separated; default: all")
         command.add_argument("--details", action="store_true")
     options = parser.parse_args()
     return int(options.run(options))

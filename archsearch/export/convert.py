@@ -3,12 +3,13 @@
 The job says `format`, `dtype` (fp32, fp16, int8 or int8-weights), `out` (the file), `package` (archsearch's own),
 and `weights` (a safetensors file) or `onnx` (a file of the same network); for int8 also `calibration` (an .npy of uint8
 images) and `per_channel`; `imports`, files and modules of `--import` with blocks of a user's own, and `here`, the
-folder that modules are found in. An environment that has the converter need not have archsearch: its code is taken
-from `package`, its packages are not.
+folder that modules are found in; `installed`, modules of packages with such blocks, and the file of each package.
+An environment that has the converter need not have archsearch: its code is taken from `package`, its packages are not.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -128,7 +129,7 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
     """The network of the weights file, pixels to logits, and an image for it."""
     import torch
 
-    _find_archsearch(Path(job["package"]))
+    _find("archsearch", f"{job['package']}/__init__.py")
     from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
     from archsearch.network.blocks.imports import load
     from archsearch.nn import weights
@@ -136,6 +137,9 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
     sys.path.append(job["here"])
     for own in job["imports"]:
         load(own)
+    for own, file in job["installed"].items():
+        _find(own.partition(".")[0], file)
+        importlib.import_module(own)
     path = Path(job["weights"])
     found = weights.read(path)
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
@@ -144,16 +148,15 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
     return network, torch.zeros(1, *found.arch.input_shape)
 
 
-def _find_archsearch(package: Path) -> None:
-    """Import archsearch from a folder, and nothing else that lies beside it."""
-    if importlib.util.find_spec("archsearch"):
+def _find(name: str, file: str | None) -> None:
+    """Import a module or package from its own file, and nothing else that lies beside it, unless it is there."""
+    if file is None or importlib.util.find_spec(name):
         return
-    spec = importlib.util.spec_from_file_location(
-        "archsearch", package / "__init__.py", submodule_search_locations=[str(package)]
-    )
+    folder = [str(Path(file).parent)] if Path(file).name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folder)
     assert spec
     assert spec.loader
-    sys.modules["archsearch"] = module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
 

@@ -18,6 +18,7 @@ from archsearch.export import write
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.imports import loaded
+from archsearch.network.blocks.registry import installed
 
 FROM_ONNX = ("openvino", "ncnn")
 """Their converters read an ONNX file; the others take the module."""
@@ -56,6 +57,7 @@ class Job:
                 "weights": str(weights.absolute()),
                 "shape": arch.input_shape,
                 "imports": loaded(),
+                "installed": installed(),
                 "here": str(Path.cwd()),
             }
             if self.kind in FROM_ONNX:

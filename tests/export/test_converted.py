@@ -56,7 +56,7 @@ def test_what_a_converter_is_told(source: Source, tmp_path: Path, kind: str, dty
     assert (job["format"], job["dtype"], job["shape"], job["out"]) == (kind, dtype, [3, 8, 8], str(tmp_path / "m"))
     assert (Path(job["package"]) / "__init__.py").samefile(archsearch.__file__)
     assert Path(job["weights"]) == source.path.absolute()
-    assert (job["imports"], job["here"]) == ([], str(Path.cwd()))
+    assert (job["imports"], job["installed"], job["here"]) == ([], {}, str(Path.cwd()))
     assert (seen / "network.onnx").exists() is (kind in FROM_ONNX)
     if kind in FROM_ONNX:
         onnx.checker.check_model(onnx.load(seen / "network.onnx"))
@@ -104,8 +104,7 @@ def test_archsearch_is_found_by_an_interpreter_that_has_none(tmp_path: Path) -> 
         "import importlib.util, sys, types; sys.modules['numpy'] = types.ModuleType('numpy')\n"
         f"spec = importlib.util.spec_from_file_location('convert', {convert.__file__!r})\n"
         "convert = importlib.util.module_from_spec(spec); spec.loader.exec_module(convert)\n"
-        "from pathlib import Path\n"
-        f"convert._find_archsearch(Path({str(package)!r}))\n"
+        f"convert._find('archsearch', {str(package / '__init__.py')!r})\n"
         "import archsearch._utils.formats as found\n"
         "print(found.__file__, any('site' in one for one in sys.path))\n"
     )
@@ -183,17 +182,47 @@ def own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     sys.modules.pop("beside", None)
 
 
+BUILDS = (
+    f"import importlib.util; spec = importlib.util.spec_from_file_location('convert', {convert.__file__!r});"
+    " convert = importlib.util.module_from_spec(spec); spec.loader.exec_module(convert);"
+    " network, example = convert._network(job); open(job['out'], 'w').write(str(list(network(example).shape)))"
+)
+
+
 @pytest.mark.usefixtures("own_block")
 def test_a_converter_finds_blocks_of_a_users_own(tmp_path: Path) -> None:
     """What another process does first is to build the network."""
     arch = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage("converted_own", 12, 1, 2),), Part("linear"))
     source = source_of(tmp_path / "w.safetensors", arch)
-    script = (
-        f"import importlib.util; spec = importlib.util.spec_from_file_location('convert', {convert.__file__!r});"
-        " convert = importlib.util.module_from_spec(spec); spec.loader.exec_module(convert);"
-        " network, example = convert._network(job); open(job['out'], 'w').write(str(list(network(example).shape)))"
-    )
-    Job("litert", "fp32", True, tmp_path / "m").do(source.path, source.network(), arch, None, converter(script))
+    Job("litert", "fp32", True, tmp_path / "m").do(source.path, source.network(), arch, None, converter(BUILDS))
+    assert (tmp_path / "m").read_text() == "[1, 4]"
+
+
+@pytest.mark.parametrize("form", ["package", "module"])
+def test_a_converter_finds_blocks_of_an_installed_package(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The converter's environment has neither the package nor what lies beside it."""
+    name, site = f"blocks_of_a_{form}", tmp_path / "site"
+    file = site / (f"{name}/__init__.py" if form == "package" else f"{name}.py")
+    file.parent.mkdir(parents=True)
+    own = OWN.replace("from beside import KERNEL", "KERNEL = 3").replace("converted_own", name)
+    file.write_text(own if form == "module" else f"import {name}.inner")
+    if form == "package":
+        file.with_name("inner.py").write_text(own)
+    about = site / f"{name}-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(f"[archsearch.blocks]\nown = {name}\n")
+    (site / "safetensors.py").write_text("raise AssertionError")
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    monkeypatch.setattr(registry, "_installed", {})
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    registry._load_entry_points.cache_clear()
+    arch = Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (Stage(name, 12, 1, 2),), Part("linear"))
+    source = source_of(tmp_path / "w.safetensors", arch)
+    assert registry.installed() == {name: str(file)}
+    Job("litert", "fp32", True, tmp_path / "m").do(source.path, source.network(), arch, None, converter(BUILDS))
     assert (tmp_path / "m").read_text() == "[1, 4]"
 
 

@@ -227,13 +227,17 @@ def test_a_module_may_register_its_own_name_again() -> None:
 @pytest.mark.usefixtures("scratch")
 def test_installed_packages_add_blocks_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     class Point:
+        module = "pytest"
+
         def load(self) -> None:
             block("installed")(lambda c_in, width, stride: seq(Conv(width, 3, stride)))
 
     registry._load_entry_points.cache_clear()
+    monkeypatch.setattr(registry, "_installed", {})
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point()] if group == "archsearch.blocks" else [])
     assert expand("block", "installed", (3, 8, 2), ()) == seq(Conv(8, 3, 2))
     assert "installed" in names("block")
+    assert registry.installed() == {"pytest": pytest.__file__}
 
 
 def test_expansion_is_cached_and_kinds_are_apart() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -58,6 +59,8 @@ class Entry:
 
 
 _REGISTRY: dict[tuple[str, str], Entry] = {}
+_installed: dict[str, None] = {}
+"""Modules that entry points have named."""
 _forget: list[Callable[[], None]] = []
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -146,6 +149,12 @@ def expand(kind: str, name: str, args: tuple[Any, ...], dims: Dims) -> Expr:
 def _load_entry_points() -> None:
     for point in entry_points(group="archsearch.blocks"):
         point.load()
+        _installed[point.module] = None
+
+
+def installed() -> dict[str, str | None]:
+    """Modules that brought blocks by entry points, each with its package's file: what another environment lacks."""
+    return {name: sys.modules[name.partition(".")[0]].__file__ for name in _installed}
 
 
 def unknown(name: object, known: Iterable[str]) -> str:
