@@ -82,7 +82,7 @@ def _is_gone_on_with(command: Command, folder: Path) -> None:
     before = (folder / "trials.csv").read_bytes()
     other = command(*RUN, "--metric", "macro-f1", "--study", NAME, "--resume")
     assert other.status == 2
-    assert "made with another metric" in other.error
+    assert "made with another recipe and metric" in other.error
     assert "metric was 'balanced-accuracy', is 'macro-f1'" in other.error
     for words in (("--metric", "balanced-accuracy"), ("--study", NAME)):  # the same, or the study's own
         assert command(*RUN, *words, "--resume").status == 0

@@ -59,7 +59,7 @@ def test_a_resize_leaves_no_ghosts(start: Start, work: Path, window: Callable[[i
     for width in (60, 120, 80):
         terminal.resize(width)
         seen = terminal.until(lambda text: re.search(r"epoch \d+/60", text) is not None)
-        for words in ("trained ", "Pareto front:", "now: ", "over budget "):
+        for words in ("trained 1 of ", "Pareto front:", "now: ", "over budget "):
             assert seen.count(words) == 1, seen
     assert process.wait().status == 0
     text = terminal.text()

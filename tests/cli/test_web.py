@@ -64,7 +64,7 @@ def test_a_study(command: Command, study: Path, work: Path) -> None:
     [
         ([*ORDER, "--quantize", "int8"], "--quantize: zoo:mnist-44k is an ONNX file and stays as it is: leave it out"),
         (["export", "zoo:mnist-lenet5", "--format", "web"], "zoo:mnist-lenet5 is no ONNX file"),
-        (["export", "no.onnx", "--format", "web"], "no.onnx: no weights file"),
+        (["export", "no.onnx", "--format", "web"], "no.onnx: there is no such weights file"),
         ([*ORDER, "--output", "tiny.toml"], "tiny.toml"),
         ([*ORDER, "--data-dir", "nowhere"], "--format web needs onnxruntime-web"),
     ],
