@@ -132,7 +132,7 @@ def test_a_dropped_picture(page: Page, tmp_path: Path) -> None:
 
 def test_bytes_are_said(page: Page) -> None:
     assert page.locator("#bytes").inner_text() == (
-        "Loaded: network 106.8 kB (int8), onnxruntime-web 1.30.0 14.31 MB. Pictures stay in this browser."
+        "Loaded: network 82.5 kB (int8), onnxruntime-web 1.30.0 14.31 MB. Pictures stay in this browser."
     )
 
 
