@@ -45,7 +45,7 @@ def push(card: Path, repository: str, private: bool = False) -> str:
             return _pushed(hub, [card, *listed(card)], repository, private)
         except PushFailed:
             raise
-        except Exception as error:
+        except Exception as error:  # what is below the library raises its own: httpx until 1.x, httpx2 in 2.4, hf_xet
             raise PushFailed(_failed(repository, _reason(hub, error))) from error
 
 

@@ -34,7 +34,6 @@ from archsearch.network.layers import COLOURS, Shape
 from archsearch.nn.devices import free_memory, resolve_device
 from archsearch.report.files import CandidateFiles
 from archsearch.retrain.given import Given, given_again
-from archsearch.retrain.parents import Parents
 from archsearch.study.config import StudyConfig
 from archsearch.study.leases import Seat
 from archsearch.study.observers import Candidate, Counts, Observer
@@ -51,6 +50,7 @@ from archsearch.training.trainer import Trainer
 from archsearch.workers.jobs import Job, median_candidate
 from archsearch.workers.local import search
 from archsearch.workers.measure import Evaluate, train_references
+from archsearch.workers.parents import Parents
 from archsearch.workers.processes import keep_interrupts
 
 _LAST_WORDS = 5.0

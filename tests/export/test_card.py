@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -225,8 +226,7 @@ def test_an_edited_note_is_not_believed(source: Source, images: Images, tmp_path
 
 def head(card: Path) -> dict[str, Any]:
     """What Hugging Face's own reader takes from a card's head, which it has checked."""
-    hub = pytest.importorskip("huggingface_hub")
-    return dict(hub.ModelCard.load(card).data.to_dict())
+    return dict(huggingface_hub.ModelCard.load(card).data.to_dict())
 
 
 def of_dataset(source: Source, **info: object) -> Source:

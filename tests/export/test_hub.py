@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pandas as pd
 import pytest
 from commands import STUDY, Answer
@@ -17,7 +18,6 @@ from archsearch.export import Images, Source, export
 from archsearch.export.card import write_card
 from archsearch.export.hub import push
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
 CONSTANTS = "huggingface_hub.constants"
 Command = Callable[..., Answer]
 

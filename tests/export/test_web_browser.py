@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import base64
 import os
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 from paths import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page
+from serving import Quiet, serving
 from sklearn.datasets import load_sample_image
 
 import archsearch
@@ -36,11 +35,6 @@ PIXELS = """async ([data, shape]) => {
 PHOTO = load_sample_image("flower.jpg")
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep stderr for the tests."""
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server shows the page of a network that is ready."""
@@ -49,12 +43,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     except InputError as error:
         pytest.skip(str(error))  # CI, too, owes no way to npm
     folder = write_web(tmp_path_factory.mktemp("site") / "site", ROOT / find("cifar10-78k").file, DATA)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-        thread.join()
+    with serving(partial(Quiet, directory=folder)) as url:
+        yield f"{url}/"
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
+
+from serving import serving
 
 
 @dataclass
@@ -48,12 +50,7 @@ def mirrored(content: bytes) -> Iterator[Mirror]:
     """A running one."""
     found = Mirror(content=content)
     handler = type("Handler", (_Handler,), {"mirror": found})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(handler) as found.url:
         yield found
         if found.silent:
             found.silent.set()
-        server.shutdown()
-        thread.join()

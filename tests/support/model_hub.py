@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
+
+from serving import serving
 
 TOKEN = "hf_of_a_test"
 REPOSITORY = "me/small"
@@ -123,10 +124,5 @@ def running() -> Iterator[Hub]:
     """A server that runs."""
     found = Hub()
     handler = type("Handler", (_Handler,), {"hub": found})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(handler) as found.url:
         yield found
-        server.shutdown()
-        thread.join()

@@ -8,16 +8,15 @@ import io
 import pickle
 import struct
 import tarfile
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from data_samples import error_line, noise
+from serving import Quiet, serving
 from torchvision import datasets as vision
 
 from archsearch.data import Dataset, load_dataset
@@ -81,11 +80,6 @@ def test_mnist_files_in_place(tmp_path: Path, name: str, folder: str) -> None:
         again.test()
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of small MNIST archives, served over HTTP as torchvision's only mirror of them."""
@@ -96,14 +90,10 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         packed = gzip.compress(content)
         (folder / f"{name}.gz").write_bytes(packed)
         resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        monkeypatch.setattr(vision.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    with serving(partial(Quiet, directory=folder)) as url:
+        monkeypatch.setattr(vision.MNIST, "mirrors", [f"{url}/"])
         monkeypatch.setattr(vision.MNIST, "resources", resources)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
         yield folder
-        server.shutdown()
-        thread.join()
 
 
 def test_mnist_download(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:

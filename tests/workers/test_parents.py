@@ -18,8 +18,6 @@ from archsearch.network.kin import kinship
 from archsearch.network.recipe import Recipe
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.build import build
-from archsearch.retrain import parents
-from archsearch.retrain.parents import Parents, epochs_of, kept
 from archsearch.study.observers import Candidate
 from archsearch.study.records import Draw, Record
 from archsearch.training.checkpoint import Checkpoint
@@ -27,7 +25,9 @@ from archsearch.training.data import TrainingData
 from archsearch.training.optim import initialise
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
+from archsearch.workers import parents
 from archsearch.workers.measure import proposal
+from archsearch.workers.parents import Parents, epochs_of, kept
 
 HEAD = Part("linear")
 ARCH = Arch((1, 8, 8), 2, Part("conv", (("width", 8),)), (Stage("basic", 8),), HEAD)
