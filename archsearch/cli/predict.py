@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from archsearch.inference import Runner
     from archsearch.inference.predict import Answers
 
+_FEW = 5
+"""So many rows are said on the screen too."""
+
 
 @click.command()
 @click.argument("weights", metavar="FILE", type=click.Path(path_type=Path))
@@ -75,7 +78,8 @@ def predict(weights: Path, images: tuple[str, ...], **options: Any) -> None:
     with Decoding() as watch:
         answers = tally.watched(answers_of(runner, found, form), watch)
         table = _submission if options["template"] else _table
-        write_table(options["output"], *table(answers, found, runner, weights, options))
+        header, rows = table(answers, found, runner, weights, options)
+        write_table(options["output"], header, tally.kept(rows))
     say(*tally.summary(options["output"]))
 
 
@@ -148,11 +152,12 @@ def _submission(
 
 
 class Tally:
-    """How many images were answered, and what could not be read."""
+    """How many images were answered, what could not be read, and the first rows."""
 
     def __init__(self, images: Unlabelled) -> None:
         self.images, self.done, self.broken = images, 0, 0
         self.first = ""
+        self.rows: list[list[str]] = []
 
     def watched(self, answers: Iterator[Answers], watch: Watch) -> Iterator[Answers]:
         """The same answers, counted. DataError at their end where no image could be read."""
@@ -165,9 +170,18 @@ class Tally:
         if self.broken == self.done:
             raise DataError(f"none of {counted(self.done, 'image')} can be read, the first is {self.first}")
 
+    def kept(self, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+        """The same rows; the first ones are remembered."""
+        for row in rows:
+            if len(self.rows) <= _FEW:
+                self.rows.append(row)
+            yield row
+
     def summary(self, output: Path) -> list[str]:
-        """What is said at the end."""
-        lines = [f"{output}: {counted(self.done, 'image')}"]
+        """What is said at the end; of a few pictures the answers too."""
+        few = self.rows if len(self.rows) <= _FEW else []
+        lines = ["  ".join(cell for cell in row if cell) for row in few]
+        lines.append(f"{output}: {counted(self.done, 'image')}")
         if self.broken:
             lines.append(f"could not be read: {self.broken:,} of {self.done:,}, the first is {self.first}")
         if self.images.left_out:

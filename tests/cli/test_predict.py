@@ -74,6 +74,19 @@ def test_a_folder_with_a_broken_picture(command: Command, network: Path, work: P
     assert not (work / "none.csv").exists()
 
 
+def test_answers_of_a_few_pictures_are_said(command: Command, network: Path, work: Path) -> None:
+    (work / "broken.png").write_bytes(b"")
+    pictures = []
+    for number in range(5):
+        pictures.append(work / f"{number}.png")
+        pictures[-1].write_bytes(encoded(number))
+    said = command("predict", network, pictures[0].name, "broken.png").out.splitlines()
+    (name, label, share, _), (broken, *_, reason) = table(work / "predictions.csv")[1:]
+    assert said[:3] == [f"{name}  {label}  {share}", f"{broken}  {reason}", "predictions.csv: 2 images"]
+    assert len(command("predict", network, *pictures).out.splitlines()) == 6
+    assert len(command("predict", network, *pictures, "broken.png").out.splitlines()) == 2  # the count, and the broken
+
+
 def test_how_far_it_is_and_what_was_broken(work: Path) -> None:
     (work / "some").mkdir()
     for number in range(3):
