@@ -212,7 +212,8 @@ def classes(dataset: str) -> list[str]:
 
 def page(found: Sequence[dict[str, Any]], how: str) -> str:
     """The text of docs/zoo.md."""
-    times = f"**ms** is the median for one image: {how}." if how else "**ms** is empty: it was not measured yet."
+    empty = "Empty: the machine was too busy to say." if any(one["latency_ms"] is None for one in found) else ""
+    times = f"**ms** is the median for one image: {how}. {empty}".rstrip() if how else "**ms** was not measured yet."
     parts = [
         INTRO,
         "## Found by a search",
