@@ -215,7 +215,7 @@ def _export(opened: Source, target: Path, order: Order, dtype: str, options: Map
 
 def _write_web(source: str, arch: str | None, options: Mapping[str, Any]) -> None:
     """Raises InputError and ExportFailed as an export to ONNX does, which it may begin with."""
-    shipped = shipped_onnx(source, options["data_dir"]) if arch is None else None
+    shipped = shipped_onnx(source) if arch is None else None
     if shipped:
         if given := [name for name in ("dtype", "quantize", "weights", "max_size") if options[name] is not None]:
             raise InputError(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch._utils.certified import local, named
+from archsearch._utils.certified import named
 from archsearch._utils.formats import format_of
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.errors import InputError
@@ -18,27 +18,26 @@ if TYPE_CHECKING:
 WEB = "web"
 
 
-def shipped_onnx(source: str, data_dir: Path) -> Path | None:
-    """The ONNX file that SOURCE is, by path or by zoo:NAME; None for a study and for weights. Raises InputError."""
+def shipped_onnx(source: str) -> str | None:
+    """SOURCE where it is an ONNX file, by path or by zoo:NAME; None for a study and for weights. Raises InputError."""
     known = named(source)
     if known and known.format != "onnx":
         raise InputError(f"{source} is no ONNX file, which is what browsers run: archsearch zoo lists others")
-    path = local(known, data_dir) if known else Path(source)
-    return path if path.is_file() and format_of(path) == "onnx" else None
+    return source if known or (Path(source).is_file() and format_of(Path(source)) == "onnx") else None
 
 
-def write_site(folder: Path, model: Path | Callable[[Path], Exported], data_dir: Path) -> dict[str, Any]:
+def write_site(folder: Path, model: str | Callable[[Path], Exported], data_dir: Path) -> dict[str, Any]:
     """Write the folder; what `--json` says of it.
 
     Args:
-        model: an ONNX file, or what makes one at a path.
+        model: an ONNX file or `zoo:NAME`, or what makes a file at a path.
     """
     from archsearch.export.web import runtime, write_web
 
     runtime(data_dir)  # before anything that takes minutes
     parity = None
     with tempfile.TemporaryDirectory() as temporary:
-        if isinstance(model, Path):
+        if isinstance(model, str):
             write_web(folder, model, data_dir)
         else:
             made = model(Path(temporary) / "model.onnx")

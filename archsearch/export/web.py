@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from archsearch._utils.certified import local, named
 from archsearch._utils.download import digest, download
 from archsearch._utils.files import write_text, write_with
 from archsearch._utils.toolchain import DATA
@@ -42,23 +43,24 @@ MODEL, PAGE, SCRIPT = "model.onnx", "index.html", "picture.mjs"
 _HERE = Path(__file__).with_name("page")
 
 
-def write_web(folder: Path, model: Path, data_dir: Path = DATA) -> Path:
+def write_web(folder: Path, model: str | Path, data_dir: Path = DATA) -> Path:
     """Write the folder for an ONNX file, the page last; its path.
 
     Args:
-        model: an ONNX file that archsearch wrote, perhaps compressed by xz.
+        model: an ONNX file that archsearch wrote, perhaps compressed by xz; or `zoo:NAME`, which knows its classes.
         data_dir: where the runtime is kept.
 
     Raises:
         InputError: no such file, a network that a browser has no pictures for, or a folder with other files.
         OSError: the folder cannot be written.
     """
-    runner = open_runner(model, data_dir=data_dir)
-    about = describe(runner, model)
+    runner, known = open_runner(model, data_dir=data_dir), named(model)
+    file = local(known, data_dir) if known else Path(model)
+    about = describe(runner, file)
     names = {MODEL, PAGE, SCRIPT, *RUNTIME}
     if foreign := sorted({path.name for path in folder.glob("*")} - names):
         raise InputError(f"{folder}: holds other files, such as {foreign[0]}: give a new folder")
-    for name, data in {**runtime(data_dir), MODEL: content(model)}.items():
+    for name, data in {**runtime(data_dir), MODEL: content(file)}.items():
         write_with(folder / name, partial(Path.write_bytes, data=data))
     write_text(folder / SCRIPT, (_HERE / SCRIPT).read_text(encoding="utf-8"))
     write_text(folder / PAGE, page(about))

@@ -90,6 +90,13 @@ def test_a_compressed_network_is_written_plain(tmp_path: Path, data_dir: Path) -
     assert about(folder)["classes"][99] == "99"
 
 
+def test_a_network_of_the_zoo_has_its_names(tmp_path: Path, data_dir: Path) -> None:
+    """Its file knows numbers alone."""
+    folder = write_web(tmp_path / "site", "zoo:cifar10-78k", data_dir)
+    assert about(folder)["classes"][3] == "cat"
+    assert about(write_web(tmp_path / "file", ROOT / find("cifar10-78k").file, data_dir))["classes"][3] == "3"
+
+
 def test_names_are_no_markup() -> None:
     text = page({"classes": ["</script><b>"]})
     assert "</script><b>" not in text

@@ -18,7 +18,7 @@ from paths import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from serving import Quiet, serving
-from sklearn.datasets import load_sample_image
+from sklearn.datasets import load_digits, load_sample_image
 
 import archsearch
 from archsearch._utils.certified import find
@@ -35,14 +35,14 @@ PIXELS = """async ([data, shape]) => {
 PHOTO = load_sample_image("flower.jpg")
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["cifar10-78k"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server shows the page of a network that is ready."""
     try:
         runtime(DATA)
     except InputError as error:
         pytest.skip(str(error))  # CI, too, owes no way to npm
-    folder = write_web(tmp_path_factory.mktemp("site") / "site", ROOT / find("cifar10-78k").file, DATA)
+    folder = write_web(tmp_path_factory.mktemp("site") / "site", f"zoo:{request.param}", DATA)
     with serving(partial(Quiet, directory=folder)) as url:
         yield f"{url}/"
 
@@ -73,7 +73,7 @@ def said(page: Page) -> list[tuple[str, float]]:
 
 
 def expected(path: Path) -> tuple[list[str], Any]:
-    network = archsearch.load(ROOT / find("cifar10-78k").file)
+    network = archsearch.load("zoo:cifar10-78k")
     shares = (network(network.preprocess(path))[0] / network.temperature).softmax(0)
     assert network.classes
     return [network.classes[i] for i in shares.argsort(descending=True)[:5]], shares.sort(descending=True).values[:5]
@@ -95,6 +95,33 @@ def test_a_photo_gets_the_label_of_the_library(page: Page, tmp_path: Path, suffi
     assert found[0][1] == pytest.approx(100 * float(shares[0]), abs=by)
     assert page.locator("#shown").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("address", ["mnist-44k"], indirect=True)
+def test_digits_of_other_hands_are_read(page: Page, tmp_path: Path) -> None:
+    """A picture of each digit, scanned for another dataset than the one of the training."""
+    answers = []
+    images, labels = load_digits(return_X_y=True)
+    for digit in range(10):
+        pixels = (images[labels == digit][0].reshape(8, 8) * 255 / 16).astype(np.uint8)
+        frame = Image.new("L", (280, 280))
+        frame.paste(Image.fromarray(pixels).resize((200, 200), Image.Resampling.BICUBIC), (40, 40))
+        path = tmp_path / f"{digit}.png"
+        frame.save(path)
+        page.evaluate("document.getElementById('state').textContent = ''")
+        page.set_input_files("#file", path)
+        page.wait_for_function("document.getElementById('state').textContent.length === 1")
+        answers.append(page.locator("#state").inner_text())
+    assert sum(answer == str(digit) for digit, answer in enumerate(answers)) >= 9, answers
+
+
+def test_the_same_picture_again(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(PHOTO).save(path)
+    for _ in range(2):
+        page.evaluate("document.getElementById('answers').replaceChildren()")
+        page.set_input_files("#file", path)
+        page.wait_for_selector("#answers li")
 
 
 def test_what_is_no_picture(page: Page, tmp_path: Path) -> None:
