@@ -69,8 +69,8 @@ def load(spec: str) -> Target:
     if not name and len(found) == 1:
         return next(iter(found.values()))
     if name not in found:
-        said = unknown(name, found) if name else f"alone: add :NAME, one of {', '.join(found)}"
-        raise SpecError(f"there is no target {said}; or give FILE.toml:NAME", place)
+        said = f"{name!r}: there are" if name else "alone: add :NAME, one of"
+        raise SpecError(f"there is no target {said} {', '.join(found)}; or give FILE.toml:NAME", place)
     return found[name]
 
 
