@@ -2,12 +2,15 @@
 
 The usual loop: torchvision's v1 transforms on PIL images (crop, flip, to tensor, normalise), a DataLoader with as
 many workers as cores, float32, contiguous, SGD with momentum, `loss.item()` after every step. Ours is
-`training.fit`. Random images of CIFAR-10's shape, equal batches, rounds in turn; one line a figure, ratios first.
+`training.trainer`. Random images of CIFAR-10's shape, equal batches, rounds in turn; one line a figure, ratios first.
+
+    python benchmarks/train_speed.py --burn 2 --rounds 5 --images 8192,4096   # beside two processes that burn cores
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import platform
 import statistics
@@ -29,6 +32,7 @@ from archsearch.network.recipe import Recipe
 from archsearch.nn.build import build
 from archsearch.nn.devices import autocast_dtype, resolve_device
 from archsearch.training.data import TrainingData
+from archsearch.training.pace import CORES
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
 
@@ -41,6 +45,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--burn", type=int, default=0, help="processes that burn cores beside all rounds")
     parser.add_argument("--images", default="4096,1024", help="of a round, for the small and the large network")
     return parser.parse_args(arguments)
 
@@ -83,6 +88,7 @@ def usual(arch: Arch, pictures: Pictures, batch: int, device: torch.device) -> C
 
     def epoch() -> float:
         module.train()
+        torch.set_num_threads(CORES)  # ours may have taken fewer
         start, count = time.perf_counter(), 0
         for images, labels in loader:
             images, labels = images.to(device), labels.to(device)
@@ -201,8 +207,9 @@ def compare(name: str, count: int, options: argparse.Namespace, device: torch.de
     shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"{name} ({arch.cost.params:,} params) ours / usual: {statistics.median(ratios):.2f} (rounds {shown})")
     print(f"{name} images a second: ours {mine:.0f}, usual {theirs:.0f}; an epoch of 50,000: {50_000 / mine:.2f} s")
-    limits(name, arch, mine, device)
-    profile(name, loops[1])
+    if not options.burn:
+        limits(name, arch, mine, device)
+        profile(name, loops[1])
 
 
 def limits(name: str, arch: Arch, rate: float, device: torch.device) -> None:
@@ -218,6 +225,12 @@ def limits(name: str, arch: Arch, rate: float, device: torch.device) -> None:
     )
 
 
+def burn() -> None:
+    """Keep a core busy."""
+    while True:
+        pass
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Both networks."""
     options = parse(arguments)
@@ -225,6 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     precision = autocast_dtype(device) or torch.float32
     print(f"{device}, {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {precision}", flush=True)
     counts = [int(count) for count in options.images.split(",")]
+    for _ in range(options.burn):
+        multiprocessing.Process(target=burn, daemon=True).start()
     for name, count in zip(("resnet-course-small", "resnet-course-large"), counts, strict=True):
         compare(name, count, options, device)
 

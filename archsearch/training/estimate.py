@@ -14,7 +14,7 @@ from archsearch.network.layers import Shape
 from archsearch.nn.build import build
 from archsearch.nn.devices import Stopwatch
 from archsearch.training.epochs import Epochs
-from archsearch.training.fit import threads_of
+from archsearch.training.fit import paced
 from archsearch.training.optim import initialise
 from archsearch.training.resizing import shapes
 from archsearch.training.setup import TrainingSetup
@@ -40,8 +40,8 @@ def training_seconds(arch: Arch, setup: TrainingSetup) -> float:
     """
     setup = setup.of(arch)
     setup = replace(setup, recipe=setup.recipe_of(arch), overrides={})
+    setup = paced(arch, setup)
     data, recipe = setup.data, setup.recipe
-    torch.set_num_threads(threads_of(arch, setup))
     module = build(arch)
     initialise(module)
     module.to(data.device).to(memory_format=torch.channels_last)

@@ -18,6 +18,7 @@ from archsearch.nn.devices import Stopwatch, determinism, free_memory, out_of_me
 from archsearch.training.checkpoint import Checkpoint
 from archsearch.training.epochs import Epochs
 from archsearch.training.optim import initialise
+from archsearch.training.pace import Pace
 from archsearch.training.resizing import shapes
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.state import TrainingState
@@ -25,7 +26,6 @@ from archsearch.training.validation import Validation
 
 _ONE_THREAD_MACS = 2e8
 _DIVERGED = 10.0
-_CORES = torch.get_num_threads()
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def fit(
     setup, device = replace(setup, recipe=setup.recipe_of(arch), overrides={}), setup.data.device
     if setup.recipe.patience and not len(setup.data.validation):
         raise InputError(f"patience = {setup.recipe.patience}: early stopping needs validation images, here are none")
-    torch.set_num_threads(threads_of(arch, setup))
+    setup = paced(arch, setup)
     torch.manual_seed(setup.seed)
     generator = torch.Generator(device=device).manual_seed(setup.seed)
     module = build(arch)
@@ -90,10 +90,12 @@ def fit(
     raise TrainingFailed(f"out of memory on {device}, {why}")
 
 
-def threads_of(arch: Arch, setup: TrainingSetup) -> int:
-    """CPU threads for a step: one for little work, where a second one waits more than it helps."""
+def paced(arch: Arch, setup: TrainingSetup) -> TrainingSetup:
+    """The setup with a number of threads for a step, which torch has from here on: one for little work."""
+    pace = setup.pace or Pace(setup.threads)
     little = setup.teach is None and arch.cost.macs * setup.recipe.batch_size < _ONE_THREAD_MACS
-    return 1 if little else setup.threads or _CORES
+    pace.start(little, fixed=setup.deterministic or setup.data.device.type != "cpu")
+    return replace(setup, pace=pace)
 
 
 class _EarlyStopping:

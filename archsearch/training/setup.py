@@ -13,6 +13,7 @@ from archsearch.network.blocks.registry import Value
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
+from archsearch.training.pace import Pace
 
 Start = Callable[[nn.Module], float | None]
 Teach = Callable[[Tensor], Tensor]
@@ -45,7 +46,7 @@ class TrainingSetup:
         seed: fixes initial weights, order and augmentation. Reruns are equal to the last digit on one CPU with
             one number of threads; on CUDA only if `deterministic`; never from device to device.
         overrides: values of the recipe that hold for every network.
-        threads: of the CPU, at most; by default all cores.
+        threads: of the CPU, at most; by default all cores. A busy machine gets fewer, unless `deterministic`.
         deterministic: as `nn.devices.determinism`.
         compiled: let `torch.compile` make the training's forward and backward pass; costs a minute or so at the start.
         start: puts other weights into the initialised network, and may take the gradient from parts of it: parts
@@ -55,6 +56,7 @@ class TrainingSetup:
             they take the labels' place, unsmoothed.
         shapes: gives the data for networks with another input shape than those of `data`; None: there are none.
         metric: what validation images are scored by; None: accuracy.
+        pace: chooses the number of threads, from one training to the next; None: each begins with `threads`.
     """
 
     data: TrainingData
@@ -68,6 +70,7 @@ class TrainingSetup:
     teach: Teach | None = None
     shapes: Callable[[Shape], TrainingData] | None = None
     metric: Metric | None = None
+    pace: Pace | None = None
 
     def of(self, arch: Arch) -> TrainingSetup:
         """The setup with the data at the network's own input shape. Raises DataError."""
