@@ -18,7 +18,8 @@ from paths import ROOT
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SHOWN = ["index.html", "tutorials/own-photos/index.html", "reference/cli/index.html", "evidence/cifar10-6MB/index.html"]
+SHOWN = ["index.html", "tutorials/own-photos/index.html", "reference/cli/index.html", "evidence/cifar10-6MB/index.html",
+         "notebooks/first-search/index.html"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
