@@ -63,6 +63,18 @@ def test_the_page_tells_of_the_winner_and_of_every_measured_candidate(text: str,
     assert f"{contents.counts['over_budget']:,} distinct ones were over budget" in plain
 
 
+def test_networks_that_began_with_others(contents: PageContents) -> None:
+    front, other = contents.front[-1], contents.front[0]
+    born = replace(front, usage={**front.usage, "parent": other.trial, "lineage_epochs": 13.5})
+    history = [born if record.trial == born.trial else record for record in contents.history]
+    marks = {mark.key: mark.lines for mark in front_chart(replace(contents, history=history)).marks}
+    assert marks[f"t{born.trial}"][-1] == f"began with candidate {other.trial}: 13.5 epochs in all"
+    assert not any("began" in line for line in marks[f"t{other.trial}"])
+    said = render(replace(contents, history=history))
+    assert f"1 of {len(history)} networks began with weights of another" in said
+    assert "began with" not in render(contents)
+
+
 def test_the_page_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", trials=2)
     about = json.loads((tmp_path / "s" / "run.json").read_text())

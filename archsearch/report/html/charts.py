@@ -147,8 +147,17 @@ def _mark(record: Record, kind: str, x: Axis, y: Axis, score: Score) -> Mark:
         f"{KINDS[kind]}"
         + (f" after {counted(record.epochs, 'epoch')}" if kind == "stopped" else "")
         + f" · {record.arch}",
+        *lineage(record),
     )
     return Mark(key_of(record), x.place(record.params), y.place(score.drawn(record.score)), kind, lines)
+
+
+def lineage(record: Record) -> list[str]:
+    """Of a candidate that began with another's weights: whose, and how much training it stands on; else nothing."""
+    if "parent" not in record.usage:
+        return []
+    parent, epochs = record.usage["parent"], record.usage["lineage_epochs"]
+    return [f"began with candidate {parent:.0f}: {epochs:.3g} epochs in all"]
 
 
 def _drawn(limits: Mapping[float, str], x: Axis) -> tuple[LimitLine, ...]:

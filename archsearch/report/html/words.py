@@ -121,6 +121,17 @@ def _beats(one: Record, other: Record) -> bool:
     return mine != theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1]
 
 
+def inherited(contents: PageContents) -> str:
+    """What scores are worth where networks began with weights of others; empty where none did."""
+    some = [record for record in contents.history if "parent" in record.usage]
+    if not some:
+        return ""
+    return (
+        f"{len(some):,} of {len(contents.history):,} networks began with weights of another, so that scores come from"
+        " unequal training: point at a mark for the epochs behind it. retrain trains from scratch."
+    )
+
+
 def front_rows(contents: PageContents) -> list[dict[str, str]]:
     """The front's table, smallest first."""
     return [_row(record, contents.tests.get(record.arch), contents.score) for record in contents.front]
