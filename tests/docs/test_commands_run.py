@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -74,9 +73,6 @@ def cifar(folder: Path) -> None:
     )
     batch = {b"data": images[:8].transpose(0, 3, 1, 2).reshape(8, -1), b"ids": list(range(8))}
     (folder / "cifar_test_nolabel.pkl").write_bytes(pickle.dumps(batch))
-    network = Path("results/cifar10-5M/long/export/6af4f2832323/model.int8.onnx.xz")
-    (folder / network).parent.mkdir(parents=True)
-    shutil.copy(ROOT / network, folder / network)
 
 
 WORLD: dict[str, Callable[[Path], None]] = {"photos": photos, "cifar": cifar}
