@@ -31,6 +31,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 hypothesis.settings.register_profile("archsearch", deadline=None)  # no timed tests
 hypothesis.settings.load_profile("archsearch")
 
+SHARED = "ARCHSEARCH_TEST_SHARED"
+"""The environment variable: a folder that outlives a session, for what takes long to make."""
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]  # fmt: skip
 
@@ -124,9 +126,10 @@ def command(
 
 
 def shared(factory: pytest.TempPathFactory, name: str) -> Path:
-    """A folder of this session, the same in all processes that test at the same time."""
+    """A folder of this session, the same in all processes that test at the same time; or one in `SHARED`."""
     here = factory.getbasetemp()
-    folder = (here.parent if "PYTEST_XDIST_WORKER" in os.environ else here) / name
+    home = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    folder = Path(os.environ.get(SHARED, home)) / name
     folder.mkdir(exist_ok=True)
     return folder
 
