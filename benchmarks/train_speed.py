@@ -32,8 +32,8 @@ from archsearch.network.recipe import Recipe
 from archsearch.nn.build import build
 from archsearch.nn.devices import autocast_dtype, resolve_device
 from archsearch.training.data import TrainingData
-from archsearch.training.pace import CORES
 from archsearch.training.setup import TrainingSetup
+from archsearch.training.thread_tuner import CORES
 from archsearch.training.trainer import Trainer
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)

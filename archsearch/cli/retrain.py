@@ -277,6 +277,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
     from archsearch.retrain.pretrained import encoder
     from archsearch.training.data import TrainingData
     from archsearch.training.setup import TrainingSetup
+    from archsearch.training.thread_tuner import ThreadTuner
 
     epochs = options["epochs"] or _LONGER * found.recipe.epochs
     overrides = {**given_values(options, dataset.classes), "epochs": epochs}
@@ -292,6 +293,7 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
         overrides=overrides,
         deterministic=options["deterministic"],
         compiled=options["compiled"],
+        tuner=ThreadTuner(tell=lambda line: click.echo(f"archsearch: {line}", err=True)),
     )
     return Plan(
         setup,

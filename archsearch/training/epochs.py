@@ -19,10 +19,10 @@ from archsearch.nn.devices import Stopwatch, autocast
 from archsearch.training.cuda_graph import CapturedStep
 from archsearch.training.loss import AnyLoss, Loss, loss_of
 from archsearch.training.optim import Average, Lookahead, Schedule, make_optimiser, one_cycle
-from archsearch.training.pace import Pace
 from archsearch.training.resizing import scaled
 from archsearch.training.setup import Teach, TrainingSetup
 from archsearch.training.step import Step
+from archsearch.training.thread_tuner import ThreadTuner
 
 Targets = Callable[[Tensor, Tensor], Tensor]
 
@@ -61,7 +61,7 @@ class Epochs:
         self.average = Average(module, recipe.ema * self.steps) if recipe.ema else None
         every = recipe.lookahead
         self.lookahead = Lookahead(module, every, recipe.epochs * self.steps) if every else None
-        self.pace = setup.pace or Pace(setup.threads)
+        self.tuner = setup.tuner or ThreadTuner(setup.threads)
         self._shape: Shape = ()
         self._recipe = recipe
         self.frozen = [part for part in module.children() if _is_frozen(part)]
@@ -86,7 +86,7 @@ class Epochs:
         self.watch.start()
         if shape != self._shape:
             self._shape = shape
-            self.pace.fresh()
+            self.tuner.fresh()
         augmentation = grown(augmentation_of(self._recipe), self._recipe, number)
         with closing(self.batches(number=number, augmentation=augmentation)) as batches:
             for whole, labels in batches:
@@ -96,7 +96,7 @@ class Epochs:
                 if self.step.prepare(images, targets):
                     self.watch.start()
                 rate = self.schedule.advance()
-                with self.pace:
+                with self.tuner:
                     loss = self.step(images, targets)
                 if self.lookahead:
                     self.lookahead.update(self.schedule.done)

@@ -14,7 +14,7 @@ from archsearch.network.layers import Shape
 from archsearch.nn.build import build
 from archsearch.nn.devices import Stopwatch
 from archsearch.training.epochs import Epochs
-from archsearch.training.fit import paced
+from archsearch.training.fit import tuned
 from archsearch.training.optim import initialise
 from archsearch.training.resizing import shapes
 from archsearch.training.setup import TrainingSetup
@@ -40,7 +40,7 @@ def training_seconds(arch: Arch, setup: TrainingSetup) -> float:
     """
     setup = setup.of(arch)
     setup = replace(setup, recipe=setup.recipe_of(arch), overrides={})
-    setup = paced(arch, setup)
+    setup = tuned(arch, setup)
     data, recipe = setup.data, setup.recipe
     module = build(arch)
     initialise(module)

@@ -18,10 +18,10 @@ from archsearch.nn.devices import Stopwatch, determinism, free_memory, out_of_me
 from archsearch.training.checkpoint import Checkpoint
 from archsearch.training.epochs import Epochs
 from archsearch.training.optim import initialise
-from archsearch.training.pace import Pace
 from archsearch.training.resizing import shapes
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.state import TrainingState
+from archsearch.training.thread_tuner import ThreadTuner
 from archsearch.training.validation import Validation
 
 _ONE_THREAD_MACS = 2e8
@@ -70,7 +70,7 @@ def fit(
     setup, device = replace(setup, recipe=setup.recipe_of(arch), overrides={}), setup.data.device
     if setup.recipe.patience and not len(setup.data.validation):
         raise InputError(f"patience = {setup.recipe.patience}: early stopping needs validation images, here are none")
-    setup = paced(arch, setup)
+    setup = tuned(arch, setup)
     torch.manual_seed(setup.seed)
     generator = torch.Generator(device=device).manual_seed(setup.seed)
     module = build(arch)
@@ -90,12 +90,12 @@ def fit(
     raise TrainingFailed(f"out of memory on {device}, {why}")
 
 
-def paced(arch: Arch, setup: TrainingSetup) -> TrainingSetup:
+def tuned(arch: Arch, setup: TrainingSetup) -> TrainingSetup:
     """The setup with a number of threads for a step, which torch has from here on: one for little work."""
-    pace = setup.pace or Pace(setup.threads)
+    tuner = setup.tuner or ThreadTuner(setup.threads)
     little = setup.teach is None and arch.cost.macs * setup.recipe.batch_size < _ONE_THREAD_MACS
-    pace.start(little, fixed=setup.deterministic or setup.data.device.type != "cpu")
-    return replace(setup, pace=pace)
+    tuner.start(little, fixed=setup.deterministic or setup.data.device.type != "cpu")
+    return replace(setup, tuner=tuner)
 
 
 class _EarlyStopping:

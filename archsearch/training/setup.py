@@ -13,7 +13,7 @@ from archsearch.network.blocks.registry import Value
 from archsearch.network.layers import Shape
 from archsearch.network.recipe import Recipe
 from archsearch.training.data import TrainingData
-from archsearch.training.pace import Pace
+from archsearch.training.thread_tuner import ThreadTuner
 
 Start = Callable[[nn.Module], float | None]
 Teach = Callable[[Tensor], Tensor]
@@ -56,7 +56,7 @@ class TrainingSetup:
             they take the labels' place, unsmoothed.
         shapes: gives the data for networks with another input shape than those of `data`; None: there are none.
         metric: what validation images are scored by; None: accuracy.
-        pace: chooses the number of threads, from one training to the next; None: each begins with `threads`.
+        tuner: chooses the number of threads, from one training to the next; None: each begins with `threads`.
     """
 
     data: TrainingData
@@ -70,7 +70,7 @@ class TrainingSetup:
     teach: Teach | None = None
     shapes: Callable[[Shape], TrainingData] | None = None
     metric: Metric | None = None
-    pace: Pace | None = None
+    tuner: ThreadTuner | None = None
 
     def of(self, arch: Arch) -> TrainingSetup:
         """The setup with the data at the network's own input shape. Raises DataError."""

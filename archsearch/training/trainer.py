@@ -19,8 +19,8 @@ from archsearch.nn.devices import Stopwatch, peak_memory, reset_peak
 from archsearch.training import several
 from archsearch.training.checkpoint import Checkpoint
 from archsearch.training.fit import Trained, fit
-from archsearch.training.pace import Pace
 from archsearch.training.setup import Birth, Births, TrainingSetup
+from archsearch.training.thread_tuner import ThreadTuner
 
 
 class Trainer:
@@ -47,7 +47,7 @@ class Trainer:
         checkpoint: Callable[[Arch], Checkpoint] | None = None,
         births: Births | None = None,
     ) -> None:
-        self.setup = replace(setup, pace=setup.pace or Pace(setup.threads))
+        self.setup = replace(setup, tuner=setup.tuner or ThreadTuner(setup.threads))
         self.checkpoint = checkpoint
         self.births = births
         self.birth: Birth | None = None

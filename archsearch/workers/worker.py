@@ -44,9 +44,9 @@ from archsearch.training.data import TrainingData
 from archsearch.training.estimate import training_seconds
 from archsearch.training.judging import metric_for
 from archsearch.training.memory import SHARE, predictor
-from archsearch.training.pace import Pace
 from archsearch.training.setup import Birth, TrainingSetup
 from archsearch.training.shapes import Shapes
+from archsearch.training.thread_tuner import ThreadTuner
 from archsearch.training.trainer import Trainer
 from archsearch.workers.jobs import Job, median_candidate
 from archsearch.workers.local import search
@@ -170,7 +170,7 @@ def _search(messages: Messages, job: Job) -> str:
     data = TrainingData.of(dataset, config.seed, resolve_device(job.device), job.memory)
     key = json.dumps([config.to_json(), data.device.type])
     known = given_again(job.known, config.known, dataset)
-    setup = replace(known.given_to(_setup(job, config, data)), pace=Pace(job.threads, messages.noted))
+    setup = replace(known.given_to(_setup(job, config, data)), tuner=ThreadTuner(job.threads, messages.noted))
     parents = Parents(job.folder / "parents", lambda: records(study), lambda: trainer.trained, messages.noted)
     trainer = Trainer(setup, lambda arch: files.checkpoint(arch, key), parents if config.inherit else None)
 

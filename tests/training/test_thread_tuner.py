@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from archsearch.training.pace import Pace
+from archsearch.training.thread_tuner import ThreadTuner
 
 
 @pytest.fixture(autouse=True)
@@ -21,25 +21,25 @@ def _threads() -> Iterator[None]:
 class Machine:
     """A machine whose steps take so many seconds by so many threads, which compute for a share of them."""
 
-    def __init__(self, pace: Pace, **seconds: float) -> None:
-        self.pace, self.counts = pace, list[int]()
+    def __init__(self, tuner: ThreadTuner, **seconds: float) -> None:
+        self.tuner, self.counts = tuner, list[int]()
         self.seconds = {int(name.removeprefix("by")): value for name, value in seconds.items()}
 
     def run(self, steps: int, share: float) -> list[int]:
         """The threads of each step."""
         begun = len(self.counts)
         for _ in range(steps):
-            count, wall = self.pace.count, self.seconds[self.pace.count]
+            count, wall = self.tuner.count, self.seconds[self.tuner.count]
             assert torch.get_num_threads() == count
             self.counts.append(count)
-            self.pace.note(wall, share * count * wall)
+            self.tuner.note(wall, share * count * wall)
         return self.counts[begun:]
 
 
-def started(most: int, lines: list[str]) -> Pace:
-    pace = Pace(most, lines.append)
-    pace.start()
-    return pace
+def started(most: int, lines: list[str]) -> ThreadTuner:
+    tuner = ThreadTuner(most, lines.append)
+    tuner.start()
+    return tuner
 
 
 def test_a_quiet_machine_keeps_all_threads() -> None:
@@ -50,15 +50,15 @@ def test_a_quiet_machine_keeps_all_threads() -> None:
 
 def test_a_busy_machine_gets_one_and_says_so_once() -> None:
     lines: list[str] = []
-    pace = started(2, lines)
-    machine = Machine(pace, by2=10.0, by1=0.6)
+    tuner = started(2, lines)
+    machine = Machine(tuner, by2=10.0, by1=0.6)
     assert machine.run(1, share=0.24) == [2]  # not even a core of its own: one step is enough
     assert set(machine.run(100, share=0.33)) == {1}
     assert lines == [
         "this machine is busy: a training step took 16.7 times as long by 2 threads as by 1,"
         " so 1 it is until cores are free"
     ]
-    pace.start()
+    tuner.start()
     assert set(machine.run(10, share=0.33)) == {1}, "the next training knows"
     machine.seconds[2] = 0.4
     assert machine.run(10, share=0.95)[-1] == 2, "its core is its own again"
@@ -96,28 +96,28 @@ def test_many_cores_are_halved() -> None:
 
 
 def test_another_shape_ends_a_try() -> None:
-    pace = started(2, [])
-    pace.note(10.0, 4.0)
-    assert pace.count == 1
-    pace.fresh()
-    assert (pace.count, torch.get_num_threads()) == (2, 2)
+    tuner = started(2, [])
+    tuner.note(10.0, 4.0)
+    assert tuner.count == 1
+    tuner.fresh()
+    assert (tuner.count, torch.get_num_threads()) == (2, 2)
 
 
 @pytest.mark.parametrize(("how", "threads"), [({"little": True}, 1), ({"fixed": True}, 2)])
 def test_what_does_not_choose(how: dict[str, bool], threads: int) -> None:
-    pace = Pace(2)
-    pace.start(**how)
+    tuner = ThreadTuner(2)
+    tuner.start(**how)
     for _ in range(10):
-        pace.note(10.0, 1.0)
+        tuner.note(10.0, 1.0)
         assert torch.get_num_threads() == threads
-    assert pace.count == 2
+    assert tuner.count == 2
 
 
 def test_steps_are_timed() -> None:
-    pace = Pace(2)
+    tuner = ThreadTuner(2)
     noted: list[tuple[float, float]] = []
-    pace.note = lambda wall, cpu: noted.append((wall, cpu))  # type: ignore[method-assign]
-    with pace:
+    tuner.note = lambda wall, cpu: noted.append((wall, cpu))  # type: ignore[method-assign]
+    with tuner:
         sum(range(100_000))
     [(wall, cpu)] = noted
     assert 0 < cpu < 10 * wall

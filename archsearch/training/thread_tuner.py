@@ -3,9 +3,9 @@
 The threads of a step wait for each other at every layer. Where one of them waits for a core, all do: beside two busy
 processes two threads on two cores may get a twentieth of what one thread gets.
 
-    pace = Pace(threads)
-    pace.start()
-    with pace:
+    tuner = ThreadTuner(threads)
+    tuner.start()
+    with tuner:
         loss = step(images, labels)
 """
 
@@ -32,7 +32,7 @@ _REST = 50
 """After a try in vain so many times its seconds pass before the next."""
 
 
-class Pace:
+class ThreadTuner:
     """The number of threads of one step after the other, chosen by how long they took.
 
     Where nothing else runs it stays at what a training begins with, and reruns are equal to the last digit.
