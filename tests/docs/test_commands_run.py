@@ -13,13 +13,14 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from layouts import fill
 from paths import ROOT
+from shells import programs
 from toolchains import HOSTED, installed
 
 PAGES = sorted(page for name in ("tutorials", "how-to") for page in (ROOT / "docs" / name).glob("*.md"))
@@ -32,17 +33,12 @@ RUN = {
     "export": ["--check-images", "20", "--max-drop", "100"],
     "bench": ["--seconds", "0.2", "--check-images", "20"],
 }
-PROGRAM = """#!{python}
-import sys
-from archsearch.cli import main
-
-if __name__ == "__main__":
-    words = ["npz:cifar10.npz" if word == "cifar10" else word for word in sys.argv[1:]]
-    more = {more}.get(words[0], [])
-    asked = "--setup" in words or "--help" in words
-    sys.argv[1:] = words if asked else words + more
-    main(sys.argv[1:])
+WORDS = f"""
+words = ["npz:cifar10.npz" if word == "cifar10" else word for word in words]
+asked = "--setup" in words or "--help" in words
+words += [] if asked else {RUN}.get(words[0], [])
 """
+"""How a program changes the words that a page gives it."""
 
 
 def needs(page: Path) -> list[str]:
@@ -78,22 +74,22 @@ def cifar(folder: Path) -> None:
 WORLD: dict[str, Callable[[Path], None]] = {"photos": photos, "cifar": cifar}
 
 
-def programs(folder: Path) -> dict[str, str]:
-    """An environment with `archsearch`, and a `pip` that only takes extras which exist."""
+@pytest.fixture
+def environment(tmp_path: Path, _preloaded: None) -> Iterator[dict[str, str]]:
+    """One with `archsearch`, and a `pip` that only takes extras which exist."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    (folder / "bin").mkdir()
-    pip = f"""#!{sys.executable}
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "pip").write_text(f"""#!{sys.executable}
 import re, sys
 named = {{extra for word in sys.argv for list in re.findall(r"\\[(.*)\\]", word) for extra in list.split(",")}}
 sys.exit(f"no such extra: {{named}}" if named - set({list(extras)}) else 0)
-"""
-    scripts = {"archsearch": PROGRAM.format(python=sys.executable, more=RUN), "pip": pip}
-    for name, text in scripts.items():
-        (folder / "bin" / name).write_text(text)
-        (folder / "bin" / name).chmod(0o755)
-    path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+""")
+    (folder / "pip").chmod(0o755)
+    path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     pythonpath = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": pythonpath}
+    with programs(folder / "archsearch", words=WORDS):
+        yield {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": pythonpath}
 
 
 def run(language: str, text: str, folder: Path, environment: dict[str, str]) -> None:
@@ -109,13 +105,12 @@ def run(language: str, text: str, folder: Path, environment: dict[str, str]) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in OWN_TESTS], ids=lambda page: page.stem)
-def test_the_blocks_run(page: Path, tmp_path: Path) -> None:
+def test_the_blocks_run(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     for extra in set(needs(page)) & set(HOSTED):
         if not installed(extra) and not os.environ.get("CI"):
             pytest.skip(f"needs the extra {extra}")
     work = tmp_path / "work"
     work.mkdir()
-    environment = programs(tmp_path)
     for name in set(needs(page)) & set(WORLD):
         WORLD[name](work)
     if page.stem == "ci-gate":

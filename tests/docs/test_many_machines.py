@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ import pytest
 import yaml
 from paths import ROOT
 from postgres import Postgres, query
+from shells import programs
 
 PAGE = (ROOT / "docs" / "how-to" / "many-machines.md").read_text()
 
@@ -22,20 +23,17 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, postgres: Postgres) -> dict[str, str]:
+def environment(tmp_path: Path, postgres: Postgres, _preloaded: None) -> Iterator[dict[str, str]]:
     """The database that the page's SQL makes, and `archsearch` on the path."""
     query(postgres.url("postgres"), "DROP DATABASE IF EXISTS archsearch")
     query(postgres.url("postgres"), "DROP USER IF EXISTS archsearch")
     for statement in snippets("sql")[0].split(";")[:-1]:
         query(postgres.url("postgres"), statement)
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "archsearch"
-    guard = 'if __name__ == "__main__":'  # the workers of a process import its program
-    program.write_text(f"#!{sys.executable}\nfrom archsearch.cli import main\n\n{guard}\n    main()\n")
-    program.chmod(0o755)
     url = f"postgresql+psycopg://archsearch:secret@127.0.0.1:{postgres.port}/archsearch"
-    return {**os.environ, "ARCHSEARCH_STORAGE": url, "PATH": f"{program.parent}:{os.environ['PATH']}",
-            "OMP_NUM_THREADS": "1"}  # fmt: skip
+    with programs(tmp_path / "bin" / "archsearch"):
+        yield {**os.environ, "ARCHSEARCH_STORAGE": url, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+               "OMP_NUM_THREADS": "1"}  # fmt: skip
 
 
 def shell(script: str, folder: Path, environment: dict[str, str]) -> str:

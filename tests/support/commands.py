@@ -92,11 +92,15 @@ def _child(args: list[str], cwd: str, log: str, terminal: str, environment: dict
         flags = os.O_RDWR | (0 if terminal else os.O_CREAT | os.O_APPEND)
         os.dup2(os.open(terminal or str(Path(log) / name), flags, 0o666), number)
     os.environ.update(ENVIRONMENT | environment)
-    # Its workers come from the process that it comes from, too: a second one would import everything again.
-    server = multiprocessing.forkserver
-    server.ensure_running = server._forkserver.ensure_running = lambda: None
+    forked_by_the_same()
     sys.argv = ["archsearch", *args]
     main(args)
+
+
+def forked_by_the_same() -> None:
+    """Workers come from the process that this one comes from: a second one would import everything again."""
+    server = multiprocessing.forkserver
+    server.ensure_running = server._forkserver.ensure_running = lambda: None
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
