@@ -99,7 +99,7 @@ def test_a_file_that_was_exported_is_taken(command: Command, study: Path, best: 
 
 
 def test_the_table_fits_a_terminal(command: Command, study: Path, best: str) -> None:
-    answer = command("bench", STUDY, best, "--formats", "safetensors,onnx,litert", *ELSEWHERE)
+    answer = command("bench", STUDY, best, "--formats", "safetensors,onnx", *ELSEWHERE)
     assert (answer.status, answer.err) == (0, "")
     table, _, below = answer.out.partition("\n\n")
     lines = table.splitlines()
@@ -107,7 +107,6 @@ def test_the_table_fits_a_terminal(command: Command, study: Path, best: str) -> 
     assert [line.split()[:2] for line in lines[1:]] == [
         ["safetensors", "fp32"], ["safetensors", "fp16"], ["safetensors", "bf16"],
         ["onnx", "fp32"], ["onnx", "fp16"], ["onnx", "int8"], ["onnx", "int8-weights"],
-        ["litert", "fp32"], ["litert", "int8"], ["litert", "int8-weights"],
     ]  # fmt: skip
     assert max(map(len, lines)) <= 80
     assert {"5.3", "123.5", "kB"} <= {*lines[1].split()}
