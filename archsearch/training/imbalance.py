@@ -17,6 +17,7 @@ from archsearch.network.recipe import Recipe
 _CAP = 100.0
 _WORTH_SAYING, _TREATED = 10.0, 1.5
 """Times that the largest class has the images of the smallest one, from which on a run says so, and treats it."""
+_ADJUSTED = {"logit_adjustment": 1.0, "label_smoothing": 0.0}
 _TREATMENTS = frozenset({"class_weights", "balanced_batches", "logit_adjustment"})
 
 
@@ -62,21 +63,25 @@ def imbalance(labels: Tensor, classes: int) -> float:
 
 
 def treatment(labels: Tensor, classes: int, metric: str, set_already: Iterable[str] = ()) -> dict[str, float]:
-    """Values of a recipe for balanced accuracy of imbalanced classes: logits adjusted by the classes' shares.
+    """Values of a recipe for balanced accuracy of imbalanced classes: logits adjusted by shares, labels as they are.
 
     set_already: the values that the space or the user sets. None is given beside another treatment, nor for several
     labels per image, bool (N, classes), which have no shares. Measured in docs/evidence/imbalance.md.
     """
+    own = {*set_already}
     wanted = metric == BALANCED_ACCURACY and labels.dim() == 1 and imbalance(labels, classes) >= _TREATED
-    return {"logit_adjustment": 1.0} if wanted and _TREATMENTS.isdisjoint(set_already) else {}
+    if not wanted or own & _TREATMENTS:
+        return {}
+    return {name: value for name, value in _ADJUSTED.items() if name not in own}
 
 
 def advice(labels: Tensor, classes: int, recipe: Recipe, metric: str = ACCURACY) -> list[str]:
     """A line that tells what `treatment` has set, or which metric would, where accuracy judges and 10:1 is reached."""
     times, taken = imbalance(labels, classes), treatment(labels, classes, metric)
     words = f"classes are imbalanced {times:.3g}:1:"
-    if taken and all(getattr(recipe, name) == value for name, value in taken.items()):
-        return [f"{words} logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"]
+    if taken and recipe.logit_adjustment == taken["logit_adjustment"]:
+        smooth = "" if recipe.label_smoothing else ", label_smoothing=0"
+        return [f"{words} logit_adjustment=1{smooth}; --recipe logit_adjustment=0 leaves it out"]
     if metric == ACCURACY and times >= _WORTH_SAYING:
         return [f"{words} --metric {BALANCED_ACCURACY} judges and trains as if they were not"]
     return []

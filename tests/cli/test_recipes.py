@@ -111,7 +111,8 @@ def test_balanced_accuracy_trains_for_what_it_judges(
     assert found.status == 0, found.err
     about = json.loads((work / "results" / "s" / "run.json").read_text())
     assert about["recipe"].get("logit_adjustment", 0) == tau
-    line = "logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"
+    assert about["recipe"]["label_smoothing"] == (0 if tau == 1 else 0.1)
+    line = "logit_adjustment=1, label_smoothing=0; --recipe logit_adjustment=0 leaves it out"
     assert (line in found.out + found.err) == (tau == 1)
 
 

@@ -62,10 +62,11 @@ def test_weights_of_several_labels_are_negatives_for_each_positive() -> None:
 
 
 def test_balanced_accuracy_of_imbalanced_classes_adjusts_logits_where_nothing_else_is_set() -> None:
-    labels, taken = labels_of([40, 2, 9]), {"logit_adjustment": 1.0}
+    labels, taken = labels_of([40, 2, 9]), {"logit_adjustment": 1.0, "label_smoothing": 0.0}
     assert treatment(labels, 4, "balanced-accuracy") == treatment(labels, 4, "balanced-accuracy", ["lr"]) == taken
     for name in ("class_weights", "balanced_batches", "logit_adjustment"):
         assert treatment(labels, 4, "balanced-accuracy", ["lr", name]) == {}
+    assert treatment(labels, 4, "balanced-accuracy", ["label_smoothing"]) == {"logit_adjustment": 1.0}
     for metric in ("accuracy", "macro-f1", "macro-auroc", "recall:a"):
         assert treatment(labels, 4, metric) == {}
     assert treatment(labels_of([14, 10]), 2, "balanced-accuracy") == {}
@@ -81,6 +82,8 @@ def test_what_is_said_of_imbalance() -> None:
     treated = Recipe(logit_adjustment=1)
     found = advice(labels, 4, treated, "balanced-accuracy")
     assert found == [f"{words} logit_adjustment=1; --recipe logit_adjustment=0 leaves it out"]
+    whole = advice(labels, 4, Recipe(logit_adjustment=1, label_smoothing=0), "balanced-accuracy")
+    assert whole == [f"{words} logit_adjustment=1, label_smoothing=0; --recipe logit_adjustment=0 leaves it out"]
     assert advice(labels, 4, Recipe(), "balanced-accuracy") == []
     assert advice(labels, 4, Recipe(), "macro-f1") == []
     assert advice(labels_of([19, 2]), 2, Recipe()) == []
