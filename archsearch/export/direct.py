@@ -2,16 +2,18 @@
 
 torch traces, decomposes and optimises for seconds. What comes out is regular, so a network of layers that are known
 here is written at once: the same operators on the same values in the same order. What is not known, torch writes.
+Which operators torch and its optimiser choose is theirs: `export.graphs` looks at theirs before it trusts this.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -100,6 +102,8 @@ def direct_model(network: PixelNetwork, arch: Arch) -> Any | None:
         InputError: onnx is missing.
     """
     onnx = need("onnx")
+    if network.dtype != torch.float32:
+        return None
     graph = _Graph()
     try:
         _network(graph, network, arch)
@@ -178,7 +182,7 @@ def _linear(graph: _Graph, leaf: Linear, module: nn.Module, x: str, shape: Shape
 def _norm(graph: _Graph, leaf: Norm, module: nn.Module, x: str, shape: Shape) -> str:
     state = (module.weight, module.bias, module.running_mean, module.running_var)
     tensors = [graph.tensor(one) for one in state]
-    momentum = 0.0 if module.momentum is None else float(module.momentum)
+    momentum = module.momentum if isinstance(module.momentum, float) else 0.0
     return graph.node("BatchNormalization", x, *tensors, epsilon=leaf.eps, momentum=1 - momentum)
 
 
