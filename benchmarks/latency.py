@@ -4,7 +4,7 @@
     python benchmarks/latency.py --only resnin:32:onnxruntime
     python benchmarks/latency.py --only compact:96:litert --first 5 --fresh 5     # a try
 
-    taskset -c 0 python benchmarks/latency.py --shared 3           # beside other work: the fastest of three attempts
+    taskset -c 0 python benchmarks/latency.py --shared 3           # beside other work: the fastest of three passes
 
 Needs a quiet machine: a busy one is waited for, but for --shared, which refuses nothing. What was measured is in
 DATA_DIR/cache/latency.db, so a run that was ended goes on where it was. Each space's rows go to OUT/latency.json, and
@@ -45,53 +45,54 @@ from archsearch.workers.latencies import FIRST, candidates
 SPACES, SIZES = ("resnin", "compact", "photos"), (32, 96)
 FRESH, CLASSES = 100, 10
 _PAUSE = 10.0
-_ATTEMPT = 0.2
-"""Seconds, and five runs at least."""
+_SECONDS = 0.3
+"""Of a network in a pass, and five runs at least."""
 _COLUMNS = ("space", "pixels", "runtime", "Spearman", "median error", "90th", "of MACs: Spearman", "median error")
 
 
-def chosen(space: str, size: int, first: int, fresh: int) -> tuple[list[Arch], list[Arch]]:
+def chosen(space: str, size: int, first: int, fresh: int, seed: int = 1) -> tuple[list[Arch], list[Arch]]:
     """The networks that are learnt from, and others."""
     loaded = load_space(space).with_sizes((size,))
     found = candidates(Domain(loaded, (3, size, size), CLASSES), Budget())
     learnt = spread(found, first)
     known = {arch.cost.parts for arch in learnt}
     others = [arch for arch in found if arch.cost.parts not in known]
-    return learnt, random.Random(1).sample(others, min(fresh, len(others)))
+    return learnt, random.Random(seed).sample(others, min(fresh, len(others)))
 
 
 class Shared:
-    """Milliseconds on a machine that is never quiet: the lowest median of some attempts, of which none is refused.
+    """Milliseconds on a machine that is never quiet, of which none are refused.
 
-    What disturbs a run makes it slower, so the fastest attempt is the least disturbed one.
+    What disturbs runs makes them slower, and lasts for seconds: several passes over all networks, and the lowest
+    median of each, are the least disturbed.
     """
 
-    def __init__(self, timing: Timing, data_dir: Path, attempts: int) -> None:
-        self.clock, self.data_dir, self.attempts = Stopwatch(timing, data_dir), data_dir, attempts
+    def __init__(self, timing: Timing, data_dir: Path, number: int) -> None:
+        self.clock, self.data_dir, self.number = Stopwatch(timing, data_dir), data_dir, number
         self.cache, self.graphs = LatencyCache(data_dir), Graphs()
 
     def __call__(self, arch: Arch, again: Any = None) -> float:
         """Raises ExportFailed, InputError as `Stopwatch` does."""
         timing = self.clock.timing
-        where = f"{machine()}, shared, {self.attempts} attempts"
+        where = f"{machine()}, shared, pass {self.number}"
         package = RUNTIMES[timing.runtime].package
         key = Key(layers_of(arch), package, version(package), timing.precision, timing.threads, where)
         known = self.cache.get(key)
         if known is None:
-            known = self._fastest(arch, timing)
+            known = self._median(arch, timing)
             self.cache.put(key, known)
         return known.median
 
-    def _fastest(self, arch: Arch, timing: Timing) -> Latency:
+    def _median(self, arch: Arch, timing: Timing) -> Latency:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / file_name(timing.kind, timing.precision)
             write_random(path, arch, timing, self.data_dir, self.graphs)
             hosted = host(path, timing.threads, self.data_dir)
             try:
-                found = [hosted.milliseconds(arch.input_shape, _ATTEMPT, 5) for _ in range(self.attempts)]
+                found = summary(hosted.milliseconds(arch.input_shape, _SECONDS, 5))
             finally:
                 hosted.close()
-        return min(map(summary, found), key=lambda one: one.median)
+        return found
 
 
 def patient(error: NotMeasurable) -> bool:
@@ -114,6 +115,15 @@ def measured(archs: Sequence[Arch], stopwatch: Stopwatch | Shared) -> tuple[list
     return [arch for arch, _ in found], [value for _, value in found]
 
 
+def fastest(archs: Sequence[Arch], passes: Sequence[Any]) -> tuple[list[Arch], list[float]]:
+    """Those that can be measured, and the fewest milliseconds of all passes, which are known by now."""
+    found, every = archs, list[list[float]]()
+    for one in passes:
+        found, values = measured(archs, one)
+        every.append(values)
+    return list(found), [min(values) for values in zip(*every, strict=True)]
+
+
 def figures(
     learnt: Sequence[Arch], known: Sequence[float], fresh: Sequence[Arch], truth: Sequence[float]
 ) -> dict[str, float]:
@@ -134,16 +144,20 @@ def figures(
 
 def row(space: str, size: int, runtime: str, options: argparse.Namespace) -> dict[str, Any]:
     """All of one space at one size by one runtime, measured where it was not yet."""
-    timing, shared = Timing(runtime, options.precision), options.shared
-    stopwatch = Shared(timing, options.data_dir, shared) if shared else Stopwatch(timing, options.data_dir)
-    learnt, fresh = chosen(space, size, options.first, options.fresh)
+    timing = Timing(runtime, options.precision)
+    passes: list[Any] = [Shared(timing, options.data_dir, number) for number in range(options.shared)]
+    passes = passes or [Stopwatch(timing, options.data_dir)]
+    learnt, fresh = chosen(space, size, options.first, options.fresh, options.seed)
     start = time.monotonic()
-    learnt, known = measured(learnt, stopwatch)
+    for one in passes:
+        measured([*learnt, *fresh], one)
+    learnt, known = fastest(learnt, passes)
+    fresh, truth = fastest(fresh, passes)
     seconds = time.monotonic() - start
-    fresh, truth = measured(fresh, stopwatch)
     return {
         "space": space, "pixels": size, "runtime": runtime, "precision": options.precision, "machine": machine(),
-        "learnt": len(learnt), "fresh": len(fresh), "seconds_to_learn": round(seconds, 1),
+        "learnt": len(learnt), "fresh": len(fresh), "passes": options.shared, "seed": options.seed,
+        "seconds": round(seconds, 1),
         "least_ms": min(truth), "most_ms": max(truth), **figures(learnt, known, fresh, truth),
     }  # fmt: skip
 
@@ -172,7 +186,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=FIRST, help="networks to learn from")
     parser.add_argument("--fresh", type=int, default=FRESH, help="networks to predict")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--shared", type=int, default=0, metavar="N", help="the fastest of N attempts, none refused")
+    parser.add_argument("--shared", type=int, default=0, metavar="N", help="the fastest of N passes, none refused")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of networks to predict")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
