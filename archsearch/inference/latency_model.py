@@ -106,8 +106,9 @@ _PRICES = np.array([price for kind in _USUAL.values() for price in kind])
 _SUMS = len(_PRICES)
 _WIDTHS = 2
 """Behind the amounts: sums of log input and output channels, weighed by multiplications."""
-_DEPTHWISE = [_PLACE[name] for name in ("depthwise3", "depthwise5", "depthwise", "plain depthwise")]
-_DENSE = [_PLACE[name] for name in ("conv1", "conv3", "conv5", "conv", "grouped", "thin", "plain", "linear")]
+_DEPTHWISE = [_PLACE[name] for name in ("depthwise3", "depthwise5", "depthwise")]
+_DENSE = [_PLACE[name] for name in ("conv1", "conv3", "conv5", "conv", "grouped", "linear")]
+_ODD = [_PLACE[name] for name in ("thin", "plain", "plain depthwise")]
 
 
 def amounts(archs: Sequence[Arch]) -> Array:
@@ -116,11 +117,11 @@ def amounts(archs: Sequence[Arch]) -> Array:
 
 
 def described(found: Array) -> Array:
-    """(n, 7) logs by which networks differ: work of two sorts, values moved, layers, dear activations, widths."""
+    """(n, 8) logs by which networks differ: work of three sorts, values moved, layers, dear activations, widths."""
     work, moved, once = found[:, 0:_SUMS:3], found[:, 1:_SUMS:3], found[:, 2:_SUMS:3]
-    dense, depthwise = found[:, _DENSE].sum(1), found[:, _DEPTHWISE].sum(1)
+    dense, depthwise, odd = (found[:, kinds].sum(1) for kinds in (_DENSE, _DEPTHWISE, _ODD))
     widths = found[:, _SUMS:] / np.maximum(work.sum(1), 1)[:, None]
-    logs = np.log1p(np.stack([dense, depthwise, moved.sum(1), once.sum(1), found[:, _PLACE["dear"] + 1]], 1))
+    logs = np.log1p(np.stack([dense, depthwise, odd, moved.sum(1), once.sum(1), found[:, _PLACE["dear"] + 1]], 1))
     return np.hstack([logs, widths])
 
 
