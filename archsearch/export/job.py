@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -187,6 +187,7 @@ class Writer:
 
     Args:
         train: images from which int8 takes its ranges. kind, dtype, data_dir: as for `export`.
+        graph: from a network to its ONNX graph, before it is quantized.
     """
 
     source: Source
@@ -195,6 +196,7 @@ class Writer:
     dtype: str
     data_dir: Path
     wanted: Checks = field(default_factory=Checks)
+    graph: Callable[[PixelNetwork, Arch], Any] = write.onnx_model
 
     def __call__(self, path: Path, variant: Variant) -> None:
         """Raises ExportFailed where the network cannot be written so, InputError where a package is missing."""
@@ -218,7 +220,7 @@ class Writer:
     def _onnx(self, variant: Variant) -> Any:
         """The graph at the precision, in few bytes."""
         eight = self.dtype in ("int8", "int8-weights")
-        model = write.onnx_model(self.source.network("fp32" if eight else self.dtype), self.source.arch)
+        model = self.graph(self.source.network("fp32" if eight else self.dtype), self.source.arch)
         if self.dtype == "int8":
             model = quantized(model, self._calibration(), per_channel=variant.per_channel, bits=self.wanted.weight_bits)
         elif eight:

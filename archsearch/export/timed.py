@@ -11,6 +11,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,11 +21,14 @@ from archsearch._utils.locking import alone
 from archsearch._utils.toolchain import DATA, HERE, interpreter
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError, NotMeasurable
+from archsearch.export.graphs import Graphs
 from archsearch.export.job import Source, Writer, check_kind, variants
+from archsearch.export.write import onnx_model
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.hosted import Hosted, host, shape_of
 from archsearch.inference.latency import SECONDS, WIDTH, Latency, measure
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
+from archsearch.inference.pixels import PixelNetwork
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
@@ -38,6 +42,9 @@ Again = Callable[[NotMeasurable], bool]
 LOCK = Path("cache") / "latency.lock"
 """Below the data folder: who holds it measures."""
 _IMAGES = 16
+"""From which int8 takes its ranges."""
+_FEW = 4
+"""From which norms take their statistics."""
 _RUNS, _LONGEST = 60, 10.0
 """Of a network whose median is still not known well: so many runs, in so many seconds at most."""
 
@@ -78,6 +85,7 @@ class Stopwatch:
         self.timing, self.data_dir = timing, data_dir
         self._cache = LatencyCache(data_dir)
         self._elsewhere = Elsewhere(timing.command) if timing.command else None
+        self._graphs = Graphs()
         self._held = 0
 
     def known(self, arch: Arch) -> float | None:
@@ -118,7 +126,7 @@ class Stopwatch:
         timing = self.timing
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / file_name(timing.kind, timing.precision)
-            write_random(path, arch, timing, self.data_dir)
+            write_random(path, arch, timing, self.data_dir, self._graphs)
             while True:
                 try:
                     return self._of_file(path, arch.input_shape)
@@ -176,8 +184,13 @@ class Stopwatch:
         return done.stdout.strip()
 
 
-def write_random(path: Path, arch: Arch, timing: Timing, data_dir: Path) -> None:
-    """A file of a network with random weights, as `export` writes it. Raises ExportFailed."""
+def write_random(
+    path: Path, arch: Arch, timing: Timing, data_dir: Path, graph: Callable[[PixelNetwork, Arch], Any] = onnx_model
+) -> None:
+    """A file of a network with random weights, as `export` writes it. Raises ExportFailed.
+
+    graph: from a network to its ONNX graph.
+    """
     channels = arch.input_shape[0]
     info = {"normalisation": {"mean": [0.5] * channels, "std": [0.25] * channels}}
     with torch.random.fork_rng(devices=[]):
@@ -185,7 +198,7 @@ def write_random(path: Path, arch: Arch, timing: Timing, data_dir: Path) -> None
         module = random_network(arch)
         images = Pixels.of(torch.randint(0, 256, (_IMAGES, *arch.input_shape), dtype=torch.uint8))
     source = Source(path, module, arch, info)
-    writer = Writer(source, images, timing.kind, timing.precision, data_dir)
+    writer = Writer(source, images, timing.kind, timing.precision, data_dir, graph=graph)
     writer(path, variants(timing.kind, timing.precision)[0])
 
 
@@ -201,7 +214,7 @@ def random_network(arch: Arch) -> nn.Module:
             part.momentum = None
             if part.affine:
                 nn.init.ones_(part.weight)
-    module.train()(torch.randn(_IMAGES, *arch.input_shape))
+    module.train()(torch.randn(_FEW, *arch.input_shape))
     return module.eval()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -38,8 +38,10 @@ from archsearch.network.layers import (
     Concat,
     Conv,
     Expr,
+    Flatten,
     Leaf,
     Linear,
+    Mul,
     Norm,
     Pool,
     Seq,
@@ -57,8 +59,8 @@ DOUBT = 0.5
 _FOLDS, _LEAST_DOUBT = 10, 0.02
 _TRUST = 0.05
 """How far measured networks may be from the sum, as a share, where a price is twice the usual one."""
-_CHANNELS = 8
-"""Output channels that kernels compute at once."""
+_BLOCK, _ALIGNED = 16, 4
+"""Channels that kernels compute at once, and of which a multiple can be laid out in such blocks."""
 
 
 class _Price(NamedTuple):
@@ -78,6 +80,9 @@ _USUAL = {
     "depthwise5": _Price(0.15, 0.2, 1500),
     "depthwise": _Price(0.15, 0.2, 1500),
     "grouped": _Price(0.1, 0.2, 1500),
+    "thin": _Price(0.05, 0.2, 1500),
+    "plain": _Price(0.06, 0.2, 1500),
+    "plain depthwise": _Price(0.5, 0.2, 1500),
     "linear": _Price(0.06, 0.2, 1500),
     "norm": _Price(0.0, 0.1, 500),
     "cheap": _Price(0.0, 0.02, 50),
@@ -87,9 +92,15 @@ _USUAL = {
     "add": _Price(0.0, 0.15, 1500),
     "mul": _Price(0.0, 0.15, 1500),
     "concat": _Price(0.0, 0.15, 1500),
+    "reorder": _Price(0.0, 0.15, 1500),
     "other": _Price(0.1, 0.2, 3000),
 }
-"""By kinds of layers. `cheap` and `dear` are activations: the first have no exponential, and hide in what is before."""
+"""By kinds of layers.
+
+`cheap` and `dear` are activations: the first hide in what is before, as a sum does. Convolutions work on maps that are
+laid out in blocks of channels. `thin` ones read fewer channels than a block, `plain` ones a number that makes no
+blocks; both want the usual layout. `reorder` is the way from one to the other. Source: ONNX Runtime's NCHWc kernels.
+"""
 _PLACE = {name: 3 * i for i, name in enumerate(_USUAL)}
 _PRICES = np.array([price for kind in _USUAL.values() for price in kind])
 _SUMS = len(_PRICES)
@@ -97,6 +108,7 @@ _WIDTHS = 2
 """Behind the amounts: sums of log input and output channels, weighed by multiplications."""
 _DEPTHWISE = [_PLACE[name] for name in ("depthwise3", "depthwise5", "depthwise")]
 _DENSE = [_PLACE[name] for name in ("conv1", "conv3", "conv5", "conv", "grouped", "linear")]
+_ODD = [_PLACE[name] for name in ("thin", "plain", "plain depthwise")]
 
 
 def amounts(archs: Sequence[Arch]) -> Array:
@@ -105,82 +117,140 @@ def amounts(archs: Sequence[Arch]) -> Array:
 
 
 def described(found: Array) -> Array:
-    """(n, 7) logs by which networks differ: work of two sorts, values moved, layers, dear activations, widths."""
+    """(n, 8) logs by which networks differ: work of three sorts, values moved, layers, dear activations, widths."""
     work, moved, once = found[:, 0:_SUMS:3], found[:, 1:_SUMS:3], found[:, 2:_SUMS:3]
-    dense, depthwise = found[:, _DENSE].sum(1), found[:, _DEPTHWISE].sum(1)
+    dense, depthwise, odd = (found[:, kinds].sum(1) for kinds in (_DENSE, _DEPTHWISE, _ODD))
     widths = found[:, _SUMS:] / np.maximum(work.sum(1), 1)[:, None]
-    logs = np.log1p(np.stack([dense, depthwise, moved.sum(1), once.sum(1), found[:, _PLACE["dear"] + 1]], 1))
+    logs = np.log1p(np.stack([dense, depthwise, odd, moved.sum(1), once.sum(1), found[:, _PLACE["dear"] + 1]], 1))
     return np.hstack([logs, widths])
 
 
 def _whole(parts: Parts) -> Array:
     total = np.zeros(_SUMS + _WIDTHS)
-    for _, expr, shape in parts:
-        total += _amounts(expr, shape)
+    for number, (_, expr, shape) in enumerate(parts):
+        total += _amounts(expr, shape, number > 0 and len(shape) == 3)
     return total
 
 
 @lru_cache(maxsize=1 << 14)
-def _amounts(expr: Expr, shape: Shape) -> Array:
-    """Of one part; candidates of a space have most parts in common."""
+def _amounts(expr: Expr, shape: Shape, blocked: bool) -> Array:
+    """Of one part; candidates of a space have most parts in common. `blocked`: the layout of what it is given."""
     total = np.zeros(_SUMS + _WIDTHS)
-    for kind, work, moved, widths in _layers(expr, shape, False):
+    for kind, work, moved, widths in _layers(expr, shape, _Map(blocked)):
         at = _PLACE[kind]
         total[at : at + 3] += work, moved, 1
         total[_SUMS:] += np.array(widths) * work
     return total
 
 
+class _Map(NamedTuple):
+    """How a map comes: in blocks of channels, and straight from a convolution or linear layer."""
+
+    blocked: bool
+    behind_conv: bool = False
+
+
 _Row = tuple[str, float, float, tuple[float, float]]
+_Rows = Generator[_Row, None, _Map]
 _NO_WIDTHS = (0.0, 0.0)
+_ALWAYS = ("relu", "leaky_relu")
+_DEAR = ("silu", "gelu", "tanh", "sigmoid")
 
 
-def _layers(expr: Expr, shape: Shape, behind_conv: bool) -> Iterator[_Row]:
+def _layers(expr: Expr, shape: Shape, given: _Map) -> _Rows:
     """Every layer that is left when the network ships: kind, work, values moved, log channels in and out."""
     if isinstance(expr, Leaf):
-        yield from _leaf(expr, shape, behind_conv)
-    elif isinstance(expr, Seq | Shared):
+        return (yield from _leaf(expr, shape, given))
+    if isinstance(expr, Seq | Shared):
         for part in expr.parts:
-            yield from _layers(part, shape, behind_conv)
+            given = yield from _layers(part, shape, given)
             shape = measure(part, shape).out
-            behind_conv = isinstance(part, Conv | Linear | Again)
-    elif isinstance(expr, Combinator) and not isinstance(expr, Aux):
-        for part in expr.parts:
-            yield from _layers(part, shape, False)
-        kind = "add" if isinstance(expr, Add) else "concat" if isinstance(expr, Concat) else "mul"
-        moved = sum(prod(measure(one, shape).out) for one in (*expr.parts, expr))
-        yield kind, 0, moved, _NO_WIDTHS
+        return given
+    if isinstance(expr, Combinator) and not isinstance(expr, Aux):
+        return (yield from _joined(expr, shape, given))
+    return given
 
 
-def _leaf(leaf: Leaf, shape: Shape, behind_conv: bool) -> Iterator[_Row]:
+def _joined(expr: Combinator, shape: Shape, given: _Map) -> _Rows:
+    if isinstance(expr, Mul) and Seq(()) in expr.parts:
+        given = yield from _reordered(shape, given, False)
+    outs, found = [measure(part, shape).out for part in expr.parts], list[_Map]()
+    for part in expr.parts:
+        found.append((yield from _layers(part, shape, _Map(given.blocked))))
+    blocked = all(one.blocked for one in found) and not isinstance(expr, Mul)
+    if isinstance(expr, Concat):
+        blocked = blocked and all(out[0] % _BLOCK == 0 for out in outs)
+    for out, one in zip(outs, found, strict=True):
+        yield from _reordered(out, one, blocked)
+    kind = "add" if isinstance(expr, Add) else "concat" if isinstance(expr, Concat) else "mul"
+    hidden = kind == "add" and blocked and any(one.behind_conv for one in found)
+    moved = sum(prod(out) for out in (*outs, measure(expr, shape).out))
+    yield "cheap" if hidden else kind, 0, moved, _NO_WIDTHS
+    return _Map(blocked, hidden)
+
+
+def _reordered(shape: Shape, given: _Map, blocked: bool) -> _Rows:
+    """Nothing where a map has the layout already, or is none."""
+    if given.blocked != blocked and len(shape) == 3:
+        yield "reorder", 0, 2 * prod(shape), _NO_WIDTHS
+    return _Map(blocked and len(shape) == 3)
+
+
+def _leaf(leaf: Leaf, shape: Shape, given: _Map) -> _Rows:
     leaf = leaf.of if isinstance(leaf, Again) else leaf
     found = leaf_cost(leaf, shape)
-    if found.view or (isinstance(leaf, Norm) and behind_conv):
-        return
-    moved = prod(shape) + prod(found.out) + sum(prod(one.shape) for one in found.tensors if one.kind == "param")
     if isinstance(leaf, Conv):
-        padded = -(-leaf.out // _CHANNELS) * _CHANNELS / leaf.out
-        widths = math.log(shape[0] / leaf.groups), math.log(leaf.out)
-        yield _conv(leaf, shape), found.macs * padded, moved, widths
-    elif isinstance(leaf, Linear):
-        yield "linear", found.macs, moved, (math.log(shape[0]), math.log(leaf.out))
-    elif isinstance(leaf, Act):
-        yield "dear" if leaf.name in ("silu", "gelu", "tanh", "sigmoid") else "cheap", 0, moved, _NO_WIDTHS
-    elif isinstance(leaf, Pool):
+        return (yield from _conv(leaf, shape, given))
+    if found.view or (isinstance(leaf, Norm) and given.behind_conv):
+        if isinstance(leaf, Flatten):
+            yield from _reordered(shape, given, False)
+            return _Map(False)
+        return given
+    moved = _moved(leaf, shape)
+    if isinstance(leaf, Act):
+        hidden = leaf.name in _ALWAYS or (leaf.name not in _DEAR and given.behind_conv and given.blocked)
+        yield "cheap" if hidden else "dear", 0, moved, _NO_WIDTHS
+        return _Map(given.blocked)
+    if isinstance(leaf, Pool):
         yield "pool", prod(found.out) * leaf.kernel**2, moved, _NO_WIDTHS
-    else:
-        kind = next((name for sort, name in _OTHERS.items() if isinstance(leaf, sort)), "other")
-        yield kind, found.macs, moved, _NO_WIDTHS
+        return _Map(given.blocked)
+    if isinstance(leaf, Norm):
+        yield "norm", found.macs, moved, _NO_WIDTHS
+        return _Map(given.blocked)
+    yield from _reordered(shape, given, False)
+    if isinstance(leaf, Linear):
+        yield "linear", found.macs, moved, (math.log(shape[0]), math.log(leaf.out))
+        return _Map(False, True)
+    yield "mean" if isinstance(leaf, AdaptivePool | Subsample | Take) else "other", found.macs, moved, _NO_WIDTHS
+    return _Map(False)
 
 
-_OTHERS: dict[type[Leaf], str] = {Norm: "norm", AdaptivePool: "mean", Subsample: "mean", Take: "mean"}
+def _moved(leaf: Leaf, shape: Shape) -> int:
+    found = leaf_cost(leaf, shape)
+    return prod(shape) + prod(found.out) + sum(prod(one.shape) for one in found.tensors if one.kind == "param")
 
 
-def _conv(leaf: Conv, shape: Shape) -> str:
+def _conv(leaf: Conv, shape: Shape, given: _Map) -> _Rows:
+    kind = _kind(leaf, shape)
+    plain = kind.startswith("plain")
+    yield from _reordered(shape, given, not plain and kind != "thin")
+    padded = 1.0 if plain else -(-leaf.out // _BLOCK) * _BLOCK / leaf.out
+    widths = math.log(shape[0] / leaf.groups), math.log(leaf.out)
+    yield kind, leaf_cost(leaf, shape).macs * padded, _moved(leaf, shape), widths
+    return _Map(not plain, True)
+
+
+def _kind(leaf: Conv, shape: Shape) -> str:
     if leaf.groups == shape[0] and leaf.groups > 1:
+        if leaf.out % _ALIGNED:
+            return "plain depthwise"
         return f"depthwise{leaf.kernel}" if leaf.kernel in (3, 5) else "depthwise"
     if leaf.groups > 1:
         return "grouped"
+    if shape[0] < _BLOCK:
+        return "thin"
+    if shape[0] % _ALIGNED:
+        return "plain"
     return f"conv{leaf.kernel}" if leaf.kernel in (1, 3, 5) else "conv"
 
 

@@ -26,3 +26,9 @@ def test_figures_of_networks_that_were_not_learnt_from() -> None:
 def test_sizes_are_those_that_are_asked_for() -> None:
     learnt, _ = latency.chosen("photos", 96, 3, 0)
     assert {arch.input_shape for arch in learnt} == {(3, 96, 96)}
+
+
+def test_the_fastest_pass_counts() -> None:
+    archs, _ = latency.chosen("compact", 32, 3, 0)
+    slow, fast = ((lambda arch, again, by=by: by * milliseconds(arch)) for by in (1.5, 1.0))
+    assert latency.fastest(archs, [slow, fast]) == (archs, [*map(milliseconds, archs)])

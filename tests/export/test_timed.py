@@ -33,7 +33,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the networks that were written, to files with a byte for a parameter."""
     found: list[str] = []
 
-    def write(path: Path, arch: Any, timing: Timing, data_dir: Path) -> None:
+    def write(path: Path, arch: Any, timing: Timing, data_dir: Path, graph: Any) -> None:
         found.append(arch.id)
         path.write_bytes(b"x" * arch.cost.params)
 
@@ -143,7 +143,7 @@ def test_values_live_through_a_deep_network() -> None:
 
 
 def test_chance_elsewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timed, "Writer", lambda *args: lambda path, variant: None)
+    monkeypatch.setattr(timed, "Writer", lambda *args, **more: lambda path, variant: None)
     before = torch.random.get_rng_state()
     write_random(tmp_path / "model.onnx", ARCH, Timing(), tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
