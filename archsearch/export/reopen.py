@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,9 @@ def _fill(module: nn.Module, arch: Arch, graph: _Graph) -> None:
         if operator.kind == _NORM:
             _fill_norm(layer, [graph.values[name] for name in operator.names])
             continue
-        then_norm = bool(operators) and operators[0].kind == _NORM
-        folded = layers.popleft() if layers and isinstance(layers[0], _NORMS) and not then_norm else None
+        norms = len([*takewhile(lambda layer: isinstance(layer, _NORMS), layers)])
+        left = len([*takewhile(lambda operator: operator.kind == _NORM, operators)])
+        folded = layers.popleft() if norms > left else None
         _fill_kernel(layer, operator, folded, graph.values)
     if layers:
         raise _Unlike(f"which has {len(layers)} layers less than its architecture")
