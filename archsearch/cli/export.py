@@ -25,7 +25,7 @@ from archsearch.cli.options import (
     storage_option,
 )
 from archsearch.cli.screen import wrapped
-from archsearch.cli.sources import check_images, dataset_of, split_seed
+from archsearch.cli.sources import check_images, dataset_of, numbered, split_seed
 from archsearch.cli.web import WEB, shipped_onnx, words, write_site
 from archsearch.errors import InputError, PushFailed
 from archsearch.network.file_size import SAFETENSORS
@@ -321,7 +321,7 @@ def images_for(source: Source, order: Order, data_dir: Path) -> Images:
     size = order.image_size or (source.arch.input_shape[1] if searched else None)
     given = {"dataset": order.dataset, "image_size": size, "data_dir": data_dir, **order.reading}
     dataset = dataset_of(order.weights, source.arch, source.info, given)
-    check_fit(source, dataset, str(order.weights))
+    check_fit(numbered(source, dataset) if order.known else source, dataset, str(order.weights))
     if order.config and not check_images(dataset, order.dataset or order.config.data.name, data_dir, order.config):
         raise InputError(f"{dataset.name} is not the dataset of this study: its images or classes have changed")
     seed = split_seed(order.seed, source.info)
