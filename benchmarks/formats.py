@@ -4,6 +4,8 @@
 
 Each file is exported through the gates of `archsearch export`, then scored on test images. `--keep litert:int8` copies
 such a file of less than 200 kB into the folder `export/ARCH` beside the weights, with what it scored.
+
+WEIGHTS may be an ONNX file, where that alone was kept: then each file is held against it, and it is a row itself.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archsearch._utils.formats import FORMATS, files_of
+from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch._utils.toolchain import DATA
 from archsearch._utils.units import format_count
 from archsearch.data import load_dataset
@@ -32,8 +35,10 @@ from archsearch.data.pixels import Pixels
 from archsearch.errors import ArchsearchError
 from archsearch.export import Images, Source, export
 from archsearch.export.quantize import evenly
+from archsearch.export.reopen import RESTORED
 from archsearch.inference import open_runner
 from archsearch.inference.evaluate import correct, part_of
+from archsearch.inference.onnx import content
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "evidence" / "formats-shipped.md"
@@ -66,7 +71,7 @@ class Row:
         share = f"{100 * self.right.float().mean():.2f}%"
         return (
             FORMATS[self.kind].words, self.dtype, format_count(self.bytes), share, f"{lost}, {won}",
-            f"{self.most:.2g}", f"{self.seconds:.0f}", self.by,
+            f"{self.most:.2g}", f"{self.seconds:.0f}" if self.seconds else "", self.by,
         )  # fmt: skip
 
 
@@ -94,14 +99,24 @@ class Bench:
             return Row(kind, dtype, str(error))
         seconds = time.perf_counter() - clock
         pixels, labels = self.test
-        found, mine = open_runner(done.path, data_dir=self.data_dir)(pixels), self.logits()
+        found, mine = open_runner(done.path, data_dir=self.data_dir)(pixels), self.logits
         by = ", ".join(filter(None, (_runtime(kind, done.about), done.variant.words)))
         if self.micro and (kind, dtype) == ("litert", "int8"):
             by += f"; {micro(self.micro, done.path, pixels, found)}"
         return Row(kind, dtype, "", done.bytes, correct(found, labels), float((found - mine).abs().max()), seconds, by)
 
+    def given(self) -> list[Row]:
+        """The row of the file itself, where it is an ONNX file."""
+        path = self.source.path
+        if format_of(path) != "onnx":
+            return []
+        right = correct(self.logits, self.test[1])
+        by = f"{_runtime('onnx', {})}, the file in `results/`"
+        return [Row("onnx", self.source.info[RESTORED], "", len(content(path)), right, by=by)]
+
+    @cached_property
     def logits(self) -> Tensor:
-        """The network's own on the test images."""
+        """Those of the weights, or of the ONNX file, on the test images."""
         return open_runner(self.source.path)(self.test[0])
 
 
@@ -136,8 +151,8 @@ def micro(python: str, path: Path, pixels: Pixels, logits: Tensor) -> str:
 
 def table(bench: Bench, rows: Sequence[Row]) -> list[str]:
     """A network's rows in Markdown, smallest file first, those that were refused last."""
-    right = correct(bench.logits(), bench.test[1])
-    best = sorted(rows, key=lambda row: (bool(row.refused), row.bytes))
+    right = correct(bench.logits, bench.test[1])
+    best = sorted([*bench.given(), *rows], key=lambda row: (bool(row.refused), row.bytes))
     return [_HEAD, "|---" * _HEAD.count(" | ") + "|---|", *(f"| {' | '.join(row.cells(right))} |" for row in best)]
 
 
@@ -168,7 +183,7 @@ def opened(weights: Path, options: argparse.Namespace, folder: Path) -> Bench:
     source = Source.open(weights)
     dataset = load_dataset(options.dataset, data_dir=options.data_dir)
     seed = int(source.info.get("seed", 0))
-    images = Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed))
+    images = Images(part_of(dataset, "train", seed)[0], part_of(dataset, "validation", seed)).sample(options.checked)
     pixels, labels = dataset.test()
     chosen = evenly(len(labels), options.images)
     return Bench(source, images, (pixels.subset(chosen), labels[chosen]), options.data_dir, folder, options.micro)
@@ -178,7 +193,8 @@ def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Formats and precisions, all where none is named."""
     for kind, form in FORMATS.items():
         if kind in (options.formats or FORMATS):
-            yield from ((kind, dtype) for dtype in form.dtypes if dtype in (options.dtypes or form.dtypes))
+            dtypes = (dtype for dtype in form.dtypes if dtype in (options.dtypes or form.dtypes))
+            yield from ((kind, dtype) for dtype in dtypes if f"{kind}:{dtype}" in (options.only or [f"{kind}:{dtype}"]))
 
 
 def parse() -> argparse.Namespace:
@@ -187,6 +203,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("dataset", help="npz:FILE, or cifar10")
     parser.add_argument("weights", nargs="+", type=Path)
     parser.add_argument("--images", type=int, default=10_000, help="test images, evenly spaced, at most")
+    parser.add_argument("--checked", type=int, default=10_000, help="validation images of export's checks, at most")
+    parser.add_argument("--only", nargs="*", metavar="FORMAT:DTYPE", help="these alone")
     parser.add_argument("--formats", nargs="*", choices=[*FORMATS], help="all")
     parser.add_argument("--dtypes", nargs="*", help="all that a format has")
     parser.add_argument("--data-dir", type=Path, default=DATA)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from archsearch.cli import corruptions
 from archsearch.cli.metrics import evaluated_metric, metric_option
 from archsearch.cli.options import data_options, split_option
 from archsearch.cli.screen import wrapped
-from archsearch.cli.sources import dataset_of, device_for, split_seed
+from archsearch.cli.sources import dataset_of, device_for, numbered, split_seed
 from archsearch.errors import DataError, InputError
 
 ENOUGH = 5_000
@@ -71,7 +70,7 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
         raise InputError(f"--store-temperature: {weights} stays as it is: make a copy by archsearch zoo --output")
     runner = open_runner(weights, device_for(weights, device), data_dir=options["data_dir"])
     dataset = dataset_of(weights, runner.arch, runner.info, options)
-    runner = _numbered(runner, dataset) if named(weights) else runner
+    runner = numbered(runner, dataset) if named(weights) else runner
     library.check_fit(runner, dataset, str(weights))
     seed = split_seed(options["seed"], runner.info)
     images = library.part_of(dataset, part, seed)
@@ -99,12 +98,6 @@ def evaluate(weights: Path, part: str, device: str, as_json: bool, **options: An
     head = f"{title}: {metric.words} {metric.shown(score)}, accuracy " if metric else f"{title}: "
     more = ["", *corruptions.text(damaged, score if metric else found.accuracy, metric)] if damaged else []
     click.echo(json.dumps(plain) if as_json else "\n".join([*wrapped(notes), *text(head, found, why_not), *more]))
-
-
-def _numbered(runner: Runner, dataset: Dataset) -> Runner:
-    """The same, its classes without names where the dataset's have none: npz files only count them."""
-    numbers = [str(number) for number in range(runner.arch.classes)]
-    return replace(runner, info={**runner.info, "classes": numbers}) if [*dataset.classes] == numbers else runner
 
 
 def _fitting(

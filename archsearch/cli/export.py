@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from archsearch._utils.certified import local, named
 from archsearch._utils.formats import FORMATS, file_name
 from archsearch._utils.toolchain import TOOLCHAINS
 from archsearch._utils.units import counted, format_bytes, format_count
@@ -24,7 +25,7 @@ from archsearch.cli.options import (
     storage_option,
 )
 from archsearch.cli.screen import wrapped
-from archsearch.cli.sources import check_images, dataset_of, split_seed
+from archsearch.cli.sources import check_images, dataset_of, numbered, split_seed
 from archsearch.cli.web import WEB, shipped_onnx, words, write_site
 from archsearch.errors import InputError, PushFailed
 from archsearch.network.file_size import SAFETENSORS
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 class Order:
     """What to export and against which data, from a study or from a weights file alone.
 
-    `arch` and `config` are the study's, "" and None where there is none.
+    `arch` and `config` are the study's, "" and None where there is none. `known`: of zoo:NAME, beyond its file.
     """
 
     weights: Path
@@ -52,6 +53,7 @@ class Order:
     config: StudyConfig | None = None
     tested: Tested | None = None
     reading: Mapping[str, bool] = field(default_factory=dict)
+    known: Mapping[str, Any] = field(default_factory=dict)
 
 
 @click.command()
@@ -114,6 +116,7 @@ def export(source: str | None, arch: str | None, **options: Any) -> None:
     """Write candidate ARCH of a study (SOURCE: its folder or name), or a weights file (SOURCE alone), to ship it.
 
     Without ARCH it is the study's most accurate network: of those that `retrain` has trained, if there are any.
+    An ONNX file that archsearch wrote, or zoo:NAME, serves as a weights file too.
 
     The file is run by the runtime that its users will have, on real images: its outputs must be the network's, its
     score on the validation split (accuracy, or the --metric of its training) may drop by --max-drop points, its bytes
@@ -191,7 +194,7 @@ def _opened(source: str, arch: str | None, dtype: str, options: Mapping[str, Any
     opened = library.Source.open(order.weights)
     if order.arch not in ("", opened.arch.id):
         raise InputError(f"{order.weights} holds {opened.arch.id}, not {order.arch}")
-    return order, opened
+    return order, replace(opened, info={**opened.info, **order.known})
 
 
 def _export(opened: Source, target: Path, order: Order, dtype: str, options: Mapping[str, Any]) -> Exported:
@@ -248,6 +251,9 @@ def order_of(source: str, arch: str | None, options: Mapping[str, Any]) -> Order
     """What the arguments and options of a command ask for. Raises InputError."""
     given = {name: options[name] for name in ("dataset", "image_size", "seed", "max_size") if options[name] is not None}
     given["reading"] = reading(options)
+    if arch is None and (zoo := named(source)):
+        where = local(zoo, options["data_dir"])
+        return Order(where, Path("export"), **{"dataset": zoo.dataset, **given}, known=zoo.info)
     path = Path(source)
     if arch is None and path.suffix and not path.exists():
         raise InputError(f"{source}: there is no such weights file; STUDY or STUDY ARCH exports from a study")
@@ -315,7 +321,7 @@ def images_for(source: Source, order: Order, data_dir: Path) -> Images:
     size = order.image_size or (source.arch.input_shape[1] if searched else None)
     given = {"dataset": order.dataset, "image_size": size, "data_dir": data_dir, **order.reading}
     dataset = dataset_of(order.weights, source.arch, source.info, given)
-    check_fit(source, dataset, str(order.weights))
+    check_fit(numbered(source, dataset) if order.known else source, dataset, str(order.weights))
     if order.config and not check_images(dataset, order.dataset or order.config.data.name, data_dir, order.config):
         raise InputError(f"{dataset.name} is not the dataset of this study: its images or classes have changed")
     seed = split_seed(order.seed, source.info)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from archsearch._utils.certified import named
 from archsearch._utils.formats import format_of
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     import torch
 
     from archsearch.data import Dataset
+    from archsearch.export import Source
+    from archsearch.inference import Runner
     from archsearch.study.config import StudyConfig
 
+Network = TypeVar("Network", "Runner", "Source")
 _FOLDERS = 3
 """A study's files lie so far below its folder, at most."""
 
@@ -54,6 +57,12 @@ def dataset_of(path: Path, arch: Arch, info: Mapping[str, Any], given: Mapping[s
             **reading(given),
         )
     return replace(dataset, share=split_share(info))
+
+
+def numbered(network: Network, dataset: Dataset) -> Network:
+    """The same, its classes without names where the dataset's have none: npz files only count them."""
+    numbers = [str(number) for number in range(network.arch.classes)]
+    return replace(network, info={**network.info, "classes": numbers}) if [*dataset.classes] == numbers else network
 
 
 def device_for(weights: Path, given: str) -> torch.device:

@@ -18,6 +18,7 @@ from archsearch._utils.sharing import names_beside, shipped
 from archsearch._utils.units import format_bytes, format_count
 from archsearch.export.header import HEAD, header, plain
 from archsearch.export.job import Exported, Source
+from archsearch.export.reopen import RESTORED
 from archsearch.export.snippets import loading
 from archsearch.export.verify import Parity
 from archsearch.metrics.thresholds import is_several
@@ -157,9 +158,11 @@ def _task(source: Source) -> str:
     arch, names = source.arch, source.info.get("classes")
     listed = isinstance(names, list) and len(names) <= _LISTED
     classes = f": {', '.join(map(plain, names))}" if listed and names else ""
+    kept = source.info.get(RESTORED)
+    restored = f" Its weights were read out of an ONNX file at {kept}." if kept in FORMATS["onnx"].dtypes else ""
     return (
         f"An image classifier for `{plain(shipped(str(source.info.get('dataset', 'unknown data'))))}`,"
-        f" {arch.classes} classes{classes}. Found and trained by archsearch; network `{arch.id}`."
+        f" {arch.classes} classes{classes}. Found and trained by archsearch; network `{arch.id}`.{restored}"
     )
 
 

@@ -20,6 +20,7 @@ from archsearch.data.pixels import Pixels
 from archsearch.errors import ExportFailed, InputError
 from archsearch.export import converted, write
 from archsearch.export.quantize import evenly, quantized, weights_quantized
+from archsearch.export.reopen import RESTORED, reopened
 from archsearch.export.slim import slim
 from archsearch.export.verify import Checks, Parity, check_size, compare
 from archsearch.inference import Runner, open_runner
@@ -45,7 +46,9 @@ class Source:
 
     @classmethod
     def open(cls, path: Path) -> Source:
-        """From a weights file. Raises InputError."""
+        """From a weights file, or an ONNX file that archsearch wrote, see `reopened`. Raises InputError."""
+        if format_of(path) == "onnx":
+            return cls(path, *reopened(path))
         found = weights.read(path)
         weights.require_names(found.info, path)
         normalisation_of(found.info, found.arch.input_shape[0], str(path))
@@ -133,13 +136,16 @@ def export(
 
     Raises:
         InputError: no such format, a package for it is missing, or the network's own outputs are not finite.
-        ExportFailed: it cannot be exported, does not match the network, or does not fit.
+        ExportFailed: it cannot be exported, does not match the network, or does not fit; or the network was read from
+            an ONNX file and answers otherwise than that.
         OSError: the file cannot be written.
     """
     check_kind(kind, dtype, data_dir)
     wanted = Checks(**checks)
     if wanted.weight_bits != 7 and (kind, dtype) != ("onnx", "int8"):
         raise InputError(f"--weight-bits {wanted.weight_bits}: goes with --format onnx --quantize int8 alone")
+    if format_of(source.path) == "onnx":
+        _require_same(source, sampled(images.validation, wanted.check_images), wanted)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
         attempt = _Attempt(source, images, kind, dtype, data_dir, wanted)
@@ -158,6 +164,16 @@ def export(
         if not found:
             raise failures[-1]
         return _placed(_best(found), source, target, dtype)
+
+
+def _require_same(source: Source, split: Split, wanted: Checks) -> None:
+    """Raises ExportFailed unless the network that was read from an ONNX file answers as that does."""
+    pixels, labels = split
+    parity = compare(open_runner(source.path)(pixels), outputs(source, pixels), labels, len(labels))
+    try:
+        parity.require(str(source.info[RESTORED]), wanted.max_drop)
+    except ExportFailed as error:
+        raise ExportFailed(f"{source.path}: the network that was read from it is another: {error}") from None
 
 
 def check_kind(kind: str, dtype: str, data_dir: Path = DATA) -> None:

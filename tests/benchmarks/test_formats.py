@@ -17,6 +17,7 @@ from toolchains import installed
 from archsearch._utils.formats import format_of
 from archsearch._utils.toolchain import DATA
 from archsearch.data import load_dataset
+from archsearch.export import Source, export
 from archsearch.inference import open_runner
 from archsearch.inference.evaluate import accuracy
 
@@ -52,6 +53,21 @@ def test_a_row_has_bytes_answers_and_the_runtime(module: Any, bench: Any) -> Non
     assert {len(row) for row in cells} == {8}
 
 
+def test_an_onnx_file_is_a_row_of_its_own_and_what_others_are_held_against(
+    module: Any, bench: Any, tmp_path: Path
+) -> None:
+    assert bench.given() == []
+    path = export(bench.source, tmp_path / "w.onnx", bench.images, "onnx", "int8").path
+    again = module.Bench(Source.open(path), bench.images, bench.test, DATA, tmp_path)
+    (own,), restored = again.given(), again.row("safetensors", "fp32")
+    assert (own.kind, own.dtype, own.bytes, own.most) == ("onnx", "int8", path.stat().st_size, 0)
+    assert restored.most == float(
+        (again.logits - open_runner(tmp_path / "model.safetensors")(bench.test[0])).abs().max()
+    )
+    lines = module.table(again, [restored])
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["ONNX", "safetensors"]
+
+
 def test_what_cannot_be_exported_is_a_row_too(bench: Any) -> None:
     row = bench.row("safetensors", "int8")
     assert row.refused == "safetensors files are written at fp32, fp16, bf16, not at int8"
@@ -81,7 +97,7 @@ def test_a_file_that_is_kept_has_its_score_beside_it(module: Any, bench: Any) ->
 
 
 def test_what_a_microcontroller_answers_is_said_in_words(module: Any, bench: Any, tmp_path: Path) -> None:
-    logits = bench.logits()
+    logits = bench.logits
     said = json.dumps({"version": "0.1", "arena": 12345})
     stand_in = tmp_path / "python"  # writes logits of which all say the first class
     stand_in.write_text(
@@ -96,12 +112,12 @@ def test_what_a_microcontroller_answers_is_said_in_words(module: Any, bench: Any
 
 
 def test_formats_and_precisions_are_chosen(module: Any) -> None:
-    every = SimpleNamespace(formats=None, dtypes=None)
+    every = SimpleNamespace(formats=None, dtypes=None, only=None)
     assert ("ncnn", "fp16") in list(module.wanted(every))
-    assert list(module.wanted(SimpleNamespace(formats=["onnx", "pt2"], dtypes=["int8", "bf16"]))) == [
-        ("onnx", "int8"),
-        ("pt2", "bf16"),
-    ]
+    some = SimpleNamespace(formats=["onnx", "pt2"], dtypes=["int8", "bf16"], only=None)
+    assert list(module.wanted(some)) == [("onnx", "int8"), ("pt2", "bf16")]
+    two = SimpleNamespace(formats=None, dtypes=None, only=["safetensors:fp32", "litert:int8"])
+    assert list(module.wanted(two)) == [("safetensors", "fp32"), ("litert", "int8")]
 
 
 @pytest.mark.parametrize("notes", KEPT, ids=lambda path: path.parent.name)

@@ -94,6 +94,18 @@ def test_weights_alone_know_enough(command: Command, study: Path, best: str, wor
     assert (work / "export" / best / "model.safetensors").exists()
 
 
+def test_an_onnx_file_alone_is_enough(command: Command, study: Path, best: str, work: Path) -> None:
+    first = done(
+        command("export", STUDY, best, "--format", "onnx", "--quantize", "int8", "--output", "m.onnx", "--json")
+    )
+    found = done(command("export", "m.onnx", "--format", "safetensors", "--json"))
+    assert found["path"] == f"export/{best}/model.safetensors"
+    assert found["accuracy"] == pytest.approx(first["accuracy"], abs=0.01)
+    card = (work / "export" / best / "README.md").read_text()
+    assert f"network `{best}`. Its weights were read out of an ONNX file at int8." in card
+    assert json.loads(command("evaluate", found["path"], "--split", "validation", "--json").out)["n"] > 0
+
+
 def test_an_output_of_ones_own(command: Command, study: Path, best: str, work: Path) -> None:
     found = done(
         command("export", STUDY, best, "--format", "safetensors", "--output", "here/net.safetensors", "--json")

@@ -57,6 +57,19 @@ def test_a_copy(command: Command, work: Path) -> None:
     assert (work / "mine" / "m.onnx").read_bytes() == (ROOT / find(SMALL).file).read_bytes()
 
 
+def test_another_format(command: Command, work: Path) -> None:
+    labelled(work / "t.npz")
+    answer = command(
+        "export", f"zoo:{SMALL}", "--format", "safetensors", "--dataset", "npz:t.npz", "--max-drop", 100, "--json"
+    )
+    assert (answer.status, answer.err) == (0, "")
+    one = find(SMALL)
+    path = work / "export" / one.arch / "model.safetensors"
+    assert json.loads(answer.out)["path"] == str(path.relative_to(work))
+    found = open_runner(path)
+    assert (found.info["dataset"], found.info["classes"]) == (one.dataset, [*one.classes])
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
