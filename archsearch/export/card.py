@@ -23,7 +23,8 @@ from archsearch.export.snippets import loading
 from archsearch.export.verify import Parity
 from archsearch.metrics.thresholds import is_several
 from archsearch.network.blocks.registry import is_a
-from archsearch.network.file_size import DTYPE_BYTES
+from archsearch.network.file_size import DTYPE_BYTES, Written
+from archsearch.network.limits import measures
 
 if TYPE_CHECKING:
     from archsearch.report.tables import Tested
@@ -236,6 +237,8 @@ def _network(source: Source) -> str:
         *((f"safetensors bytes at {dtype}, at most", format_count(cost.size_bytes(dtype))) for dtype in DTYPE_BYTES),
         ("live activations for one image in fp32, at most", format_bytes(cost.peak_activation_bytes())),
     ]
+    if ram := measures(cost, Written())["ram_bytes"]:
+        rows.append(("RAM in TensorFlow Lite Micro, of an int8 `.tflite` file, at most", format_bytes(ram)))
     if isinstance(recipe, dict):
         rows.append(("training", plain(", ".join(f"{key} {value}" for key, value in recipe.items()))))
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

@@ -19,11 +19,13 @@ from PIL import Image
 from shipped import Shelf
 from toolchains import HOSTED, kinds, precisions
 
+from archsearch._utils.units import format_bytes
 from archsearch.data.picture import square
 from archsearch.export import Exported, Images, Source, export
 from archsearch.export.card import listed, write_card
 from archsearch.inference import open_runner
 from archsearch.network.arch import Arch
+from archsearch.network.ram import ram_bytes
 from archsearch.network.stage import Part, Stage
 from archsearch.nn import weights
 from archsearch.report import tables
@@ -139,7 +141,8 @@ def test_what_a_card_says(source: Source, images: Images, tmp_path: Path) -> Non
     cost = ARCH.cost
     for words in (
         f"| `model.fp16.safetensors` | fp16 | {done.bytes:,} | {100 * done.parity.accuracy:.2f}% of 60 |",
-        "npz:some.npz", ARCH.id, f"parameters | {cost.params:,} |", f"one image | {cost.macs:,} |",
+        "npz:some.npz", ARCH.id, f"int8 `.tflite` file, at most | {format_bytes(ram_bytes(cost))} |",
+        f"parameters | {cost.params:,} |", f"one image | {cost.macs:,} |",
         *(f"bytes at {dtype}, at most | {cost.size_bytes(dtype):,} |" for dtype in ("fp32", "fp16", "bf16", "int8")),
         "validation split, before export: 100.00% of 60 images",
         "test split: 91.23%, mean of 3 trainings, standard deviation 1.23 points",
