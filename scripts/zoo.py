@@ -84,7 +84,7 @@ print(network.classes[logits.argmax()])
 The files lie in `results/` of the repository, not in the package. These places are tried in turn:
 
 1. `{PLACE}`, where it is a folder that holds `results/`,
-2. the checkout of archsearch from which it runs,
+2. the clone of archsearch from which it runs, or that is the current folder,
 3. `DATA_DIR/zoo`, where downloads are kept,
 4. `{PLACE}`, where it is a URL that holds `results/`: the file is downloaded once.
 

@@ -2,7 +2,8 @@
 
 Architectures of the literature without weights are `network.zoo`, `ref:NAME`. What is known of each network stands in
 `certified.json`, which `scripts/zoo.py` writes. The files are not in the wheel: they come from a checkout of
-archsearch, from the data folder, or from a copy of the repository that ARCHSEARCH_ZOO names.
+archsearch, its own or the current folder, from the data folder, or from a copy of the repository that ARCHSEARCH_ZOO
+names.
 """
 
 from __future__ import annotations
@@ -125,14 +126,14 @@ def local(network: Certified, data_dir: Path = DATA) -> Path:
     place = os.environ.get(PLACE, "")
     remote = place.startswith(("http://", "https://"))
     copy = data_dir / FOLDER / f"{network.name}.{Path(network.file).name.partition('.')[2]}"
-    folders = [*([Path(place)] if place and not remote else []), _CHECKOUT]
+    folders = [*([Path(place)] if place and not remote else []), _CHECKOUT, Path()]
     for path in (*(folder / network.file for folder in folders), copy):
         if _is_whole(path, network):
             return path
     if not remote:
         raise InputError(
-            f"{PREFIX}{network.name} is not on this machine: set {PLACE} to a URL or a folder that holds archsearch's"
-            f" {network.file}, or put that file at {copy}"
+            f"{PREFIX}{network.name} is not on this machine: run this in a clone of archsearch, set {PLACE} to a URL or a"
+            f" folder that holds its {network.file}, or put that file at {copy}"
         )
     url = f"{place.rstrip('/')}/{quote(network.file)}"
     try:

@@ -109,9 +109,16 @@ def test_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) 
 
 def test_no_place_is_known(tmp_path: Path) -> None:
     assert failure(tmp_path / "data") == (
-        "zoo:small is not on this machine: set ARCHSEARCH_ZOO to a URL or a folder that holds archsearch's"
-        f" results/s/model.int8.onnx, or put that file at {tmp_path / 'data' / 'zoo' / 'small.int8.onnx'}"
+        "zoo:small is not on this machine: run this in a clone of archsearch, set ARCHSEARCH_ZOO to a URL or a folder"
+        f" that holds its results/s/model.int8.onnx, or put that file at {tmp_path / 'data' / 'zoo' / 'small.int8.onnx'}"
     )
+
+
+def test_a_clone_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install .` puts archsearch elsewhere."""
+    put(tmp_path / "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    assert local(NETWORK, tmp_path / "data") == Path(NETWORK.file)
 
 
 def test_folders_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

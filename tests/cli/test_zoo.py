@@ -92,7 +92,7 @@ def test_no_file_anywhere_is_one_line(command: Command, work: Path, monkeypatch:
     monkeypatch.setattr(certified, "_CHECKOUT", work)
     answer = command("predict", f"zoo:{SMALL}", "photos")
     assert answer.status == 2
-    assert answer.error.startswith(f"archsearch: zoo:{SMALL} is not on this machine: set ARCHSEARCH_ZOO to a URL")
+    assert answer.error.startswith(f"archsearch: zoo:{SMALL} is not on this machine: run this in a clone of archsearch")
 
 
 def test_evaluate_with_classes_that_are_numbers(command: Command, work: Path) -> None:
