@@ -132,8 +132,8 @@ def local(network: Certified, data_dir: Path = DATA) -> Path:
             return path
     if not remote:
         raise InputError(
-            f"{PREFIX}{network.name} is not on this machine: run this in a clone of archsearch, set {PLACE} to a URL or a"
-            f" folder that holds its {network.file}, or put that file at {copy}"
+            f"{PREFIX}{network.name} is not on this machine: run this in a clone of archsearch, set {PLACE} to a URL or"
+            f" a folder that holds its {network.file}, or put that file at {copy}"
         )
     url = f"{place.rstrip('/')}/{quote(network.file)}"
     try:

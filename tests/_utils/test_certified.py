@@ -110,7 +110,8 @@ def test_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) 
 def test_no_place_is_known(tmp_path: Path) -> None:
     assert failure(tmp_path / "data") == (
         "zoo:small is not on this machine: run this in a clone of archsearch, set ARCHSEARCH_ZOO to a URL or a folder"
-        f" that holds its results/s/model.int8.onnx, or put that file at {tmp_path / 'data' / 'zoo' / 'small.int8.onnx'}"
+        " that holds its results/s/model.int8.onnx,"
+        f" or put that file at {tmp_path / 'data' / 'zoo' / 'small.int8.onnx'}"
     )
 
 
