@@ -37,6 +37,7 @@ class Epochs:
 
     Attributes:
         loss: what is minimised.
+        tuner: of the threads of a step.
         average, lookahead: averaged and slow weights, None where the recipe wants none.
         frozen: parts of the module without any parameter to train.
     """

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from layouts import fill
 from paths import ROOT
-from shells import programs
+from shells import program
 from toolchains import HOSTED, installed
 
 PAGES = sorted(page for name in ("tutorials", "how-to") for page in (ROOT / "docs" / name).glob("*.md"))
@@ -88,7 +88,7 @@ sys.exit(f"no such extra: {{named}}" if named - set({list(extras)}) else 0)
     (folder / "pip").chmod(0o755)
     path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     pythonpath = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    with programs(folder / "archsearch", words=WORDS):
+    with program(folder / "archsearch", words=WORDS):
         yield {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": pythonpath}
 
 

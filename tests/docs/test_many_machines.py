@@ -13,7 +13,7 @@ import pytest
 import yaml
 from paths import ROOT
 from postgres import Postgres, query
-from shells import programs
+from shells import program
 
 PAGE = (ROOT / "docs" / "how-to" / "many-machines.md").read_text()
 
@@ -31,7 +31,7 @@ def environment(tmp_path: Path, postgres: Postgres, _preloaded: None) -> Iterato
         query(postgres.url("postgres"), statement)
     (tmp_path / "bin").mkdir()
     url = f"postgresql+psycopg://archsearch:secret@127.0.0.1:{postgres.port}/archsearch"
-    with programs(tmp_path / "bin" / "archsearch"):
+    with program(tmp_path / "bin" / "archsearch"):
         yield {**os.environ, "ARCHSEARCH_STORAGE": url, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
                "OMP_NUM_THREADS": "1"}  # fmt: skip
 

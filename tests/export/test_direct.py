@@ -72,10 +72,11 @@ def toy(expr: Expr, shape: tuple[int, ...] = (3, 16, 16)) -> tuple[PixelNetwork,
     torch.manual_seed(0)
     parts = [("body", expr)]
     module = build_chain(parts, shape)
-    for part in module.modules():
-        if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            part.running_mean.normal_()  # type: ignore[union-attr] # norms here track statistics
-            part.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    for name, state in module.named_buffers():
+        if name.endswith("running_mean"):
+            state.normal_()
+        elif name.endswith("running_var"):
+            state.uniform_(0.5, 2)
     return shipped(module, shape[0]), SimpleNamespace(input_shape=shape, classes=4, parts=lambda: parts)
 
 

@@ -1,6 +1,6 @@
 """`archsearch` for shell scripts that tests run: forked from a process that has imported everything, as `Process` is.
 
-with programs(folder / "archsearch"):
+with program(folder / "archsearch"):
     subprocess.run(["bash", "-c", "archsearch --help"], env={"PATH": f"{folder}:/bin"})
 """
 
@@ -34,13 +34,13 @@ server.connect({address!r})
 about = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(about).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(about)
-sys.exit(int.from_bytes(server.recv(1), "big"))
+sys.exit(server.recv(1)[0])  # no answer is a failure
 """
 
 
 @contextmanager
-def programs(*paths: Path, words: str = "") -> Iterator[None]:
-    """Programs at `paths` that do what `archsearch` does, as long as the context lasts.
+def program(path: Path, words: str = "") -> Iterator[None]:
+    """A program at `path` that does what `archsearch` does, as long as the context lasts.
 
     words: Python that changes `words`, the arguments.
     """
@@ -49,9 +49,8 @@ def programs(*paths: Path, words: str = "") -> Iterator[None]:
         server.bind(address)
         server.listen()
         threading.Thread(target=_serve, args=(server,), daemon=True).start()
-        for path in paths:
-            path.write_text(_CLIENT.format(python=sys.executable, words=words, address=address))
-            path.chmod(0o755)
+        path.write_text(_CLIENT.format(python=sys.executable, words=words, address=address))
+        path.chmod(0o755)
         yield
         server.shutdown(socket.SHUT_RDWR)
 
@@ -74,7 +73,8 @@ def _answer(client: socket.socket) -> None:
         for stream in streams:
             os.close(stream)
         process.join()
-        client.sendall((process.exitcode or 0).to_bytes(1, "big") if (process.exitcode or 0) >= 0 else b"\xff")
+        assert process.exitcode is not None
+        client.sendall(bytes([process.exitcode % 256]))  # below 0 for a signal
 
 
 class _Stream:
