@@ -23,6 +23,8 @@ from paths import ROOT
 from shells import program
 from toolchains import HOSTED, installed
 
+from archsearch._utils.certified import PLACE
+
 PAGES = sorted(page for name in ("tutorials", "how-to") for page in (ROOT / "docs" / name).glob("*.md"))
 OWN_TESTS = {"many-machines", "own-blocks"}
 """Pages whose blocks another file of this folder runs."""
@@ -89,7 +91,8 @@ sys.exit(f"no such extra: {{named}}" if named - set({list(extras)}) else 0)
     path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     pythonpath = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with program(folder / "archsearch", words=WORDS):
-        yield {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": pythonpath}
+        yield {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": pythonpath,
+               PLACE: str(ROOT)}  # fmt: skip
 
 
 def run(language: str, text: str, folder: Path, environment: dict[str, str]) -> None:
