@@ -98,7 +98,12 @@ def test_an_environment_that_is_not_whole(nothing: None, tmp_path: Path, lost: s
 
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Path]:
-    """`pip(status, words)`: environments have a Python that writes its arguments, says so, and ends so."""
+    """`pip(status, words)`: environments have a Python that writes its arguments, says so, and ends so.
+
+    The disk has room for any of them: the one of this machine may not.
+    """
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10**12))
 
     def install(status: int, words: str = "") -> Path:
         log = tmp_path / "log"
