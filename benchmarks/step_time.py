@@ -79,7 +79,7 @@ def prepared(case: Case, device: torch.device) -> tuple[Callable[[], object], bo
     module = build(network(case.network))
     initialise(module)
     module.to(device, memory_format=torch.channels_last).train()
-    optimiser = make_optimiser(module, Recipe(optimiser=case.optimiser), case.batch)
+    optimiser = make_optimiser(module, Recipe(optimiser=case.optimiser, lr=0.4), case.batch)
     images = torch.randn(case.batch, 3, case.side, case.side, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (case.batch,), device=device)

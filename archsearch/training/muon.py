@@ -42,13 +42,21 @@ class Muon(torch.optim.Optimizer):
     Such a kernel keeps the norm it started with (as in airbench): weight decay has no meaning there.
 
     Args:
-        groups: of parameters, each with `weight_decay` and `orthogonal`; an orthogonal group's have 2 dims or more.
+        groups: of parameters, each with `weight_decay`, `orthogonal` and the `share` of the learning rate that it gets;
+            an orthogonal group's have 2 dims or more.
         lr: for all groups; a tensor on the parameters' device where steps are captured.
         momentum: in [0, 1).
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float | Tensor, momentum: float) -> None:
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
+        super().__init__(
+            groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False, "share": 1.0}
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("share", 1.0)  # of checkpoints before 2026-11-30
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # a step computes no loss here
@@ -57,7 +65,7 @@ class Muon(torch.optim.Optimizer):
             params = [p for p in group["params"] if p.grad is not None]
             if params:
                 move = self._turn if group["orthogonal"] else self._slide
-                move(params, self._nesterov(params, group), group["lr"])
+                move(params, self._nesterov(params, group), group["share"] * group["lr"])
 
     def _nesterov(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         grads = [p.grad for p in params if p.grad is not None]

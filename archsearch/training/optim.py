@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from archsearch.network.recipe import Recipe
+from archsearch.network.recipe import AUTO, CHOSEN, Recipe
 from archsearch.nn.torch_private import foreach
 from archsearch.training.muon import Muon, kernels
 
@@ -29,8 +29,13 @@ def initialise(module: nn.Module) -> None:
 def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
     """The recipe's optimiser; weight decay on kernels and matrices only, not on norms, biases and what Muon turns.
 
+    With Muon, what it does not turn gets a smaller rate in batches under 256, by their root: a step's noise grows as
+    they shrink, and only a step of a given length is safe from it (docs/evidence/recipe.md#muon).
     On CUDA the learning rate is a tensor there, so that a captured step can be told another one.
+    Raises ValueError for a recipe that is not settled.
     """
+    if recipe.optimiser == CHOSEN or recipe.lr == AUTO:
+        raise ValueError("the recipe leaves its optimiser or its rate open: TrainingData.settle chooses them")
     params = [p for p in module.parameters() if p.requires_grad]
     turned = kernels(module) if recipe.optimiser == "muon" else []
     others = [p for p in params if not any(p is kernel for kernel in turned)]
@@ -45,6 +50,8 @@ def make_optimiser(module: nn.Module, recipe: Recipe, batch: int) -> torch.optim
     peak = recipe.lr * batch / 256
     lr = torch.tensor(peak, device=params[0].device) if on_cuda else peak
     if recipe.optimiser == "muon":
+        for group in groups:
+            group["share"] = 1.0 if group.get("orthogonal") else min(1.0, math.sqrt(batch / 256))
         return Muon(groups, lr, recipe.momentum)
     if recipe.optimiser == "sgd":
         nesterov = recipe.momentum > 0

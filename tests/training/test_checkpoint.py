@@ -27,6 +27,8 @@ RECIPES = {
     "adamw": {"optimiser": "adamw", "lr": 0.01, "ema": 2.0, "cutmix": 1.0},
     "long": {"lookahead": 3, "mixup": 0.4, "mix_growth": 1.0, "ema": 1.0},
     "sharp": {"smoothing_until": 0.5, "lookahead": 2},
+    "rounded": {"qat": 0.5},
+    "rounded average": {"qat": 0.5, "ema": 1.0},
     "patience": {"patience": 2, "policy": "trivial"},
 }
 

@@ -60,9 +60,10 @@ def test_only_dense_kernels_without_a_bias_are_turned() -> None:
     assert {id(p) for p in turned} == {id(p.weight) for p in convolutions} - {
         id(p.weight) for p in convolutions if p.weight.shape[1] == 1
     }
-    groups = make_optimiser(module, Recipe(optimiser="muon"), 64).param_groups
+    groups = make_optimiser(module, Recipe(optimiser="muon", lr=0.4), 64).param_groups
     assert [group.get("orthogonal", False) for group in groups] == [False, False, True]
     assert [group["weight_decay"] for group in groups] == [5e-4, 0, 0]
+    assert [group["share"] for group in groups] == [0.5, 0.5, 1]
     assert {id(p) for p in groups[2]["params"]} == {id(p) for p in turned}
     assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
 
@@ -92,6 +93,24 @@ def test_a_step_is_a_share_of_the_norm_whatever_the_gradient(scale: float) -> No
     one(kernel, lr=0.2).step()
     assert float(kernel.norm().detach()) == pytest.approx(float(before.norm()), rel=1e-5)
     assert float((kernel - before).norm().detach()) == pytest.approx(0.02 * float(before.norm()), rel=0.1)
+
+
+def test_a_share_of_the_rate_moves_by_that_share() -> None:
+    whole, part = (nn.Parameter(torch.arange(6.0).view(2, 3)) for _ in range(2))
+    optimiser = Muon([{"params": [whole]}, {"params": [part], "share": 0.25}], lr=0.5, momentum=0.9)
+    whole.grad, part.grad = torch.ones(2, 3), torch.ones(2, 3)
+    before = whole.detach().clone()
+    optimiser.step()
+    assert torch.allclose(before - part.detach(), (before - whole.detach()) / 4)
+
+
+def test_a_state_from_before_shares_goes_on_at_the_whole_rate() -> None:
+    kernel = nn.Parameter(torch.randn(8, 4, 3, 3))
+    state = one(kernel).state_dict()
+    del state["param_groups"][0]["share"]
+    after = Muon([{"params": [kernel], "share": 0.5}], lr=0.2, momentum=0.9)
+    after.load_state_dict(state)
+    assert after.param_groups[0]["share"] == 1
 
 
 def test_a_kernel_without_a_gradient_stays() -> None:

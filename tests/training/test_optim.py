@@ -16,7 +16,7 @@ SMALL = Arch((1, 8, 8), 10, Part("conv", (("width", 8),)), (Stage("basic", 16, s
 
 def test_only_kernels_and_matrices_are_decayed() -> None:
     module = build(SMALL)
-    decayed, free = make_optimiser(module, Recipe(weight_decay=0.01), 64).param_groups
+    decayed, free = make_optimiser(module, Recipe(optimiser="sgd", lr=0.4, weight_decay=0.01), 64).param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.01, 0.0)
     norms = {id(p) for part in module.modules() if isinstance(part, nn.BatchNorm2d) for p in part.parameters()}
     biases = {id(p) for name, p in module.named_parameters() if name.endswith("bias")}
@@ -49,8 +49,14 @@ def test_one_cycle_rises_to_one_and_falls_to_nothing(steps: int, warmup: float) 
     assert abs(top - warmup * steps) <= 1
 
 
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe(optimiser="sgd"), Recipe(lr=0.4)])
+def test_what_is_left_open_is_no_optimiser(recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match=r"TrainingData\.settle"):
+        make_optimiser(nn.BatchNorm2d(3), recipe, 64)
+
+
 def test_a_module_without_kernels_has_one_group() -> None:
-    (only,) = make_optimiser(nn.BatchNorm2d(3), Recipe(), 64).param_groups
+    (only,) = make_optimiser(nn.BatchNorm2d(3), Recipe(optimiser="sgd", lr=0.4), 64).param_groups
     assert only["weight_decay"] == 0
 
 
