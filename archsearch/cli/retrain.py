@@ -47,6 +47,8 @@ _LONGER = 5
 """A full training has so many times the epochs of a search."""
 _MOST_EPOCHS = 300
 """With `--within`, where nothing else is said."""
+_QAT = 0.1
+"""Share of the epochs, with `--quantize int8`."""
 _TIMING = 0.05
 """Of the time of `--within`, at most, for the steps that are timed."""
 
@@ -69,6 +71,11 @@ _TIMING = 0.05
     "--recipe", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe, as in `run`; repeatable."
 )
 @class_weights_option
+@click.option(
+    "--quantize",
+    type=click.Choice(["int8"]),
+    help=f"Train the last epochs as the int8 file will compute: --recipe qat={_QAT}, unless the recipe has its own.",
+)
 @click.option("--init-from", help="Start from this encoder: a weights file, or torchvision:NAME; the head is new.")
 @click.option("--freeze-encoder", is_flag=True, help="With --init-from: train the new head alone.")
 @teacher_option
@@ -281,6 +288,8 @@ def _plan(found: Target, dataset: Dataset, device: Any, options: Mapping[str, An
 
     epochs = options["epochs"] or _LONGER * found.recipe.epochs
     overrides = {**given_values(options, dataset.classes), "epochs": epochs}
+    if options["quantize"]:
+        overrides = {"qat": found.recipe.qat or _QAT, **overrides}
     if overrides.get("patience"):
         raise InputError("--recipe patience: retraining has no validation images to stop by, it goes to the last epoch")
     try:

@@ -22,6 +22,11 @@ from archsearch.metrics.paired import Pair, paired
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 0.5, "int8-weights": 0.1}
 """The largest difference of an output that is allowed, as a share of the largest output (at least of 1)."""
+_HELPS = {
+    "int8": "--calibration-images, training for it (`retrain --quantize int8`), --quantize int8-weights, --dtype fp16",
+    "int8-weights": "--dtype fp16",
+}
+"""What helps where a precision loses too much."""
 ACCURACY_DROP = 0.01
 _ONE_SIDED_95 = 1.645
 """Standard deviations below which a twentieth of a normal distribution lies."""
@@ -126,6 +131,7 @@ class Parity:
             raise ExportFailed(
                 f"the exported file does not match: an output differs {by} on {self.images:,}"
                 f" images, allowed at {dtype} are {allowed:.3g}"
+                + (f"; what helps: {_HELPS[dtype]}" if dtype in _HELPS else "")
             )
         if self.drop > max_drop + 1e-9 and not self.by_chance(max_drop):
             raise ExportFailed(
@@ -141,9 +147,7 @@ def points(share: float) -> str:
 
 
 def _ways_on(dtype: str) -> str:
-    others = {"int8": "--calibration-images, --quantize int8-weights, --dtype fp16", "int8-weights": "--dtype fp16"}
-    other = others.get(dtype, "--dtype fp32")
-    return f"{other}, a larger --max-drop, longer training (`retrain`), or a wider network"
+    return f"{_HELPS.get(dtype, '--dtype fp32')}, a larger --max-drop, longer training (`retrain`), or a wider network"
 
 
 def compare(mine: Tensor, theirs: Tensor, labels: Tensor, images: int, metric: Metric | None = None) -> Parity:

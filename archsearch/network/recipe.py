@@ -11,7 +11,8 @@ from archsearch.errors import SpecError
 from archsearch.network.blocks.registry import Value, a_type, is_a, unknown
 
 AUTO = -1
-OPTIMISERS = ("sgd", "muon", "adam", "adamw")
+CHOSEN = "auto"
+OPTIMISERS = (CHOSEN, "sgd", "muon", "adam", "adamw")
 POLICIES = ("none", "trivial")
 OFF, BALANCED = "none", "balanced"
 """Class weights that are no list."""
@@ -25,7 +26,8 @@ class Recipe:
 
     `lr`: peak learning rate for a batch of 256, scaled linearly with the batch (Goyal et al. 2017); one cycle:
         linearly up over `warmup` of the steps, then linearly to zero.
-    `batch_size`, `crop` (pixels), `flip` and `initial_scale` are chosen from the dataset where they are -1.
+    `batch_size`, `lr`, `crop` (pixels), `flip` and `initial_scale` are chosen from the dataset where they are -1, as is
+        `optimiser` where it is auto.
     `crop` to `noise`: augmentation, see `data.Augmentation`.
     `initial_scale`: of the sides of images in the first epochs, see `training.resizing`; 1: whole images all along.
     `ema`: epochs over which weights and statistics are averaged for evaluation and for what is kept; 0: not.
@@ -33,6 +35,8 @@ class Recipe:
         (Zhang et al. 2019, arXiv 1907.08610).
     `mix_growth`: share of the epochs over which the alphas of mixup and cutmix grow to their values; 0: not.
     `smoothing_until`: share of the epochs after which labels are not smoothed any more.
+    `qat`: share of the epochs, the last ones, that train the network as its int8 file will compute, see
+        `training.rounding`; 0: none.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
     `class_weights`: of the loss: none, balanced, or numbers with commas, one per class in their order.
     `balanced_batches`: 1: classes come equally often in an epoch; 0: images do.
@@ -42,8 +46,8 @@ class Recipe:
 
     epochs: int = 20
     batch_size: int = AUTO
-    optimiser: str = "sgd"
-    lr: float = 0.4
+    optimiser: str = CHOSEN
+    lr: float = float(AUTO)
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup: float = 0.2
@@ -66,13 +70,14 @@ class Recipe:
     lookahead: int = 0
     mix_growth: float = 0.0
     smoothing_until: float = 1.0
+    qat: float = 0.0
 
     def __post_init__(self) -> None:
         rules = [
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size == AUTO or self.batch_size >= 2, "at least 2, or -1 to choose it"),
             ("optimiser", self.optimiser in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}"),
-            ("lr", 0 < self.lr < float("inf"), "above zero"),
+            ("lr", self.lr == AUTO or 0 < self.lr < float("inf"), "above zero, or -1 to choose it"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least zero"),
             ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
@@ -98,6 +103,7 @@ class Recipe:
             ("logit_adjustment", 0 <= self.logit_adjustment <= 10, "from 0 to 10"),
             ("lookahead", self.lookahead >= 0, "at least 0"),
             ("mix_growth", 0 <= self.mix_growth <= 1, "from 0 to 1"),
+            ("qat", 0 <= self.qat <= 1, "from 0 to 1"),
             ("smoothing_until", 0 <= self.smoothing_until <= 1, "from 0 to 1"),
         ]
         problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
@@ -122,7 +128,7 @@ class Recipe:
 
 LATER: Mapping[str, Value] = {
     "class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0, "noise": 0.0, "lookahead": 0,
-    "mix_growth": 0.0, "smoothing_until": 1.0,
+    "mix_growth": 0.0, "smoothing_until": 1.0, "qat": 0.0,
 }  # fmt: skip
 """What a recipe as a dict that says nothing of them means."""
 _WEIGHTS = "numbers from 0 on with commas, one per class and not all 0"

@@ -76,7 +76,7 @@ def _capture(
     step: Stepper, before: _State, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor
 ) -> Stepper:
     mine = images.clone(memory_format=torch.preserve_format), labels.clone()
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # of torch
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(_WARM_UP):

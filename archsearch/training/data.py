@@ -13,12 +13,15 @@ from archsearch.data.dataset import Split
 from archsearch.data.loader.batches import KEPT
 from archsearch.data.loader.room import held_bytes, room_for, rooms
 from archsearch.errors import SpecError
-from archsearch.network.recipe import AUTO, Recipe, weights_listed
+from archsearch.network.blocks.registry import Value
+from archsearch.network.recipe import AUTO, CHOSEN, Recipe, weights_listed
 from archsearch.space.dims import Dim
 from archsearch.space.space import SearchSpace
 
-_RESIZED = 28
-"""Pixels of a side from which on epochs begin with smaller images."""
+_TURNED, _RESIZED = 16, 28
+"""Pixels of a side from which on Muon trains, and epochs begin with smaller images."""
+_RATE = 0.4
+"""The peak learning rate: of SGD for a batch of 256, of Muon for any."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,30 @@ class TrainingData:
 
         Batches: a twentieth of the images, as a power of two from 32 to 256. Crops: an eighth of the side,
         none under 16 pixels: on 8x8 digits a shift of one pixel costs 1 to 4 points of accuracy. Epochs begin with
-        images of half the side, from 28 pixels on. Several labels per image are not smoothed: of a rare one half of
-        the smoothing would be more than its share.
+        images of half the side, from 28 pixels on. Muon trains from 16 pixels on, SGD below: there Muon's own work
+        takes as long as a step. Several labels per image are not smoothed: of a rare one half of the smoothing would
+        be more than its share.
         Raises SpecError: class weights of another number of classes, or what several labels per image do not have.
         """
         check_recipe(recipe, self.dataset)
-        batch, crop, flip, scale = recipe.batch_size, recipe.crop, recipe.flip, recipe.initial_scale
-        side = min(self.dataset.input_shape[1:])
-        if batch == AUTO:
-            batch = min(256, max(32, 2 ** round(math.log2(max(1, len(self.train) / 20)))))
-        if crop == AUTO:
-            crop = side // 8 if side >= 16 and recipe.resized_crop == 1 else 0
-        if flip == AUTO:
-            flip = int(self.dataset.flip)
-        if scale == AUTO:
-            scale = 0.5 if side >= _RESIZED else 1.0
-        smooth = {"label_smoothing": 0.0} if self.dataset.several else {}
-        return recipe.with_values({"batch_size": batch, "crop": crop, "flip": flip, "initial_scale": scale, **smooth})
+        side, chosen = min(self.dataset.input_shape[1:]), dict[str, Value]()
+        if recipe.batch_size == AUTO:
+            chosen["batch_size"] = min(256, max(32, 2 ** round(math.log2(max(1, len(self.train) / 20)))))
+        if recipe.optimiser == CHOSEN:
+            chosen["optimiser"] = "muon" if side >= _TURNED else "sgd"
+        if recipe.crop == AUTO:
+            chosen["crop"] = side // 8 if side >= 16 and recipe.resized_crop == 1 else 0
+        if recipe.flip == AUTO:
+            chosen["flip"] = int(self.dataset.flip)
+        if recipe.initial_scale == AUTO:
+            chosen["initial_scale"] = 0.5 if side >= _RESIZED else 1.0
+        if self.dataset.several:
+            chosen["label_smoothing"] = 0.0
+        settled = recipe.with_values(chosen)
+        if recipe.lr == AUTO:
+            alike = 256 / settled.batch_size if settled.optimiser == "muon" else 1
+            settled = settled.with_values({"lr": _RATE * alike})
+        return settled
 
 
 def check_recipe(recipe: Recipe, dataset: Dataset, space: SearchSpace | None = None) -> None:

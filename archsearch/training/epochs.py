@@ -20,6 +20,7 @@ from archsearch.training.cuda_graph import CapturedStep
 from archsearch.training.loss import AnyLoss, Loss, loss_of
 from archsearch.training.optim import Average, Lookahead, Schedule, make_optimiser, one_cycle
 from archsearch.training.resizing import scaled
+from archsearch.training.rounding import Rounded, is_rounded
 from archsearch.training.setup import Teach, TrainingSetup
 from archsearch.training.step import Step
 from archsearch.training.thread_tuner import ThreadTuner
@@ -38,6 +39,7 @@ class Epochs:
     Attributes:
         loss: what is minimised.
         tuner: of the threads of a step.
+        rounded: the module as its int8 file computes, in the epochs that train that.
         average, lookahead: averaged and slow weights, None where the recipe wants none.
         frozen: parts of the module without any parameter to train.
     """
@@ -50,11 +52,12 @@ class Epochs:
         optimiser = make_optimiser(module, recipe, batch)
         factor = one_cycle(recipe.epochs * self.steps, recipe.warmup)
         self.schedule = Schedule(optimiser, recipe.lr * batch / 256, factor)
-        forward: Any = torch.compile(module, dynamic=False) if setup.compiled else module
+        self._forward: Any = torch.compile(module, dynamic=False) if setup.compiled else module
+        self.rounded: Rounded | None = None
         self.loss = loss_of(setup)
 
         def step_of(loss: AnyLoss) -> CapturedStep:
-            return CapturedStep(Step(forward, optimiser, loss, data.device), module, optimiser, data.device)
+            return CapturedStep(Step(self._forward, optimiser, loss, data.device), module, optimiser, data.device)
 
         self._step_of = step_of
         self.step = self._step_of(self.loss)
@@ -80,6 +83,7 @@ class Epochs:
         On the CPU the epoch ends where a loss is not finite.
         """
         self._sharpen(number)
+        self._round(number)
         self.module.train()
         for part in self.frozen:
             part.eval()
@@ -113,6 +117,12 @@ class Epochs:
         """Smooth labels no more from the epoch on that the recipe says."""
         if isinstance(self.loss, Loss) and self.loss.smoothing and is_over(self._recipe, number):
             self.loss = replace(self.loss, smoothing=0.0)
+            self.step = self._step_of(self.loss)
+
+    def _round(self, number: int) -> None:
+        """Train the rounded network from the epoch on that the recipe says, never compiled: there it would not pay."""
+        if self.rounded is None and is_rounded(self._recipe, number):
+            self.rounded = self._forward = Rounded(self.module)
             self.step = self._step_of(self.loss)
 
 

@@ -19,6 +19,7 @@ from archsearch.training.checkpoint import Checkpoint
 from archsearch.training.epochs import Epochs
 from archsearch.training.optim import initialise
 from archsearch.training.resizing import shapes
+from archsearch.training.rounding import Rounded
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.state import TrainingState
 from archsearch.training.thread_tuner import ThreadTuner
@@ -62,14 +63,16 @@ def fit(
             epochs are reported again.
 
     Raises:
-        InputError: the network's recipe is none (SpecError); early stopping without validation images; a crop or
-            cutout larger than the images.
+        InputError: the network's recipe is none (SpecError); early stopping without validation images, or before the
+            epochs of `qat`; a crop or cutout larger than the images.
         TrainingFailed: the loss is not finite or has exploded, or the device's memory does not suffice.
     """
     setup = setup.of(arch)
     setup, device = replace(setup, recipe=setup.recipe_of(arch), overrides={}), setup.data.device
     if setup.recipe.patience and not len(setup.data.validation):
         raise InputError(f"patience = {setup.recipe.patience}: early stopping needs validation images, here are none")
+    if setup.recipe.patience and setup.recipe.qat:
+        raise InputError(f"patience = {setup.recipe.patience}: it may end before the epochs of qat: set one to 0")
     setup = tuned(arch, setup)
     torch.manual_seed(setup.seed)
     generator = torch.Generator(device=device).manual_seed(setup.seed)
@@ -129,7 +132,10 @@ class _Fit:
         self.shapes = shapes(arch, recipe.initial_scale, recipe.epochs)
         self.epochs = Epochs(module, setup, generator, watch)
         average = self.epochs.average
-        self.validation = Validation(average.module if average else module, setup.data, setup.metric)
+        self.module = average.module if average else module
+        self.metric, self.qat = setup.metric, recipe.qat
+        self.rounded: Rounded | None = None
+        self.validation = Validation(self.module, setup.data, setup.metric)
         self.state = TrainingState(
             module, self.epochs.schedule, average, generator, setup.data.device, self.epochs.lookahead
         )
@@ -152,12 +158,17 @@ class _Fit:
             report(number, value, metrics)
             self.watch.start()
         _, value, metrics = self.reports[-1]
-        return Trained(self.validation.module, value, metrics)
+        if self.qat:
+            (self.rounded or Rounded(self.module)).keep()
+        return Trained(self.module, value, metrics)
 
     def _epoch(self, number: int) -> tuple[float, dict[str, float]]:
         """Train and evaluate on images of the epoch's size; returns score and metrics."""
         shape = self.shapes[number - 1]
         loss, rate = self.epochs(number, shape)
+        if self.epochs.rounded and self.rounded is None:
+            self.rounded = Rounded(self.module) if self.epochs.average else self.epochs.rounded
+            self.validation = Validation(self.rounded, self.data, self.metric)
         _require_finite(loss, number, self.epochs.loss.of_guessing(len(self.data.dataset.classes)))
         metrics = {"train_loss": loss, "learning_rate": rate}
         value = math.nan

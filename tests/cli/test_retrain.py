@@ -163,6 +163,14 @@ def test_half_precision_is_what_is_tested(command: Command, study: Path) -> None
     assert all(torch.equal(found[name], value.to(found[name].dtype)) for name, value in whole.items())
 
 
+def test_int8_trains_the_last_epochs_as_the_file_computes(command: Command, work: Path) -> None:
+    call = ["retrain", "ref:resnet20", "--dataset", "digits", "--seeds", "1", "--epochs", "1"]
+    command(*call, "--quantize", "int8", "--study", "eight")
+    command(*call, "--quantize", "int8", "--recipe", "qat=0.5", "--study", "half")
+    rows = [pd.read_csv(work / "results" / name / "retrain.csv").iloc[0] for name in ("eight", "half")]
+    assert [json.loads(row["recipe"])["qat"] for row in rows] == [0.1, 0.5]
+
+
 FIT = re.compile(r"epochs that fit into 30 s: (\d+), each ([0-9.]+) s\n")
 
 
@@ -330,7 +338,7 @@ def test_a_network_that_fails_is_told_and_the_others_go_on(command: Command, stu
         ((STUDY, "--freeze-encoder"), "--freeze-encoder goes with --init-from"),
         ((STUDY, "--tta"), "--tta: mirrored images of digits may be of another class"),
         ((STUDY, "--recipe", "patience=3"), "--recipe patience: retraining has no validation images"),
-        ((STUDY, "--recipe", "lr=-1"), "--recipe lr = -1"),
+        ((STUDY, "--recipe", "lr=-2"), "--recipe lr = -2"),
         ((STUDY, "--dataset", "npz:dark.npz"), "npz:dark.npz is not the dataset of this study"),
         (("nothing",), "there is no study 'nothing'"),
         (("ref:lenet5",), "ref:lenet5 says nothing of a dataset: give --dataset"),

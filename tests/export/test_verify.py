@@ -65,6 +65,14 @@ def test_outputs_that_are_no_numbers_have_no_metric() -> None:
         parity.require("fp16")
 
 
+def test_outputs_that_are_far_off_at_int8_say_what_helps() -> None:
+    parity = replace(compare(*missing(0), LABELS, 400), max_abs_diff=0.6)
+    with pytest.raises(ExportFailed, match=r"differs by 0\.6 on 400 images, .* 0\.5; what helps: .*retrain --quantize"):
+        parity.require("int8")
+    with pytest.raises(ExportFailed, match=r"allowed at fp32 are 0\.0001$"):
+        parity.require("fp32")
+
+
 def rarest(images: Images) -> int:
     """The class of the fewest images, of some at least."""
     counts = images.validation[1].bincount(minlength=4)

@@ -14,7 +14,7 @@ from archsearch.errors import SpecError
 from archsearch.network.recipe import FIELDS, LATER, OPTIMISERS, POLICIES, PRESETS, Recipe, check_values, weights_listed
 
 BAD = [
-    ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -1.0),
+    ("epochs", 0), ("batch_size", 1), ("batch_size", -2), ("optimiser", "sdg"), ("lr", 0.0), ("lr", -0.5),
     ("momentum", 1.0), ("momentum", -0.1), ("weight_decay", -1e-9), ("warmup", 1.0), ("label_smoothing", 1.0),
     ("crop", -2), ("flip", 3), ("flip", -2), ("cutout", -1), ("rotate", -1), ("rotate", 181),
     ("mixup", -0.1), ("mixup", 100.5), ("cutmix", -0.1), ("cutmix", 1e9), ("policy", "trivia"), ("policy", ""),
@@ -24,7 +24,7 @@ BAD = [
     ("class_weights", "1,-2"), ("class_weights", "1,nan"), ("class_weights", "inf,1"), ("class_weights", "0,0"),
     ("class_weights", "3"), ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1),
     ("logit_adjustment", 10.5), ("lookahead", -1), ("mix_growth", -0.1), ("mix_growth", 1.1),
-    ("smoothing_until", -0.1), ("smoothing_until", 1.01),
+    ("smoothing_until", -0.1), ("smoothing_until", 1.01), ("qat", -0.1), ("qat", 1.01),
 ]  # fmt: skip
 
 
@@ -64,8 +64,8 @@ def test_what_is_no_whole_number_is_refused(name: str, value: Any) -> None:
 
 
 def test_all_faults_come_at_once() -> None:
-    with pytest.raises(SpecError, match=r"epochs = 0.*lr = -1") as caught:
-        Recipe(epochs=0, lr=-1, flip=7)
+    with pytest.raises(SpecError, match=r"epochs = 0.*lr = -2") as caught:
+        Recipe(epochs=0, lr=-2, flip=7)
     assert len(caught.value.problems) == 3
     assert check_values({"lrr": 1, "epochs": 1.5}) == [
         "no recipe key 'lrr' (did you mean 'lr'?)", "epochs = 1.5: must be a whole number",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -319,7 +320,7 @@ def test_auxiliary_classifiers_train_but_do_not_answer(
     assert answer.shape == (5, 10)
 
 
-def settled(dataset: Dataset, **values: int) -> Recipe:
+def settled(dataset: Dataset, **values: Any) -> Recipe:
     return TrainingData.of(dataset, 0, CPU).settle(Recipe(**values))
 
 
@@ -364,9 +365,16 @@ def test_batches_are_a_twentieth_between_32_and_256(count: int, batch: int) -> N
     assert settled(toy(count, 2)).batch_size == batch
 
 
+def test_muon_trains_from_16_pixels_on_at_one_rate_for_all_batches() -> None:
+    found = [settled(toy(100, side), batch_size=64) for side in (15, 16, 28)]
+    assert [(recipe.optimiser, recipe.lr) for recipe in found] == [("sgd", 0.4), ("muon", 1.6), ("muon", 1.6)]
+    adam = settled(toy(100, 32, 3), optimiser="adam", batch_size=64)
+    assert (adam.optimiser, adam.lr) == ("adam", 0.4)
+
+
 def test_what_is_chosen_stays() -> None:
-    recipe = settled(toy(flip=True), batch_size=7, crop=1, flip=0)
-    assert (recipe.batch_size, recipe.crop, recipe.flip) == (7, 1, 0)
+    recipe = settled(toy(flip=True), batch_size=7, crop=1, flip=0, optimiser="muon", lr=0.3)
+    assert (recipe.batch_size, recipe.crop, recipe.flip, recipe.optimiser, recipe.lr) == (7, 1, 0, "muon", 0.3)
 
 
 def test_the_split_is_fixed_by_the_seed_and_stratified() -> None:

@@ -149,7 +149,7 @@ def test_a_training_learns_and_is_measured(data: TrainingData) -> None:
     assert accuracy == pytest.approx(float(((logits > 0) == labels).float().mean()), abs=1e-6)
     assert int(right_answers(logits, labels)) == round(accuracy * labels.numel())
     entropy = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
-    assert loss == pytest.approx(float(entropy.sum(1).mean()), rel=1e-4)
+    assert loss == pytest.approx(float(entropy.sum(1).mean()), rel=1e-3)
     assert accuracy > float((~labels).float().mean()) - 0.02
     said = about(trained.module, data.validation)
     assert said == {"labels": "several", "thresholds": list(best_thresholds(logits, labels))}
