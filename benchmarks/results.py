@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -313,6 +314,7 @@ def picture(some: Iterable[Path], path: Path = PICTURE) -> None:
     A published figure without a count of parameters is a line; one beside a row of ours has no name.
     """
     from matplotlib.figure import Figure
+    from PIL import Image
 
     ours = [row for group in some for row in measured(group)]
     names = list(dict.fromkeys(row.dataset for row in ours))
@@ -331,7 +333,10 @@ def picture(some: Iterable[Path], path: Path = PICTURE) -> None:
     for axes, dataset in zip(figure.axes, names, strict=True):
         mine = [row for row in ours if row.dataset == dataset]
         _named(axes, mine, [row for row in published() if row.dataset == dataset])
-    write_with(path, lambda temporary: figure.savefig(temporary))
+    whole = BytesIO()
+    figure.savefig(whole)
+    small = Image.open(whole).convert("RGB").quantize(64)  # a third of the bytes
+    write_with(path, lambda temporary: small.save(temporary, format="png", optimize=True))
 
 
 def _panel(axes: Axes, ours: list[Measured], others: list[Published]) -> None:
