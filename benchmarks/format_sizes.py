@@ -11,7 +11,7 @@ small networks that show what single operators cost.
 `fit` finds, for a format at a precision, the least factors that are below none of its files (a linear programme),
 by the probes and the draws whose number is not two more than a multiple of three. `verify` holds the formula, metadata
 included, against all rows of formats that have factors, apart for those that `fit` has not seen: exit status 1 where a
-file is larger than the formula says, or smaller by more than 4 kB and 2%.
+file is larger than the formula says, or more than one in 50 of a format at a precision smaller by over 4 kB and 2%.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ CLASSES = (2, 10, 10, 37, 100)
 MOST = 20_000_000
 """Parameters of a network that is drawn; what only has larger matrices says nothing new."""
 HELD_OUT = 3
-ENOUGH = 30
+FAR = 50
+"""Of so many files of a format at a precision one may be smaller than the bound by more than is allowed."""
+ENOUGH = 45
 """Files that a format is fitted by, at least."""
 SPARE = 0.05
 MOST_SPARE = 0.4
@@ -111,7 +113,11 @@ def probe(number: int) -> Arch:
 
 
 class Row(NamedTuple):
-    """One file: `number` of the draw, 0 of a reference network; 0 bytes where the format refuses the network."""
+    """One file: `number` of the draw, 0 of a reference network; 0 bytes where the format refuses the network.
+
+    `difference`: the largest of an output from the module's in fp32, as a share of the largest output, at least of 1;
+    None where the file was not run.
+    """
 
     space: str
     number: int
@@ -119,6 +125,7 @@ class Row(NamedTuple):
     form: str
     dtype: str
     bytes: int
+    difference: float | None = None
 
     @property
     def held_out(self) -> bool:
@@ -146,8 +153,8 @@ def rows() -> list[Row]:
     if not FILES.exists():
         return []
     with FILES.open() as file:
-        return [Row(r["space"], int(r["number"]), r["arch"], r["form"], r["dtype"], int(r["bytes"]))
-                for r in csv.DictReader(file)]  # fmt: skip
+        return [Row(r["space"], int(r["number"]), r["arch"], r["form"], r["dtype"], int(r["bytes"]),
+                    float(r["difference"]) if r["difference"] else None) for r in csv.DictReader(file)]  # fmt: skip
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, int, str, str]]:
@@ -184,33 +191,33 @@ def measure(options: argparse.Namespace) -> int:
             arch, start = drawn(space, number), time.monotonic()
             if arch.cost.params >= options.most:
                 continue
+            size, far = 0, None
             try:
-                size = converted(arch, form, dtype, Path(name), number)
+                size, far = converted(arch, form, dtype, Path(name), number)
             except Exception as error:  # noqa: BLE001 - converters raise anything
-                size = 0
                 print(f"{space} {number} {form} {dtype}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
-            table.writerow(Row(space, number, arch.id, form, dtype, size))
+            table.writerow(Row(space, number, arch.id, form, dtype, size, far))
             file.flush()
-            print(
-                f"{space:10} {number:3} {form:10} {dtype:5} {size:10,} bytes {time.monotonic() - start:6.1f} s",
-                flush=True,
-            )
+            took = time.monotonic() - start
+            print(f"{space:10} {number:3} {form:10} {dtype:5} {size:10,} bytes {far} {took:6.1f} s", flush=True)
     return 0
 
 
-def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> int:
-    """The bytes of all files of a network in a format, the smallest way to write it, without metadata."""
+def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> tuple[int, float]:
+    """Of a network in a format, the smallest way to write it, without metadata: bytes of all files, and how far off."""
     from archsearch.export import convert, job, write
+    from archsearch.export.converted import onnx_for
     from archsearch.inference.pixels import DTYPES, PixelNetwork
     from archsearch.nn import weights
 
     module, statistics = random_module(arch, seed), {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
     statistics = {key: values[: arch.input_shape[0]] for key, values in statistics.items()}
+    pixels = PixelNetwork(module, tuple(map(tuple, statistics.values())), DTYPES["fp32"])
     images = np.random.default_rng(seed).integers(0, 256, (IMAGES, *arch.input_shape), dtype=np.uint8)
     path, network = folder / f"model{FORMATS[form].suffix}", folder / "network.safetensors"
     if form == "onnx":
         source = job.Source(network, module, arch, {"normalisation": statistics})
-        return onnx_bytes(source, dtype, images, path)
+        return onnx_bytes(source, dtype, images, path), difference(path, form, pixels, images)
     np.save(folder / "images.npy", images)
     what = {
         "format": form, "dtype": dtype, "out": str(path), "per_channel": False, "shape": arch.input_shape,
@@ -219,13 +226,24 @@ def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> int
         "imports": (), "installed": {}, "here": str(folder),
     }  # fmt: skip
     if form in ("openvino", "ncnn"):
-        pixels = PixelNetwork(module, tuple(map(tuple, statistics.values())), DTYPES["fp32"])
-        write.write_onnx(Path(what["onnx"]), write.onnx_model(pixels, arch), arch, {})
+        write.write_onnx(Path(what["onnx"]), onnx_for(form, pixels, arch), arch, {})
     else:
         weights.save(network, module, arch, {"normalisation": statistics})
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         convert.CONVERTERS[form](what)
-    return bytes_of(path)
+    return bytes_of(path), difference(path, form, pixels, images)
+
+
+def difference(path: Path, form: str, network: Any, images: np.ndarray) -> float:
+    """The file in its own runtime, one thread, against the module."""
+    import torch
+
+    from archsearch.inference import host
+
+    values = (images / 255).astype(np.float32)
+    mine = network(torch.from_numpy(values)).numpy()
+    theirs = host.run(host.RUNTIMES[form](str(path), 1), values)
+    return float(f"{np.abs(mine - theirs).max() / max(1.0, np.abs(mine).max()):.3g}")
 
 
 def onnx_bytes(source: Any, dtype: str, images: np.ndarray, path: Path) -> int:
@@ -361,7 +379,7 @@ def verify(options: argparse.Namespace) -> int:
             groups[row.form, row.dtype, row.held_out].append(row)
     print("| format | precision | draws | files | refused | formula above the file, bytes: least | median | most |"
           " most, of what is allowed |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
-    worst = 0
+    below, far = False, defaultdict[tuple[str, str], list[bool]](list)
     for (form, dtype, held_out), found in sorted(groups.items()):
         above, shares = [], []
         for row in found:
@@ -372,14 +390,14 @@ def verify(options: argparse.Namespace) -> int:
                 shares.append(above[-1] / max(ROOM, SHARE * real))
                 if options.details and not 0 <= shares[-1] <= 1:
                     print(f"{row}: {above[-1]:,}", file=sys.stderr)
-        near = max(shares, default=0.0) <= 1
-        worst |= min(above, default=0) < 0 or not near
+        far[form, dtype] += [share > 1 for share in shares]
+        below |= min(above, default=0) < 0
         refused = sum(not row.bytes for row in found)
         if above:
             draws = "others" if held_out else "fitted"
             print(f"| {form} | {dtype} | {draws} | {len(above)} | {refused} | {min(above):,} |"
                   f" {int(np.median(above)):,} | {max(above):,} | {max(shares):.0%} |")  # fmt: skip
-    return int(worst)
+    return int(below or any(FAR * sum(found) > len(found) for found in far.values()))
 
 
 def len_metadata(form: str, arch: Arch) -> int:

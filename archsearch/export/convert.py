@@ -133,6 +133,7 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
     from archsearch.inference.pixels import DTYPES, PixelNetwork, normalisation_of
     from archsearch.network.blocks.imports import load
     from archsearch.nn import weights
+    from archsearch.nn.build import untied
 
     sys.path.append(job["here"])
     for own in job["imports"]:
@@ -144,7 +145,8 @@ def _network(job: dict[str, Any]) -> tuple[Any, Any]:
     found = weights.read(path)
     normalisation = normalisation_of(found.info, found.arch.input_shape[0], str(path))
     dtype = "fp32" if job["dtype"].startswith("int8") else job["dtype"]
-    network = PixelNetwork(weights.load_module(path), normalisation, DTYPES[dtype])
+    # ExecuTorch 1.5.1 folds a norm into a kernel that several places share, and answers wrongly
+    network = PixelNetwork(untied(weights.load_module(path)), normalisation, DTYPES[dtype])
     return network, torch.zeros(1, *found.arch.input_shape)
 
 

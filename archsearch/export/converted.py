@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +24,34 @@ from archsearch.network.blocks.registry import installed
 FROM_ONNX = ("openvino", "ncnn")
 """Their converters read an ONNX file; the others take the module."""
 _CONVERT = Path(__file__).with_name("convert.py")
+
+
+def onnx_for(kind: str, network: PixelNetwork, arch: Arch) -> Any:
+    """The graph that a converter reads.
+
+    pnnx 20261020 makes a blob of four dimensions of a constant (1, C, 1, 1), and ncnn multiplies an image's three by it
+    wrongly where no convolution takes it in. There the normalisation is a convolution of its own.
+    """
+    model = write.onnx_model(network, arch)
+    if kind == "ncnn":
+        graph, constants = model.graph, {one.name: one for one in model.graph.initializer}
+        scaled, shifted = graph.node[0], graph.node[1]
+        takers = [node.op_type for node in graph.node if shifted.output[0] in node.input]
+        if (scaled.op_type, shifted.op_type) == ("Mul", "Sub") and takers != ["Conv"]:
+            _as_convolution(scaled, shifted, constants[scaled.input[1]], constants[shifted.input[1]])
+            del graph.node[1]
+    return model
+
+
+def _as_convolution(scaled: Any, shifted: Any, scale: Any, shift: Any) -> None:
+    """The first node, of a product and a difference, does the work of both, channel by channel."""
+    from onnx import helper, numpy_helper
+
+    factors, terms = (numpy_helper.to_array(one).reshape(-1) for one in (scale, shift))
+    scale.CopyFrom(numpy_helper.from_array(factors.reshape(-1, 1, 1, 1), scale.name))
+    shift.CopyFrom(numpy_helper.from_array(-terms, shift.name))
+    inputs, outputs = [*scaled.input, shift.name], [*shifted.output]
+    scaled.CopyFrom(helper.make_node("Conv", inputs, outputs, shifted.name, group=len(factors), kernel_shape=[1, 1]))
 
 
 @dataclass(frozen=True)
@@ -62,7 +91,7 @@ class Job:
             }
             if self.kind in FROM_ONNX:
                 job["onnx"] = str(folder / "network.onnx")
-                write.write_onnx(folder / "network.onnx", write.onnx_model(network, arch), arch, {})
+                write.write_onnx(folder / "network.onnx", onnx_for(self.kind, network, arch), arch, {})
             if calibration is not None:
                 job["calibration"] = str(folder / "calibration.npy")
                 np.save(folder / "calibration.npy", calibration.numpy())

@@ -259,6 +259,22 @@ def test_unusual_networks_are_right_or_refused(name: str, kind: str, tmp_path: P
             file.unlink()
 
 
+WRITTEN = {
+    # ExecuTorch folds the norm of each place into the one kernel, and answers wrongly, unless each has its own
+    "shared kernels": (Part("conv"), Stage("inverted", 8, 2, shared=True, dims=(("expand", 2.0),))),
+    # ncnn multiplies an image by the constants of its normalisation wrongly, unless a convolution does it
+    "pixels into a matrix": (Part("flatten"), Stage("dense", 16)),
+}
+
+
+@pytest.mark.parametrize("kind", kinds(*HOSTED, slow=True))
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_converters_get_wrong_is_written_right(name: str, kind: str, tmp_path: Path) -> None:
+    stem, stage = WRITTEN[name]
+    source = source_of(tmp_path / "w.safetensors", Arch((3, 8, 8), 4, stem, (stage,), Part("linear")))
+    assert exported_or_refused(source, tmp_path / "out" / name_of(kind), images_of(source), kind, "fp32") is None
+
+
 def exported_or_refused(source: Source, target: Path, images: Images, kind: str, dtype: str) -> str | None:
     """Why it is refused; a file that is written is the network."""
     try:
