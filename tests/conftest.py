@@ -182,6 +182,20 @@ def shelf(source: Any, images: Any, tmp_path_factory: pytest.TempPathFactory) ->
     return Shelf(source, images, shared(tmp_path_factory, "shelf"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    """Converters and runtimes that take seconds to import do so once."""
+    from forks import Forks
+
+    from archsearch.export import converted
+    from archsearch.inference import hosted
+
+    with contextlib.closing(Forks()) as forks, pytest.MonkeyPatch.context() as patch:
+        for module in (converted, hosted):
+            patch.setattr(module, "subprocess", forks)
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One for all, as its start costs most. Without Chromium its tests are skipped; on CI that is a failure."""
