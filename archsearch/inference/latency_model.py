@@ -279,7 +279,7 @@ class LatencyModel:
         kernel = ConstantKernel(0.01, (1e-6, 1.0)) * RBF(2.0, (0.3, 30.0)) + WhiteKernel(1e-3, (1e-5, 0.1))
         process = GaussianProcessRegressor(kernel, alpha=1e-9)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound serves too
             process.fit((inputs - middle) / width, ratios)
         inverse = cho_solve((process.L_, True), np.eye(len(known)))
         error = float(np.median(np.abs(np.expm1(process.alpha_ / inverse.diagonal()))))
@@ -293,7 +293,7 @@ class LatencyModel:
             return total, np.full(len(archs), DOUBT)
         middle, width = self.scaled
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Predicted variances smaller than 0")
+            warnings.filterwarnings("ignore", "Predicted variances smaller than 0")  # rounding; there is a least below
             mean, std = self.process.predict((described(found) - middle) / width, return_std=True)
         return total * np.exp(mean), np.maximum(std, _LEAST_DOUBT)
 

@@ -79,7 +79,7 @@ class _CudaSlot(_Slot):
     def __init__(self, images: Pixels, most: int, device: torch.device, copies: torch.cuda.Stream) -> None:
         super().__init__(images, most, pinned=True)
         self._device, self._copies = torch.empty_like(self.host, device=device), copies
-        self._copied, self._used = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._copied, self._used = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]  # of torch
         self.release()  # the allocator may have had it of work that is still queued
 
     def settle(self) -> None:
@@ -113,5 +113,5 @@ def _slot(images: Pixels, most: int, device: torch.device) -> _Slot:
         return _Slot(images, most)
     if device.type != "cuda":
         return _OtherSlot(images, most, device)
-    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # of torch
     return _CudaSlot(images, most, device, copies)

@@ -36,7 +36,7 @@ def torchvisions(root: Path, train: bool) -> CIFAR10:
     return type("Small", (CIFAR10,), {**lists, "meta": meta})(root, train=train)
 
 
-@pytest.mark.filterwarnings("ignore:dtype")
+@pytest.mark.filterwarnings("ignore:dtype")  # numpy 2.4, of the old pickles that torchvision reads
 def test_the_same_as_torchvision(tmp_path: Path) -> None:
     cifar10(tmp_path / "cifar-10-batches-py")
     dataset = load_dataset(f"cifar:{tmp_path}")
