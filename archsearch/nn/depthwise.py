@@ -3,7 +3,8 @@
 oneDNN's are slow for kernels above 3x3 and for strides: a backward pass takes up to 40 times the forward pass
 (benchmarks/depthwise.py; in float32 they are not). So a larger kernel's gradient is taken in blocks of 3x3, over parts
 of a batch that stay in the cache, and the input's gradient is a convolution of stride 1 over gradients with zeros
-between them. Both are the same sums.
+between them. A dilated kernel, slow as well, meets every `dilation`-th row and column alone: they are put
+beside each other as images of their own. All are the same sums.
 """
 
 from __future__ import annotations
@@ -31,8 +32,24 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and x.device.type == "cpu" and x.numel() >= _SMALL and _gains(self, _dtype(x))):
             return super().forward(x)
-        out: Tensor = _Depthwise.apply(x, self.weight, self.stride[0], int(self.padding[0]))
-        return out
+        if self.dilation[0] > 1:
+            return self._dilated(x.to(torch.bfloat16))
+        return self._plain(x, self.stride[0], int(self.padding[0]))
+
+    def _dilated(self, x: Tensor) -> Tensor:
+        step, stride, padding = self.dilation[0], self.stride[0], self.kernel_size[0] // 2
+        if stride == step:
+            return self._plain(x[:, :, ::step, ::step].contiguous(memory_format=torch.channels_last), 1, padding)
+        height, width = x.shape[2:]
+        out = _together(self._plain(_combs(x, step), 1, padding), step)
+        return out[:, :, :height:stride, :width:stride].contiguous(memory_format=torch.channels_last)
+
+    def _plain(self, x: Tensor, stride: int, padding: int) -> Tensor:
+        """Without dilation."""
+        if _slow(self.kernel_size[0], stride):
+            out: Tensor = _Depthwise.apply(x, self.weight, stride, padding)
+            return out
+        return functional.conv2d(x, self.weight, None, stride, padding, 1, self.groups)
 
 
 def _dtype(x: Tensor) -> torch.dtype:
@@ -41,8 +58,31 @@ def _dtype(x: Tensor) -> torch.dtype:
 
 
 def _gains(layer: nn.Conv2d, dtype: torch.dtype) -> bool:
-    slow = layer.kernel_size[0] > _BLOCK or layer.stride[0] > 1
+    size, step = layer.kernel_size[0], layer.dilation[0]
+    keeps = size % 2 == 1 and layer.padding[0] == step * (size // 2)
+    slow = keeps if step > 1 else _slow(size, layer.stride[0])
     return slow and dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+
+
+def _slow(size: int, stride: int) -> bool:
+    return size > _BLOCK or stride > 1
+
+
+def _combs(x: Tensor, step: int) -> Tensor:
+    """Every `step`-th row and column as an image: (N, C, H, W) becomes (N * step**2, C, H / step, W / step)."""
+    height, width = x.shape[2:]
+    x = functional.pad(x, (0, -width % step, 0, -height % step)).permute(0, 2, 3, 1)
+    images, height, width, channels = x.shape
+    parts = x.reshape(images, height // step, step, width // step, step, channels).permute(2, 4, 0, 1, 3, 5)
+    return parts.reshape(-1, height // step, width // step, channels).permute(0, 3, 1, 2)
+
+
+def _together(x: Tensor, step: int) -> Tensor:
+    """What `_combs` took apart, with its padding."""
+    combs, channels, height, width = x.shape
+    parts = x.permute(0, 2, 3, 1).reshape(step, step, combs // step**2, height, width, channels)
+    whole = parts.permute(2, 3, 0, 4, 1, 5).reshape(combs // step**2, height * step, width * step, channels)
+    return whole.permute(0, 3, 1, 2)
 
 
 class _Depthwise(torch.autograd.Function):

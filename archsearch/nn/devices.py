@@ -142,7 +142,7 @@ class Stopwatch:
         """The time since the last lap went into `name`."""
         self.laps[name] += 1
         if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # of torch
             event.record()
             self._events.append((name, event))
             return

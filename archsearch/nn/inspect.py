@@ -198,4 +198,5 @@ def _callable(target: str, module: str, name: str) -> Callable[[], object]:
         return lambda: found
     if not callable(found):
         raise InputError(f"{target}: {name!r} is {type(found).__name__}, not a callable that gives a torch.nn.Module")
-    return found  # type: ignore[no-any-return]
+    factory: Callable[[], object] = found
+    return factory

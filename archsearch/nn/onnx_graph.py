@@ -229,7 +229,8 @@ class _Graph:
 
 
 def _dims(one: Any) -> Sequence[int]:
-    return one.dims  # type: ignore[no-any-return]
+    dims: Sequence[int] = one.dims
+    return dims
 
 
 def _set(path: Path, dims: Any, shape: tuple[int, ...]) -> None:

@@ -57,7 +57,7 @@ class Opaque(dict[Any, Any]):
         super().__init__()
         self.state: object = args
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none
         return id(self)
 
     def __setstate__(self, state: object) -> None:

@@ -84,7 +84,7 @@ class _ForwardFailed(Exception):
 def _build(factory: Callable[[], object], what: str, device: str) -> nn.Module:
     try:
         with warnings.catch_warnings(), torch.device(device):
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # it is not our code
             module = factory()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is not our code
         raise InputError(f"{what} raised {one_line(error)}") from None

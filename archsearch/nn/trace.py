@@ -38,7 +38,7 @@ def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
     """Follow one pass over a batch of one, without the fused kernels that hide what they multiply."""
     trace = Trace(module, inputs)
     with torch.no_grad(), warnings.catch_warnings(), _plain_kernels(), trace, trace.names(module):
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # what a module of others warns of is no news here
         trace.finish(module(*inputs))
     return trace
 
@@ -58,7 +58,7 @@ def _plain_kernels() -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for library, enabled in zip(libraries, before, strict=True):
-            setattr(library, "enabled", enabled)  # noqa: B010
+            setattr(library, "enabled", enabled)  # noqa: B010 - as above
 
 
 class _Value:
@@ -71,7 +71,7 @@ class _Value:
         self.born = self.died = born
 
 
-class Trace(DispatchMode):  # type: ignore[misc]
+class Trace(DispatchMode):  # type: ignore[misc]  # object where torch has none
     """Follows every operation below autograd; composite ones arrive as the operations they are made of."""
 
     def __init__(self, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:

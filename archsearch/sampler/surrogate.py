@@ -34,7 +34,7 @@ FIT_POINTS = 150
 ROOT5 = np.sqrt(5.0)
 
 
-class NetworkKernel(Kernel):  # type: ignore[misc]
+class NetworkKernel(Kernel):  # type: ignore[misc]  # scikit-learn has no types
     """Covariance of the log deficits of two networks.
 
     Args:
@@ -137,7 +137,7 @@ class Surrogate:
     def predict(self, inputs: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the log deficit, (m,) each; noise left out."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Predicted variances smaller than 0")
+            warnings.filterwarnings("ignore", "Predicted variances smaller than 0")  # rounding; there is a least below
             mean, std = self._process.predict(inputs, return_std=True)
         return mean * self._std + self._mean, np.maximum(std, 1e-6) * self._std
 

@@ -127,9 +127,9 @@ class SearchSpace:
                 raise InputError(f"space {self.name!r} says no input {' and '.join(left)}: give input_shape")
             return self, inputs.shapes(self.input, (1, 1, 1))[-1]
         if wanted and isinstance(wanted[0], Sequence):
-            every = [tuple(shape) for shape in wanted]  # type: ignore[arg-type]
+            every = [tuple(shape) for shape in wanted]  # type: ignore[arg-type]  # one part of it tells which it is
             return replace(self, input=inputs.dims_of(every)), max(every)
-        return self, inputs.shapes(self.input, tuple(wanted))[-1]  # type: ignore[arg-type]
+        return self, inputs.shapes(self.input, tuple(wanted))[-1]  # type: ignore[arg-type]  # as above
 
     def draw(self, ask: Ask, input_shape: Shape, classes: int) -> Arch:
         """One candidate. `ask` is called only for dims that are active, each once.

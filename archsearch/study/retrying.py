@@ -105,7 +105,7 @@ def said(error: BaseException) -> str:
     cause = error.__cause__ or error
     text = str(getattr(cause, "orig", None) or cause)
     if (code := _code(error)) is not None:
-        text = f"{code}: {error.details()}"  # type: ignore[attr-defined]
+        text = f"{code}: {error.details()}"  # type: ignore[attr-defined]  # of gRPC
     return hide_password((text.splitlines() or [type(cause).__name__])[0])
 
 
@@ -126,7 +126,7 @@ _NAMES = BaseStorage.__abstractmethods__ | {"get_trial_number_from_id"}  # of a 
 _Forwarding: Any = type("_Forwarding", (BaseStorage,), {name: _forward(name) for name in _NAMES})
 
 
-class RetryingStorage(_Forwarding):  # type: ignore[misc]
+class RetryingStorage(_Forwarding):  # type: ignore[misc]  # made a line above
     """An Optuna storage whose every method is called by a `Waiter`.
 
     Args:

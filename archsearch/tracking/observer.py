@@ -51,7 +51,7 @@ class Tracking(Observer):
                 continue
             try:
                 call()
-            except Exception as error:  # noqa: BLE001  whatever a tracker throws must not end a search
+            except Exception as error:  # noqa: BLE001 - whatever a tracker throws must not end a search
                 on = False
                 self.say(f"tracking with {self.name} is off from here: {one_line(error)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -293,26 +293,29 @@ class Supervisor:
             worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
             worker.process.join()
-        for worker in self.workers:
-            self._drain(worker)
-        self.board.read()
-        for trial in [trial for worker in self.workers for trial in self._held(worker)]:
-            interrupt(self.board.study, store_of(self.board.study).trial_id(trial.number))
-        self.workers = []
-        take_from_the_dead(self.board)
-        self._read()
-
-    def _drain(self, worker: _Worker) -> None:
-        """What a stopped worker had said before."""
-        with suppress(EOFError, OSError):
-            while worker.connection.poll():
-                kind, *what = worker.connection.recv()
-                if kind != "error":
-                    self._handle(worker, kind, what)
+        try:
+            for worker in self.workers:
+                for kind, *what in _last_words(worker.connection):
+                    if kind != "error":
+                        self._handle(worker, kind, what)
+        finally:  # an observer may raise
+            self.board.read()
+            for trial in [trial for worker in self.workers for trial in self._held(worker)]:
+                interrupt(self.board.study, store_of(self.board.study).trial_id(trial.number))
+            self.workers = []
+            take_from_the_dead(self.board)
+            self._read()
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         for observer in self.observers:
             what(observer)
+
+
+def _last_words(connection: Connection) -> Iterator[Any]:
+    """What a stopped worker had said before; it may have died in the middle of it."""
+    with suppress(EOFError, OSError):
+        while connection.poll():
+            yield connection.recv()
 
 
 def _cause(exitcode: int | None) -> str:

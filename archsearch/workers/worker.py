@@ -143,7 +143,7 @@ def work(connection: Connection, job: Job) -> None:
     except KeyboardInterrupt:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-    except Exception as error:  # noqa: BLE001  the parent raises it
+    except Exception as error:  # noqa: BLE001 - the parent raises it
         if not isinstance(error, (ArchsearchError, OSError)):
             error.add_note("in a worker process:\n" + without_secrets(traceback.format_exc(), job.url))
         last = "error", error
@@ -249,7 +249,7 @@ def estimate(config: StudyConfig, setup: TrainingSetup, messages: Messages) -> N
         return
     try:
         seconds = training_seconds(arch, setup)
-    except Exception:  # noqa: BLE001  a network that cannot be trained fails in its own training, with a reason
+    except Exception:  # noqa: BLE001 - a network that cannot be trained fails in its own training, with a reason
         return
     finally:
         free_memory(setup.data.device)

@@ -97,7 +97,7 @@ def test_a_rung_that_can_save_nothing(refused: Callable[..., str], grace: str, e
         ("lr=", ["--recipe 'lr='", "KEY=VALUE"]),
         ("lr=fast", ["lr = 'fast'", "finite number"]),
         ("lr=nan", ["lr = nan", "finite number"]),
-        ("lr=-1", ["lr = -1", "above zero"]),
+        ("lr=-2", ["lr = -2", "above zero"]),
         ("epochs=2.5", ["epochs = 2.5", "whole number"]),
         ("optimiser=lion", ["optimiser = 'lion'", "sgd"]),
         ("learning_rate=1", ["'learning_rate'"]),
@@ -164,11 +164,11 @@ def test_a_typo_in_a_space_file(refused: Callable[..., str], work: Path) -> None
 
 def test_every_error_of_a_space_file_at_once(refused: Callable[..., str], work: Path) -> None:
     broken = TINY.replace("summary", "sumary").replace('"basic"', '"basik"').replace("[8, 12, 16, 256]", "[0, 8]")
-    (work / "broken.toml").write_text(broken + "[train]\nlr = -1.0\nepochz = 3\n")
+    (work / "broken.toml").write_text(broken + "[train]\nlr = -2.0\nepochz = 3\n")
     line = refused("run", "--space", "broken.toml")
     assert "broken.toml" in line
     for words in ("'sumary' (did you mean 'summary'?)", "'basik' (did you mean 'basic'?)", "stage1.width = 0",
-                  "lr = -1.0", "'epochz' (did you mean 'epochs'?)"):  # fmt: skip
+                  "lr = -2.0", "'epochz' (did you mean 'epochs'?)"):  # fmt: skip
         assert words in line
 
 

@@ -48,4 +48,4 @@ def test_blocks_that_shrink_their_map_share_nothing() -> None:
     with pytest.raises(SpecError, match=r"stage1: blocks that share their kernels keep the shape of their map"):
         assert shrinking.cost
     with pytest.raises(SpecError, match="shared = 1: must be true or false"):
-        Stage("plain", 8, shared=1)  # type: ignore[arg-type]  # as a file may have it
+        Stage("plain", 8, shared=1)  # as a file may have it

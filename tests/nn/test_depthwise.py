@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from archsearch.network.layers import Conv
 from archsearch.nn import depthwise
@@ -21,7 +22,7 @@ LAYERS = [
 @pytest.fixture(autouse=True)
 def _every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthwise, "_SMALL", 0)
-    monkeypatch.setattr(depthwise, "_CACHED", 6 * 13 * 11)  # two images of the three at once, then one
+    monkeypatch.setattr(depthwise, "_CACHED", 6 * 30 * 27)  # two images of the three at once, then one
 
 
 def gradients(call: Callable[[Tensor], Tensor], weight: Tensor, x: Tensor) -> list[Tensor]:
@@ -39,19 +40,28 @@ def in_bfloat16(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     return torch.autocast("cpu", torch.bfloat16)(layer.forward)
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 3])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), LAYERS)
-def test_the_same_as_torch(kernel: int, stride: int, padding: int) -> None:
+def test_the_same_as_torch(kernel: int, stride: int, padding: int, dilation: int) -> None:
     torch.manual_seed(0)
-    layer = DepthwiseConv2d(6, 6, kernel, stride, padding, groups=6, bias=False)
-    x = torch.randn(3, 6, 13, 11).to(memory_format=torch.channels_last)
-    wanted = gradients(layer, layer.weight, x)
-    exact = gradients(lambda x: _Depthwise.apply(x, layer.weight, stride, padding), layer.weight, x)
-    rounded = gradients(in_bfloat16(layer), layer.weight, x)
-    assert rounded[0].dtype == torch.bfloat16
-    for tolerance, found in ((1e-5, exact), (2e-2, rounded)):
-        for mine, theirs in zip(found, wanted, strict=True):
+    layer = DepthwiseConv2d(6, 6, kernel, stride, padding * dilation, dilation, groups=6, bias=False)
+    x = torch.randn(3, 6, 30, 27).to(memory_format=torch.channels_last)
+    wanted = gradients(plain(layer), layer.weight, x)
+    found = [(1e-5, gradients(layer, layer.weight, x)), (2e-2, gradients(in_bfloat16(layer), layer.weight, x))]
+    assert found[1][1][0].dtype == torch.bfloat16
+    if dilation == 1:
+        ours = gradients(lambda x: _Depthwise.apply(x, layer.weight, stride, padding), layer.weight, x)
+        found.append((1e-5, ours))
+    for tolerance, results in found:
+        for mine, theirs in zip(results, wanted, strict=True):
             assert mine.shape == theirs.shape
             assert float((mine.float() - theirs).abs().max()) <= tolerance * float(theirs.abs().max())
+
+
+def plain(layer: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+    """The layer as torch has it."""
+    options = (None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return lambda x: functional.conv2d(x, layer.weight, *options)
 
 
 def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,9 +70,10 @@ def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> 
         depthwise, "_kernel_gradient", lambda x, kernel, *_: taken.append("") or torch.zeros(kernel.shape)
     )
 
-    def detours(kernel: int, stride: int, *, half: bool = True, training: bool = True) -> bool:
+    def detours(kernel: int, stride: int, *, dilation: int = 1, half: bool = True, training: bool = True) -> bool:
         taken.clear()
-        layer = DepthwiseConv2d(4, 4, kernel, stride, kernel // 2, groups=4, bias=False).train(training)
+        padding = dilation * (kernel // 2)
+        layer = DepthwiseConv2d(4, 4, kernel, stride, padding, dilation, groups=4, bias=False).train(training)
         gradients(in_bfloat16(layer) if half else layer, layer.weight, torch.randn(2, 4, 8, 8))
         return bool(taken)
 
@@ -71,6 +82,9 @@ def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> 
     assert not detours(3, 1)
     assert not detours(5, 2, half=False)
     assert not detours(5, 2, training=False)
+    assert detours(5, 1, dilation=2)
+    assert not detours(3, 1, dilation=2)
+    assert not detours(4, 1, dilation=2)  # an even kernel does not keep the size
 
 
 def test_networks_have_them_and_files_plain_convolutions() -> None:

@@ -103,7 +103,7 @@ def test_the_average_of_a_checkpoint_is_not_the_model(net: nn.Module, tmp_path: 
 
 def test_torchscript_knows_its_parameters(net: nn.Module, tmp_path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated")
         scripted = torch.jit.script(net)
         torch.jit.save(scripted, tmp_path / "s.pt")
         torch.jit.save(torch.jit.freeze(scripted), tmp_path / "frozen.pt")
@@ -143,7 +143,7 @@ def test_tied_parameters_of_a_graph_count_once(tmp_path: Path) -> None:
 def onnx_file(net: nn.Module, path: Path) -> Path:
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", DeprecationWarning)
         shapes = ({0: torch.export.Dim("batch"), 2: torch.export.Dim("h", min=4), 3: torch.export.Dim("w", min=4)},)
         program = torch.onnx.export(net, (torch.zeros(2, 3, 8, 8),), dynamo=True, dynamic_shapes=shapes, verbose=False)
     logging.disable(logging.NOTSET)
@@ -305,7 +305,7 @@ def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_packed_weights_in_a_state_dict_are_counted(tmp_path: Path) -> None:
     """torch.ao keeps weight and bias of a dynamically quantised layer in a tuple."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # torch deprecates each part of torch.ao by another kind of warning
         plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 10), nn.Conv2d(1, 2, 3))
         quantised = torch.ao.quantization.quantize_dynamic(plain, {nn.Linear}, dtype=torch.qint8)
         torch.save(quantised.state_dict(), tmp_path / "q.pt")

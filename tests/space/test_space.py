@@ -369,7 +369,7 @@ def test_spaces_that_are_not_there(name: str, words: str, tmp_path: Path, monkey
         ("epochs = 3", 'policy = { choice = ["none", "trivail"] }', ["train: policy = 'trivail': must be one of none"]),
         ("epochs = 3", "rotate = { int = [0, 200] }", ["train: rotate = 200: must be from 0 to 180 degrees"]),
         ("epochs = 3", "mixup = { float = [-1.0, 1.0] }", ["train: mixup = -1.0: must be from 0 to 100"]),
-        ("epochs = 3", 'optimiser = "sdg"', ["train: optimiser = 'sdg': must be one of sgd"]),
+        ("epochs = 3", 'optimiser = "sdg"', ["train: optimiser = 'sdg': must be one of auto, sgd"]),
     ],
 )  # fmt: skip
 def test_a_mistake_names_file_key_and_way_out(old: str, new: str, words: list[str]) -> None:

@@ -91,7 +91,7 @@ def test_any_librarys_number_is_a_float(value: Any) -> None:
         return value
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")
         found = run(evaluate, trials=1)
     assert found.front.val_accuracy.dtype == np.float64
     assert type(found.records[0].val_accuracy) is float
