@@ -106,16 +106,20 @@ class DeviceData:
 
         group: images that are asked for at a time, of which a window is a multiple.
         """
-        mixed = self._mixed(group, generator)
         # neighbours among the chosen are neighbours among all: a stream still reads blocks of them
-        return evened(self.truth, generator)[mixed] if self._is_balanced else mixed
+        chosen = evened(self.truth, generator) if self._is_balanced else None
+        mixed = self._mixed(chosen, group, generator)
+        return mixed if chosen is None else chosen[mixed]
 
-    def _mixed(self, group: int, generator: torch.Generator) -> Tensor:
+    def _mixed(self, chosen: Tensor | None, group: int, generator: torch.Generator) -> Tensor:
+        """A random order of the images chosen, or of all: int64 (N,)."""
         if not self.streamed:
             return torch.randperm(len(self), generator=generator, device=generator.device).to(self.device)
         window = self._window(group)
         block = max(1, block_bytes(self._room) // self.shape[1:].numel())
-        return shuffled(len(self), min(block, window), window, generator).to(self.device)
+        labels = (self.truth if chosen is None else self.truth[chosen]).cpu()
+        labels = labels if labels.ndim == 1 else labels.int().argmax(1)  # of several any
+        return shuffled(labels, min(block, window), window, generator).to(self.device)
 
     def _window(self, group: int) -> int:
         """How many images are read ahead: one group, or as many groups as a stream's window holds."""

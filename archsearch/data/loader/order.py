@@ -6,21 +6,38 @@ import torch
 from torch import Tensor
 
 
-def shuffled(count: int, block: int, window: int, generator: torch.Generator) -> Tensor:
-    """A permutation of 0..count-1, int64 (count,) on the CPU, that reads blocks of neighbours.
+def shuffled(labels: Tensor, block: int, window: int, generator: torch.Generator) -> Tensor:
+    """A permutation of 0..N-1, int64 (N,) on the CPU, that reads blocks of neighbours.
 
-    Blocks of `block` neighbours come in random order; every `window` of the positions that so follow are shuffled
-    together. Where blocks begin is drawn too, so that no two neighbours always share one. Drawn where the
-    generator lives, and the same for one seed there.
+    labels: int64 (N,) on the CPU, the class of each image; a folder's images lie sorted by it. Blocks of `block`
+    neighbours come in a random order that spreads the blocks of each class evenly over the epoch; every `window` of the
+    positions that so follow are shuffled together. Where blocks begin is drawn too, so that no two neighbours always
+    share one. Drawn where the generator lives, and the same for one seed there.
     """
+    count = len(labels)
+    if not count:
+        return torch.arange(0)
     place = torch.arange(count)
     begin = int(_draw(block, generator)) if block > 1 else 0
     number = (place + begin) // block
-    rank = torch.randperm(int(number[-1]) + 1 if count else 0, generator=generator, device=generator.device).cpu()
-    order = rank[number].sort(stable=True).indices
+    firsts = (torch.arange(int(number[-1]) + 1) * block - begin).clamp(min=0)
+    order = _spread(labels[firsts], generator)[number].sort(stable=True).indices
     # a key for each place, whose whole part is its window: one sort shuffles all windows
     key = torch.rand(count, generator=generator, device=generator.device).cpu().double()
     return order[(key + place // window).sort(stable=True).indices]
+
+
+def _spread(kinds: Tensor, generator: torch.Generator) -> Tensor:
+    """A random rank for each of some things, int64 (N,), such that those of a kind, int64 (N,), are evenly apart."""
+    device = generator.device
+    mixed = torch.randperm(len(kinds), generator=generator, device=device).cpu()
+    grouped = mixed[kinds[mixed].sort(stable=True).indices]
+    kind, sizes = kinds[grouped].unique_consecutive(return_inverse=True, return_counts=True)[1:]
+    start = torch.rand(len(sizes), generator=generator, device=device).cpu().double()
+    turn = torch.arange(len(kinds)) - (sizes.cumsum(0) - sizes)[kind]
+    ranks = torch.empty_like(grouped)
+    ranks[grouped[((turn + start[kind]) / sizes[kind]).sort(stable=True).indices]] = torch.arange(len(kinds))
+    return ranks
 
 
 def evened(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from archsearch.data.loader.order import evened, shuffled
 
 
 def order(count: int, block: int, window: int, seed: int = 0) -> torch.Tensor:
-    return shuffled(count, block, window, torch.Generator().manual_seed(seed))
+    return shuffled(torch.zeros(count, dtype=torch.int64), block, window, torch.Generator().manual_seed(seed))
 
 
 @given(st.integers(0, 300), st.integers(1, 50), st.integers(1, 100), st.integers(0, 5))
@@ -29,20 +29,29 @@ def test_a_window_reads_few_pieces(block: int, blocks: int) -> None:
 
 
 def test_neighbours_part_from_epoch_to_epoch() -> None:
-    draws = torch.Generator().manual_seed(0)
-    cuts = {frozenset((shuffled(40, 10, 10, draws)[:10] % 10).tolist()) for _ in range(20)}
-    starts = {int(shuffled(40, 10, 10, draws)[:10].min()) % 10 for _ in range(20)}
+    draws, labels = torch.Generator().manual_seed(0), torch.zeros(40, dtype=torch.int64)
+    starts = {int(shuffled(labels, 10, 10, draws)[:10].min()) % 10 for _ in range(20)}
     assert len(starts) > 3
-    assert cuts
 
 
-def test_classes_of_a_sorted_set_are_spread_over_an_epoch() -> None:
-    """100 classes one behind the other, 100 images each: how far a window's shares are from even ones."""
-    labels = torch.arange(10_000) // 100
-    windows = torch.split(labels[order(10_000, 4, 1000)], 1000)
-    counts = torch.stack([torch.bincount(window, minlength=100) for window in windows]).float()
-    assert (counts > 0).float().mean() > 0.85  # of 10 expected in blocks of 4, none is there with exp(-2.5)
-    assert counts.std() < 2.5 * 10**0.5  # blocks of 4 double the deviation of single images
+@given(st.integers(1, 8), st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
+def test_every_window_of_a_sorted_set_has_its_share_of_each_class(
+    block: int, each: int, kinds: int, seed: int
+) -> None:
+    """Blocks of each class are evenly apart: of the share's blocks a window has one more or less, and cuts two."""
+    labels = torch.repeat_interleave(torch.arange(kinds), block * each)
+    window = block * max(2, each * kinds // 5)
+    for part in torch.split(labels[shuffled(labels, block, window, torch.Generator().manual_seed(seed))], window):
+        counts = torch.bincount(part, minlength=kinds)
+        assert (counts - len(part) / kinds).abs().max() <= 4 * block
+
+
+def test_an_order_of_a_mixed_set_is_as_random_as_before() -> None:
+    """Where each image comes: on average in the middle, and anywhere."""
+    draws, labels = torch.Generator().manual_seed(0), torch.arange(60) % 7
+    places = torch.stack([shuffled(labels, 4, 12, draws).argsort() for _ in range(400)]).float()
+    assert (places.mean(0) - 29.5).abs().max() < 5  # the deviation of a mean is 17 / 20
+    assert places.std(0).min() > 14
 
 
 def test_the_last_images_of_an_epoch_are_others_each_time() -> None:
