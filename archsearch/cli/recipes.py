@@ -9,13 +9,20 @@ from typing import Any
 import click
 
 from archsearch.errors import InputError
-from archsearch.network.recipe import BALANCED, FIELDS, OFF, PRESETS, check_values
+from archsearch.network.recipe import BALANCED, FIELDS, OFF, PRECISIONS, PRESETS, check_values
 
-KEY = "class_weights"
+KEY, PRECISION = "class_weights", "score_precision"
 class_weights_option = click.option(
     "--class-weights",
     metavar="none|balanced|FILE",
     help="Of the loss: balanced by images per class, or a .csv file of class,weight.  [default: none, or the recipe's]",
+)
+
+score_precision_option = click.option(
+    "--score-precision",
+    type=click.Choice(PRECISIONS),
+    help="Validation scores: of the network as it is, or rounded as its int8 file will be.  [default: fp32, or the"
+    " recipe's]",
 )
 
 
@@ -43,14 +50,22 @@ def _typed(text: str, kind: type) -> Any:
 
 
 def given_values(options: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """What `--recipe` and `--class-weights` say, for a dataset with these classes. Raises InputError."""
+    """What `--recipe` and the options for one value say, for a dataset with these classes. Raises InputError."""
     values, asked = recipe_values(options["recipe"]), options.get(KEY)
+    if precision := options.get(PRECISION):
+        _require_once(PRECISION, precision, values)
+        values[PRECISION] = precision
     if asked is None:
         check_count(str(values.get(KEY, OFF)), classes)
         return values
-    if KEY in values:
-        raise InputError(f"--class-weights {asked}: --recipe {KEY}={values[KEY]} says it too: give one")
+    _require_once(KEY, asked, values)
     return {**values, KEY: _weights(asked, classes)}
+
+
+def _require_once(key: str, asked: str, values: Mapping[str, Any]) -> None:
+    if key in values:
+        option = f"--{key.replace('_', '-')}"
+        raise InputError(f"{option} {asked}: --recipe {key}={values[key]} says it too: give one")
 
 
 def check_count(weights: str, classes: Sequence[str]) -> None:

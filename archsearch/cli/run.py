@@ -28,13 +28,14 @@ from archsearch.cli.options import (
     storage_option,
     timeout_option,
 )
-from archsearch.cli.recipes import class_weights_option
+from archsearch.cli.recipes import class_weights_option, score_precision_option
 from archsearch.cli.settings import Resumed, Workers, check_study, choose_space, recipe_of, run_options, said_input
 from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
+    from archsearch.cli.settings import ChosenSpace
     from archsearch.data import Dataset
     from archsearch.study.config import StudyConfig
     from archsearch.workers.local import Result
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
     help="Set a value of the training recipe, such as lr=0.2, or a preset of values: robust; repeatable.",
 )
 @class_weights_option
+@score_precision_option
 @teacher_option
 @init_from_option
 @inherit_option
@@ -198,7 +200,7 @@ def run(**options: Any) -> int:
         deterministic=options["deterministic"],
     )
     config = _completed(config, options, dataset, choice.before)
-    chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=choice.notes)
+    chosen = replace(run_options(options, choice.study, config.recipe.epochs), notes=_notes(choice, config))
     view = live_view(chosen.trials, config.recipe.epochs, chosen.timeout, config.score)
     if sizes and "size" in choice.space.input:
         view.head(f"--image-size {','.join(map(str, sizes))} goes before the sizes of space {choice.space.name!r}")
@@ -214,6 +216,11 @@ def _completed(
     known = known_of(options, dataset, config.domain.shapes)
     metric = searched_metric(options, dataset, before)
     return replace(config, known=known, metric=metric, inherit=options["inherit"])
+
+
+def _notes(choice: ChosenSpace, config: StudyConfig) -> tuple[str, ...]:
+    rounded = config.recipe.score_precision == "int8"
+    return (*choice.notes, *(["scores: of each network rounded as its int8 file will be"] if rounded else []))
 
 
 def _trackers(names: Sequence[str], folder: Path, say: Callable[[str], None]) -> list[Any]:

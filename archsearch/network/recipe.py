@@ -14,6 +14,8 @@ AUTO = -1
 CHOSEN = "auto"
 OPTIMISERS = (CHOSEN, "sgd", "muon", "adam", "adamw")
 POLICIES = ("none", "trivial")
+PRECISIONS = ("fp32", "int8")
+"""By which a training is scored."""
 OFF, BALANCED = "none", "balanced"
 """Class weights that are no list."""
 PRESETS: Mapping[str, Mapping[str, Value]] = {"robust": {"policy": "trivial", "noise": 0.1}}
@@ -37,6 +39,7 @@ class Recipe:
     `smoothing_until`: share of the epochs after which labels are not smoothed any more.
     `qat`: share of the epochs, the last ones, that train the network as its int8 file will compute, see
         `training.rounding`; 0: none.
+    `score_precision`: fp32 or int8: validation scores are those of the network as it is, or rounded as its int8 file.
     `patience`: epochs without a better validation accuracy after which a training ends; 0: never early.
     `class_weights`: of the loss: none, balanced, or numbers with commas, one per class in their order.
     `balanced_batches`: 1: classes come equally often in an epoch; 0: images do.
@@ -71,6 +74,7 @@ class Recipe:
     mix_growth: float = 0.0
     smoothing_until: float = 1.0
     qat: float = 0.0
+    score_precision: str = "fp32"
 
     def __post_init__(self) -> None:
         rules = [
@@ -104,6 +108,7 @@ class Recipe:
             ("lookahead", self.lookahead >= 0, "at least 0"),
             ("mix_growth", 0 <= self.mix_growth <= 1, "from 0 to 1"),
             ("qat", 0 <= self.qat <= 1, "from 0 to 1"),
+            ("score_precision", self.score_precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             ("smoothing_until", 0 <= self.smoothing_until <= 1, "from 0 to 1"),
         ]
         problems = [f"{name} = {getattr(self, name)!r}: must be {rule}" for name, fine, rule in rules if not fine]
@@ -128,7 +133,7 @@ class Recipe:
 
 LATER: Mapping[str, Value] = {
     "class_weights": OFF, "balanced_batches": 0, "logit_adjustment": 0.0, "noise": 0.0, "lookahead": 0,
-    "mix_growth": 0.0, "smoothing_until": 1.0, "qat": 0.0,
+    "mix_growth": 0.0, "smoothing_until": 1.0, "qat": 0.0, "score_precision": "fp32",
 }  # fmt: skip
 """What a recipe as a dict that says nothing of them means."""
 _WEIGHTS = "numbers from 0 on with commas, one per class and not all 0"

@@ -135,7 +135,8 @@ class _Fit:
         self.module = average.module if average else module
         self.metric, self.qat = setup.metric, recipe.qat
         self.rounded: Rounded | None = None
-        self.validation = Validation(self.module, setup.data, setup.metric)
+        self.judged = Rounded(self.module) if recipe.score_precision == "int8" else None
+        self.validation = Validation(self.module, setup.data, setup.metric, self.judged)
         self.state = TrainingState(
             module, self.epochs.schedule, average, generator, setup.data.device, self.epochs.lookahead
         )
@@ -158,6 +159,8 @@ class _Fit:
             report(number, value, metrics)
             self.watch.start()
         _, value, metrics = self.reports[-1]
+        if self.judged:
+            self.judged.close()
         if self.qat:
             (self.rounded or Rounded(self.module)).keep()
         return Trained(self.module, value, metrics)

@@ -35,7 +35,7 @@ def is_rounded(recipe: Recipe, number: int) -> bool:
 
 
 class Rounded(nn.Module):
-    """A network, rounded in every forward pass, from here on until `keep`.
+    """A network, rounded in every forward pass through this, and in none of the module's own; until `close`.
 
     Parameters, buffers and mode are those of `module`: what trains the one trains the other.
     """
@@ -49,19 +49,31 @@ class Rounded(nn.Module):
             for name, part in module.named_modules()
             if isinstance(part, nn.Conv2d | nn.Linear) and not (without and f"{name}.".startswith(without))
         ]
-        self._hooks = [part.register_forward_hook(_rounded_output) for part in _ends(module)]
+        self._hooks = [part.register_forward_hook(self._rounded_output) for part in _ends(module)]
+        self._rounds = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of the rounded network, for normalised images (N, C, H, W)."""
         weights = {name: rounded_weight(self.module.get_parameter(name)) for name in self._names}
-        out: Tensor = functional_call(self.module, weights, (rounded(x),))
+        self._rounds = True
+        try:
+            out: Tensor = functional_call(self.module, weights, (rounded(x),))
+        finally:
+            self._rounds = False
         return out
+
+    def _rounded_output(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return rounded(output) if self._rounds else output
+
+    def close(self) -> None:
+        """Take the hooks off: the module is a plain one again, and this is of no use."""
+        for hook in self._hooks:
+            hook.remove()
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Round the weights for good; the module is a plain one again, whose int8 ONNX file has these very weights."""
-        for hook in self._hooks:
-            hook.remove()
+        """Close, and round the weights for good: the module's int8 ONNX file has these very weights."""
+        self.close()
         for name in self._names:
             weight = self.module.get_parameter(name)
             weight.copy_(rounded_weight(weight))
@@ -82,10 +94,6 @@ def rounded(x: Tensor) -> Tensor:
     scale = ((most - least) / _LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
     zero = (-least / scale).round().clamp(0, _LEVELS).to(torch.int32)
     return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, _LEVELS)
-
-
-def _rounded_output(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-    return rounded(output)
 
 
 def _ends(module: nn.Module) -> Iterator[nn.Module]:

@@ -30,10 +30,14 @@ class Validation:
     Args:
         module: on the data's device; in evaluation mode after every call.
         metric: what the score is; None: accuracy.
+        judged: what answers in its place, such as the module `Rounded`; statistics are the module's own all the same.
     """
 
-    def __init__(self, module: nn.Module, data: TrainingData, metric: Metric | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, data: TrainingData, metric: Metric | None = None, judged: nn.Module | None = None
+    ) -> None:
         self.module, self._images, self._device = module, data.validation, data.device
+        self._judged = judged or module
         self._metric = metric
         self._train, self._sample = data.train, _sample(data.train)
 
@@ -46,10 +50,10 @@ class Validation:
         """
         self.recalibrate(shape)
         if self._metric is None:
-            accuracy, loss = accuracy_and_loss(self.module, self._images, shape)
+            accuracy, loss = accuracy_and_loss(self._judged, self._images, shape)
             return accuracy, {"val_loss": loss}
         kept: Answers = []
-        accuracy, loss = accuracy_and_loss(self.module, self._images, shape, kept)
+        accuracy, loss = accuracy_and_loss(self._judged, self._images, shape, kept)
         score = _scored(self._metric, kept) if math.isfinite(loss) else math.nan
         return score, {"val_loss": loss, "val_accuracy": accuracy}
 

@@ -1,4 +1,4 @@
-"""`--class-weights` from a search to its full training, and what is refused."""
+"""Options for one value of a recipe, from a search to its full training, and what is refused."""
 
 from __future__ import annotations
 
@@ -56,12 +56,27 @@ def test_from_a_search_to_a_full_training(command: Command, work: Path) -> None:
     assert "was trained with class_weights '1,4.5', not 'balanced'" in other.error
 
 
+def test_scores_by_int8_are_said_and_kept(command: Command, work: Path) -> None:
+    rare_npz(work / "rare.npz")
+    told = command(*RUN, "--score-precision", "int8")
+    assert told.status == 0, told.err
+    assert "scores: of each network rounded as its int8 file will be\n" in told.out
+    assert json.loads((work / "results" / "s" / "run.json").read_text())["recipe"]["score_precision"] == "int8"
+    again = command(*RUN, "--resume")
+    assert again.status == 2
+    assert "recipe: score_precision was 'int8', is 'fp32'" in again.error
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--class-weights", "even"), "--class-weights 'even': must be none, balanced, or a .csv file of class,weight"),
         (("--class-weights", "bad.csv"), "bad.csv, line 2: no class 'x'"),
         ((*BALANCED, "--recipe", "class_weights=none"), "--recipe class_weights=none says it too: give one"),
+        (
+            ("--score-precision", "int8", "--recipe", "score_precision=fp32"),
+            "--score-precision int8: --recipe score_precision=fp32 says it too: give one",
+        ),
         (("--recipe", "class_weights=1,2,3"), "class_weights=1,2,3: 3 numbers for 2 classes: give one per class"),
         (("--recipe", "class_weights=1,x"), "class_weights = '1,x': must be none, balanced, or numbers from 0 on"),
         (("--space", "listed.toml"), "class_weights=1,2,3: 3 numbers for 2 classes: give one per class"),

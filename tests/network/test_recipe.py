@@ -25,6 +25,7 @@ BAD = [
     ("class_weights", "3"), ("balanced_batches", 2), ("balanced_batches", -1), ("logit_adjustment", -0.1),
     ("logit_adjustment", 10.5), ("lookahead", -1), ("mix_growth", -0.1), ("mix_growth", 1.1),
     ("smoothing_until", -0.1), ("smoothing_until", 1.01), ("qat", -0.1), ("qat", 1.01),
+    ("score_precision", "fp16"),
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from archsearch.training.data import TrainingData
 from archsearch.training.fit import fit
 from archsearch.training.rounding import Rounded, is_rounded, rounded, rounded_weight
 from archsearch.training.setup import TrainingSetup
+from archsearch.training.validation import accuracy_and_loss
 
 
 def test_the_last_epochs_are_rounded_at_least_one():
@@ -63,6 +64,44 @@ def test_a_rounded_network_is_as_far_from_the_plain_one_as_its_int8_file(name, t
     file = open_runner(path, trusted=True)(Pixels.of(images))
     far = float((mine - plain).abs().mean() / (file - plain).abs().mean())
     assert 0.8 < far < 1.25
+
+
+def test_the_module_itself_computes_as_before():
+    module = random_network(zoo.load("resnet20").arch.adapted((3, 16, 16), 10))
+    x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = module(x)
+        network = Rounded(module)
+        assert not torch.equal(network(x), plain)
+        assert torch.equal(module(x), plain)
+    network.close()
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+def digits(recipe):
+    """ResNet-20 trained on digits: the data, and what came of it."""
+    data = TrainingData.of(load_dataset("digits"), 0, torch.device("cpu"))
+    arch = zoo.load("resnet20").arch.adapted(data.dataset.input_shape, 10)
+    return data, fit(arch, TrainingSetup(data, recipe, deterministic=True), lambda *_: None)
+
+
+@pytest.mark.parametrize("ema", [0.0, 1.0])
+def test_a_score_by_int8_is_that_of_the_rounded_network_and_changes_no_weight(ema):
+    data, plain = digits(Recipe(epochs=2, ema=ema))
+    _, found = digits(Recipe(epochs=2, ema=ema, score_precision="int8"))
+    for ours, theirs in zip(found.module.state_dict().values(), plain.module.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert not any(part._forward_hooks for part in found.module.modules())
+    assert plain.score == accuracy_and_loss(plain.module, data.validation)[0]
+    assert found.score == accuracy_and_loss(Rounded(plain.module), data.validation)[0]
+    assert found.metrics["val_loss"] != plain.metrics["val_loss"]
+
+
+def test_epochs_that_train_rounded_networks_are_scored_once_rounded():
+    _, found = digits(Recipe(epochs=2, qat=0.5))
+    _, both = digits(Recipe(epochs=2, qat=0.5, score_precision="int8"))
+    assert (both.score, both.metrics) == (found.score, found.metrics)
+    assert not any(part._forward_hooks for part in both.module.modules())
 
 
 @pytest.mark.parametrize("ema", [0.0, 1.0])

@@ -35,9 +35,7 @@ def test_neighbours_part_from_epoch_to_epoch() -> None:
 
 
 @given(st.integers(1, 8), st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
-def test_every_window_of_a_sorted_set_has_its_share_of_each_class(
-    block: int, each: int, kinds: int, seed: int
-) -> None:
+def test_every_window_of_a_sorted_set_has_its_share_of_each_class(block: int, each: int, kinds: int, seed: int) -> None:
     """Blocks of each class are evenly apart: of the share's blocks a window has one more or less, and cuts two."""
     labels = torch.repeat_interleave(torch.arange(kinds), block * each)
     window = block * max(2, each * kinds // 5)
