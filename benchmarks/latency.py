@@ -29,6 +29,7 @@ from scipy.stats import spearmanr
 
 from archsearch._utils.formats import file_name
 from archsearch.errors import ExportFailed, InputError, NotMeasurable
+from archsearch.export.converted import Resident
 from archsearch.export.graphs import Graphs
 from archsearch.export.timed import Stopwatch, write_random
 from archsearch.inference.hosted import host
@@ -64,12 +65,12 @@ class Shared:
     """Milliseconds on a machine that is never quiet, of which none are refused.
 
     What disturbs runs makes them slower, and lasts for seconds: several passes over all networks, and the lowest
-    median of each, are the least disturbed.
+    median of each, are the least disturbed. Files are kept in DATA_DIR/cache/timed.
     """
 
     def __init__(self, timing: Timing, data_dir: Path, number: int) -> None:
         self.clock, self.data_dir, self.number = Stopwatch(timing, data_dir), data_dir, number
-        self.cache, self.graphs = LatencyCache(data_dir), Graphs()
+        self.cache, self.graphs, self.convert = LatencyCache(data_dir), Graphs(), Resident()
 
     def __call__(self, arch: Arch, again: Any = None) -> float:
         """Raises ExportFailed, InputError as `Stopwatch` does."""
@@ -84,15 +85,23 @@ class Shared:
         return known.median
 
     def _median(self, arch: Arch, timing: Timing) -> Latency:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / file_name(timing.kind, timing.precision)
-            write_random(path, arch, timing, self.data_dir, self.graphs)
-            hosted = host(path, timing.threads, self.data_dir)
-            try:
-                found = summary(hosted.milliseconds(arch.input_shape, _SECONDS, 5))
-            finally:
-                hosted.close()
-        return found
+        hosted = host(self._file(arch, timing), timing.threads, self.data_dir)
+        try:
+            return summary(hosted.milliseconds(arch.input_shape, _SECONDS, 5))
+        finally:
+            hosted.close()
+
+    def _file(self, arch: Arch, timing: Timing) -> Path:
+        """Written once for all passes: LiteRT's takes seconds."""
+        name = file_name(timing.kind, timing.precision)
+        folder = self.data_dir / "cache" / "timed" / arch.id
+        if not (folder / name).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as part:
+                write_random(Path(part) / name, arch, timing, self.data_dir, self.graphs, self.convert)
+                for written in Path(part).iterdir():
+                    written.replace(folder / written.name)
+        return folder / name
 
 
 def patient(error: NotMeasurable) -> bool:

@@ -1,5 +1,8 @@
 """A network to a file of another format: `python convert.py JOB.json`, in the interpreter that has the converter.
 
+`python convert.py --serve` does one job after the other, whose paths come by standard input, a line each. A line of
+JSON goes back: why the job failed, "" where it is done. What converters say goes to standard error.
+
 The job says `format`, `dtype` (fp32, fp16, int8 or int8-weights), `out` (the file), `package` (archsearch's own),
 and `weights` (a safetensors file) or `onnx` (a file of the same network); for int8 also `calibration` (an .npy of uint8
 images) and `per_channel`; `imports`, files and modules of `--import` with blocks of a user's own, and `here`, the
@@ -12,6 +15,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -179,14 +183,36 @@ def _batches(job: dict[str, Any], size: int) -> list[Any]:
     return [images[start : start + size] for start in range(0, len(images), size)]
 
 
-def main() -> None:
-    """Do the job; the last line of standard error says why where it fails."""
-    job = json.loads(Path(sys.argv[1]).read_text())
+def failure(path: str) -> str:
+    """Do a job; why it failed, or ""."""
+    job = json.loads(Path(path).read_text())
     try:
         CONVERTERS[job["format"]](job)
     except Exception as error:  # noqa: BLE001 - four converters, as many kinds of errors
         words = " ".join(str(error).split())
-        sys.exit(f"{type(error).__name__}: {words}"[:400])
+        return f"{type(error).__name__}: {words}"[:400]
+    return ""
+
+
+def serve() -> None:
+    """Jobs by standard input, each in the folder that it lies in."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    home = Path.cwd()
+    for line in sys.stdin:
+        os.chdir(Path(line).parent)
+        said = failure(line.rstrip("\n"))
+        os.chdir(home)
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    """Do the job; the last line of standard error says why where it fails."""
+    if sys.argv[1] == "--serve":
+        serve()
+    elif said := failure(sys.argv[1]):
+        sys.exit(said)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import tempfile
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import archsearch
 from archsearch._utils.toolchain import Interpreter
 from archsearch.errors import ExportFailed, printable
 from archsearch.export import write
+from archsearch.inference.hosted import stop
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.network.arch import Arch
 from archsearch.network.blocks.imports import loaded
@@ -24,6 +28,76 @@ from archsearch.network.blocks.registry import installed
 FROM_ONNX = ("openvino", "ncnn")
 """Their converters read an ONNX file; the others take the module."""
 _CONVERT = Path(__file__).with_name("convert.py")
+_JOBS = 50
+"""Of a process that stays: converters keep some memory of each."""
+
+Convert = Callable[[Interpreter, Path], str]
+"""Does the job of a JSON file in an interpreter; why it failed, or ""."""
+
+
+def once(python: Interpreter, job: Path) -> str:
+    """In a process for this job alone."""
+    command = [*python.command, str(_CONVERT), str(job)]
+    done = subprocess.run(command, cwd=job.parent, env=python.environment, capture_output=True, text=True)
+    return _last(done.stderr, done.returncode) if done.returncode else ""
+
+
+class Resident:
+    """In a process that stays for the next jobs, as a converter takes longer to be imported than to convert.
+
+    It ends with this object, and after some jobs makes way for a new one. Its memory: LiteRT's some 700 MB.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._python: Interpreter | None = None
+        self._jobs = 0
+
+    def __call__(self, python: Interpreter, job: Path) -> str:
+        """As `once`. A converter that dies takes one job along."""
+        if self._process is None or python != self._python or self._jobs == _JOBS:
+            self._start(python)
+        process = self._process
+        assert process
+        assert process.stdin
+        assert process.stdout
+        self._jobs += 1
+        line = b""
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(f"{job}\n".encode())
+            process.stdin.flush()
+            line = process.stdout.readline()
+        if line:
+            return str(json.loads(line))
+        status = process.wait()
+        self._noise.seek(0)
+        said = _last(self._noise.read().decode(errors="replace"), status)
+        self.close()
+        return said
+
+    def _start(self, python: Interpreter) -> None:
+        self.close()
+        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(
+            [*python.command, str(_CONVERT), "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._noise,
+            env=python.environment,
+        )
+        self._python, self._jobs = python, 0
+        self._end = weakref.finalize(self, stop, self._process, self._noise)
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._end()
+            self._process = None
+
+
+def _last(noise: str, status: int) -> str:
+    """The last line that a converter said."""
+    return ([line for line in noise.splitlines() if line.strip()] or [f"status {status}"])[-1]
 
 
 def onnx_for(kind: str, network: PixelNetwork, arch: Arch) -> Any:
@@ -62,6 +136,7 @@ class Job:
     dtype: str
     per_channel: bool
     path: Path
+    convert: Convert = once
 
     def do(
         self, weights: Path, network: PixelNetwork, arch: Arch, calibration: Tensor | None, python: Interpreter
@@ -96,11 +171,8 @@ class Job:
                 job["calibration"] = str(folder / "calibration.npy")
                 np.save(folder / "calibration.npy", calibration.numpy())
             (folder / "job.json").write_text(json.dumps(job))
-            self._run(folder, python)
-
-    def _run(self, folder: Path, python: Interpreter) -> None:
-        command = [*python.command, str(_CONVERT), str(folder / "job.json")]
-        done = subprocess.run(command, cwd=folder, env=python.environment, capture_output=True, text=True)
-        if done.returncode or not self.path.is_file():
-            said = [line for line in done.stderr.splitlines() if line.strip()] or [f"status {done.returncode}"]
-            raise ExportFailed(f"this network cannot be converted to {self.kind}: {printable(said[-1])}")
+            said = self.convert(python, folder / "job.json")
+        if said or not self.path.is_file():
+            raise ExportFailed(
+                f"this network cannot be converted to {self.kind}: {printable(said or 'it wrote no file')}"
+            )

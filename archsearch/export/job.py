@@ -203,7 +203,7 @@ class Writer:
 
     Args:
         train: images from which int8 takes its ranges. kind, dtype, data_dir: as for `export`.
-        graph: from a network to its ONNX graph, before it is quantized.
+        graph: from a network to its ONNX graph, before it is quantized. convert: to formats that have a converter.
     """
 
     source: Source
@@ -213,6 +213,7 @@ class Writer:
     data_dir: Path
     wanted: Checks = field(default_factory=Checks)
     graph: Callable[[PixelNetwork, Arch], Any] = write.onnx_model
+    convert: converted.Convert = converted.once
 
     def __call__(self, path: Path, variant: Variant) -> None:
         """Raises ExportFailed where the network cannot be written so, InputError where a package is missing."""
@@ -226,7 +227,7 @@ class Writer:
         elif kind == "onnx":
             write.write_onnx(path, self._onnx(variant), arch, info)
         else:
-            job = converted.Job(kind, dtype, variant.per_channel, path)
+            job = converted.Job(kind, dtype, variant.per_channel, path, self.convert)
             images = self._calibration() if dtype == "int8" else None
             with tempfile.TemporaryDirectory() as folder:  # what was opened: the file may be another by now
                 opened = weights.save(Path(folder) / "weights.safetensors", source.module, arch, source.info)

@@ -21,6 +21,7 @@ from archsearch._utils.locking import alone
 from archsearch._utils.toolchain import DATA, HERE, interpreter
 from archsearch.data.pixels import Pixels
 from archsearch.errors import InputError, NotMeasurable
+from archsearch.export.converted import Convert, Resident, once
 from archsearch.export.graphs import Graphs
 from archsearch.export.job import Source, Writer, check_kind, variants
 from archsearch.export.write import onnx_model
@@ -85,7 +86,7 @@ class Stopwatch:
         self.timing, self.data_dir = timing, data_dir
         self._cache = LatencyCache(data_dir)
         self._elsewhere = Elsewhere(timing.command) if timing.command else None
-        self._graphs = Graphs()
+        self._graphs, self._convert = Graphs(), Resident()
         self._held = 0
 
     def known(self, arch: Arch) -> float | None:
@@ -126,7 +127,7 @@ class Stopwatch:
         timing = self.timing
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / file_name(timing.kind, timing.precision)
-            write_random(path, arch, timing, self.data_dir, self._graphs)
+            write_random(path, arch, timing, self.data_dir, self._graphs, self._convert)
             while True:
                 try:
                     return self._of_file(path, arch.input_shape)
@@ -185,11 +186,16 @@ class Stopwatch:
 
 
 def write_random(
-    path: Path, arch: Arch, timing: Timing, data_dir: Path, graph: Callable[[PixelNetwork, Arch], Any] = onnx_model
+    path: Path,
+    arch: Arch,
+    timing: Timing,
+    data_dir: Path,
+    graph: Callable[[PixelNetwork, Arch], Any] = onnx_model,
+    convert: Convert = once,
 ) -> None:
     """A file of a network with random weights, as `export` writes it. Raises ExportFailed.
 
-    graph: from a network to its ONNX graph.
+    graph: from a network to its ONNX graph. convert: to a format that has a converter.
     """
     channels = arch.input_shape[0]
     info = {"normalisation": {"mean": [0.5] * channels, "std": [0.25] * channels}}
@@ -198,7 +204,7 @@ def write_random(
         module = random_network(arch)
         images = Pixels.of(torch.randint(0, 256, (_IMAGES, *arch.input_shape), dtype=torch.uint8))
     source = Source(path, module, arch, info)
-    writer = Writer(source, images, timing.kind, timing.precision, data_dir, graph=graph)
+    writer = Writer(source, images, timing.kind, timing.precision, data_dir, graph=graph, convert=convert)
     writer(path, variants(timing.kind, timing.precision)[0])
 
 

@@ -53,7 +53,7 @@ class Hosted:
             stderr=self._noise,
             env=interpreter.environment,
         )
-        weakref.finalize(self, _stop, self._process, self._noise)
+        weakref.finalize(self, stop, self._process, self._noise)
         self.about = self._answer()
         self.footprint = 1 << min(max((files_of(path)[-1].stat().st_size - 1).bit_length(), _LEAST), _MOST)
 
@@ -97,7 +97,7 @@ class Hosted:
 
     def close(self) -> None:
         """End the process."""
-        _stop(self._process, self._noise)
+        stop(self._process, self._noise)
 
     def _order(self, order: dict[str, Any], values: bytes = b"") -> None:
         assert self._process.stdin
@@ -145,7 +145,8 @@ def shape_of(hosted: Hosted) -> tuple[int, ...]:
     return shape
 
 
-def _stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:
+def stop(process: subprocess.Popen[bytes], noise: BinaryIO) -> None:
+    """End a process, and close its streams and the file of what it said."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout, noise):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,10 +20,10 @@ from toolchains import HOSTED, kinds, name_of, precisions
 
 import archsearch
 from archsearch._utils.formats import FORMATS, bytes_of, files_of
-from archsearch._utils.toolchain import Interpreter
+from archsearch._utils.toolchain import HERE, Interpreter
 from archsearch.errors import ExportFailed, InputError
 from archsearch.export import Images, Source, convert, export
-from archsearch.export.converted import FROM_ONNX, Job
+from archsearch.export.converted import FROM_ONNX, Job, Resident
 from archsearch.inference import open_runner
 from archsearch.network import zoo
 from archsearch.network.arch import Arch
@@ -71,7 +72,7 @@ def test_what_a_converter_is_told(source: Source, tmp_path: Path, kind: str, dty
     [
         ("sys.exit('NotImplementedError: hard\\x1bswish')", "NotImplementedError: hard?swish"),
         ("sys.exit(3)", "status 3"),
-        ("print('a warning', file=sys.stderr)", "a warning"),  # no error, and no file
+        ("print('a warning', file=sys.stderr)", "it wrote no file"),
         ("os.abort()", "status -6"),
     ],
 )
@@ -80,6 +81,48 @@ def test_a_converter_that_fails_is_a_no(source: Source, tmp_path: Path, script: 
         do(source, tmp_path / "m", converter(script))
     assert str(caught.value) == f"this network cannot be converted to litert: {words}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_stays_does_one_job_after_the_other(source: Source, tmp_path: Path) -> None:
+    """And makes way for another after some, or when it dies; each job has its own folder."""
+    script = (
+        "for line in sys.stdin:\n"
+        " job = json.load(open(line.strip()))\n"
+        " name = os.path.basename(job['out'])\n"
+        " if name == 'dies': sys.exit('Out of memory')\n"
+        " if name != 'fails': open(job['out'], 'w').write(str(os.getpid()))\n"
+        " print(json.dumps('a reason' if name == 'fails' else ''), flush=True)\n"
+    )
+    python = Interpreter((sys.executable, "-c", f"import json, os, sys\n{script}"))
+    resident = Resident()
+
+    def wrote(name: str) -> int:
+        Job("litert", "fp32", True, tmp_path / name, resident).do(source.path, source.network(), ARCH, None, python)
+        return int((tmp_path / name).read_text())
+
+    first = wrote("first")
+    with pytest.raises(ExportFailed, match="this network cannot be converted to litert: a reason"):
+        wrote("fails")
+    assert wrote("second") == first
+    with pytest.raises(ExportFailed, match="this network cannot be converted to litert: Out of memory"):
+        wrote("dies")
+    after = wrote("third")
+    assert after != first
+    assert {wrote(str(number)) for number in range(49)} == {after}
+    last = wrote("last")
+    assert last != after
+    resident.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)
+
+
+def test_jobs_by_standard_input_and_what_converters_print(tmp_path: Path) -> None:
+    resident = Resident()
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"format": "ncnn", "dtype": "fp32", "shape": [], "out": ""}))
+        said = resident(HERE, tmp_path / f"{name}.json")
+        assert said.startswith(("AssertionError", "KeyError"))  # without pnnx, and with it
+    resident.close()
 
 
 def test_an_error_in_convert_is_its_last_line(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of the networks that were written, to files with a byte for a parameter."""
     found: list[str] = []
 
-    def write(path: Path, arch: Any, timing: Timing, data_dir: Path, graph: Any) -> None:
+    def write(path: Path, arch: Any, timing: Timing, data_dir: Path, graph: Any, convert: Any) -> None:
         found.append(arch.id)
         path.write_bytes(b"x" * arch.cost.params)
 

@@ -32,7 +32,9 @@ def _spread(kinds: Tensor, generator: torch.Generator) -> Tensor:
     device = generator.device
     mixed = torch.randperm(len(kinds), generator=generator, device=device).cpu()
     grouped = mixed[kinds[mixed].sort(stable=True).indices]
-    kind, sizes = kinds[grouped].unique_consecutive(return_inverse=True, return_counts=True)[1:]
+    sizes = torch.bincount(kinds)
+    sizes = sizes[sizes > 0]
+    kind = torch.repeat_interleave(sizes)
     start = torch.rand(len(sizes), generator=generator, device=device).cpu().double()
     turn = torch.arange(len(kinds)) - (sizes.cumsum(0) - sizes)[kind]
     ranks = torch.empty_like(grouped)
