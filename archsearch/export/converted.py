@@ -55,10 +55,9 @@ class Resident:
 
     def __call__(self, python: Interpreter, job: Path) -> str:
         """As `once`. A converter that dies takes one job along."""
-        if self._process is None or python != self._python or self._jobs == _JOBS:
-            self._start(python)
         process = self._process
-        assert process
+        if process is None or process.poll() is not None or python != self._python or self._jobs == _JOBS:
+            process = self._start(python)
         assert process.stdin
         assert process.stdout
         self._jobs += 1
@@ -75,7 +74,7 @@ class Resident:
         self.close()
         return said
 
-    def _start(self, python: Interpreter) -> None:
+    def _start(self, python: Interpreter) -> subprocess.Popen[bytes]:
         self.close()
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
@@ -87,6 +86,7 @@ class Resident:
         )
         self._python, self._jobs = python, 0
         self._end = weakref.finalize(self, stop, self._process, self._noise)
+        return self._process
 
     def close(self) -> None:
         """End the process, if there is one."""

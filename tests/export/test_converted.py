@@ -111,6 +111,10 @@ def test_a_process_that_stays_does_one_job_after_the_other(source: Source, tmp_p
     assert {wrote(str(number)) for number in range(49)} == {after}
     last = wrote("last")
     assert last != after
+    assert resident._process
+    resident._process.kill()  # as a system without memory does
+    resident._process.wait()
+    last = wrote("after")
     resident.close()
     with pytest.raises(ProcessLookupError):
         os.kill(last, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,15 @@ import onnxruntime
 import pytest
 import torch
 from exports import ARCH
+from toolchains import kinds
 
+from archsearch._utils.formats import file_name
 from archsearch.errors import InputError, NotMeasurable
 from archsearch.export import timed
+from archsearch.export.converted import Resident, once
 from archsearch.export.timed import Stopwatch, milliseconds_of, random_network, require, settled, write_random
 from archsearch.inference import latency
+from archsearch.inference.hosted import host
 from archsearch.inference.latency import SECONDS, Latency
 from archsearch.inference.latency_cache import machine
 from archsearch.network.budget import Budget
@@ -159,6 +164,22 @@ def test_a_real_file_by_a_real_clock(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = stopwatch(ARCH)
     assert found > 0
     assert stopwatch.known(ARCH) == found
+
+
+@pytest.mark.parametrize("kind", kinds("litert", "executorch", slow=True))
+def test_a_converter_that_stays_writes_what_another_would(tmp_path: Path, kind: str) -> None:
+    timing, pixels = Timing(kind), torch.rand(1, *ARCH.input_shape, generator=torch.Generator().manual_seed(0))
+    with closing(Resident()) as resident:
+        for arch in (OTHER, ARCH, OTHER):
+            answers = []
+            for name, convert in (("stays", resident), ("ends", once)):
+                path = tmp_path / name / file_name(timing.kind, "fp32")
+                path.parent.mkdir(exist_ok=True)
+                write_random(path, arch, timing, tmp_path, convert=convert)
+                hosted = host(path, 1, tmp_path)
+                answers.append(hosted(pixels))
+                hosted.close()
+            assert torch.equal(*answers)
 
 
 def test_what_check_is_pointed_at(tmp_path: Path, board: Timing, written: list[str]) -> None:
