@@ -45,7 +45,7 @@ def once(python: Interpreter, job: Path) -> str:
 class Resident:
     """In a process that stays for the next jobs, as a converter takes longer to be imported than to convert.
 
-    It ends with this object, and after some jobs makes way for a new one. Its memory: LiteRT's some 700 MB.
+    It ends with this object, and after some jobs makes way for a new one. Its memory: LiteRT's 1.1 GB.
     """
 
     def __init__(self) -> None:
