@@ -51,7 +51,7 @@ done, found = extractor.extract("out0")
 far = np.abs(np.array(found).ravel() - (image * factors[:, None, None]).ravel()).max()
 print(*status, done, "right" if far < 1e-2 else "wrong")
 PY
-product=$("$here/venv/bin/python" scale.py product 2>/dev/null) conv=$("$here/venv/bin/python" scale.py conv 2>/dev/null)
+product=$("$here/venv/bin/python" scale.py product) conv=$("$here/venv/bin/python" scale.py conv)
 echo "two times loading, running, the answer: product $product; convolution $conv"
 [ "$product" = "0 0 0 wrong" ] || { echo "the product is right now, or refused" >&2; exit 1; }
 [ "$conv" = "0 0 0 right" ] || { echo "the convolution is not right any more" >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""The values of a recipe that options give: `--recipe` and `--class-weights`."""
+"""The values of a recipe that options give: `--recipe`, `--class-weights` and `--score-precision`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import click
 from archsearch.errors import InputError
 from archsearch.network.recipe import BALANCED, FIELDS, OFF, PRECISIONS, PRESETS, check_values
 
-KEY, PRECISION = "class_weights", "score_precision"
+WEIGHTS = "class_weights"
+OWN = (WEIGHTS, "score_precision")
+"""Values that have an option of their own, of the same name."""
 class_weights_option = click.option(
     "--class-weights",
     metavar="none|balanced|FILE",
     help="Of the loss: balanced by images per class, or a .csv file of class,weight.  [default: none, or the recipe's]",
 )
-
 score_precision_option = click.option(
     "--score-precision",
     type=click.Choice(PRECISIONS),
@@ -51,28 +52,26 @@ def _typed(text: str, kind: type) -> Any:
 
 def given_values(options: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """What `--recipe` and the options for one value say, for a dataset with these classes. Raises InputError."""
-    values, asked = recipe_values(options["recipe"]), options.get(KEY)
-    if precision := options.get(PRECISION):
-        _require_once(PRECISION, precision, values)
-        values[PRECISION] = precision
-    if asked is None:
-        check_count(str(values.get(KEY, OFF)), classes)
-        return values
-    _require_once(KEY, asked, values)
-    return {**values, KEY: _weights(asked, classes)}
+    values = recipe_values(options["recipe"])
+    for key in OWN:
+        if (asked := options.get(key)) is not None:
+            if key in values:
+                raise InputError(f"{option_of(key)} {asked}: --recipe {key}={values[key]} says it too: give one")
+            values[key] = _weights(asked, classes) if key == WEIGHTS else asked
+    check_count(str(values.get(WEIGHTS, OFF)), classes)
+    return values
 
 
-def _require_once(key: str, asked: str, values: Mapping[str, Any]) -> None:
-    if key in values:
-        option = f"--{key.replace('_', '-')}"
-        raise InputError(f"{option} {asked}: --recipe {key}={values[key]} says it too: give one")
+def option_of(key: str) -> str:
+    """`--class-weights` for `class_weights`."""
+    return f"--{key.replace('_', '-')}"
 
 
 def check_count(weights: str, classes: Sequence[str]) -> None:
     """Raises InputError for a list of another length; what is no list is the recipe's to refuse."""
     given, wanted = weights.count(",") + 1, len(classes)
     if given not in (1, wanted):
-        raise InputError(f"{KEY}={weights}: {given:,} numbers for {wanted:,} classes: give one per class")
+        raise InputError(f"{WEIGHTS}={weights}: {given:,} numbers for {wanted:,} classes: give one per class")
 
 
 def _weights(asked: str, classes: Sequence[str]) -> str:

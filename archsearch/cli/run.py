@@ -29,13 +29,21 @@ from archsearch.cli.options import (
     timeout_option,
 )
 from archsearch.cli.recipes import class_weights_option, score_precision_option
-from archsearch.cli.settings import Resumed, Workers, check_study, choose_space, recipe_of, run_options, said_input
+from archsearch.cli.settings import (
+    ChosenSpace,
+    Resumed,
+    Workers,
+    check_study,
+    choose_space,
+    recipe_of,
+    run_options,
+    said_input,
+)
 from archsearch.space.inputs import colour_of, size_of
 from archsearch.space.reader import PHOTO_SPACE, SMALL, SMALL_SPACE
 from archsearch.study.config import DIGITS_EPOCHS, EPOCHS
 
 if TYPE_CHECKING:
-    from archsearch.cli.settings import ChosenSpace
     from archsearch.data import Dataset
     from archsearch.study.config import StudyConfig
     from archsearch.workers.local import Result
@@ -219,8 +227,10 @@ def _completed(
 
 
 def _notes(choice: ChosenSpace, config: StudyConfig) -> tuple[str, ...]:
-    rounded = config.recipe.score_precision == "int8"
-    return (*choice.notes, *(["scores: of each network rounded as its int8 file will be"] if rounded else []))
+    """What is said before the first candidate: of the space, and of scores that are not the networks' own."""
+    if config.recipe.score_precision == "fp32":
+        return choice.notes
+    return (*choice.notes, "scores: of each network rounded as its int8 file will be")
 
 
 def _trackers(names: Sequence[str], folder: Path, say: Callable[[str], None]) -> list[Any]:

@@ -16,7 +16,7 @@ from archsearch._utils.passwords import hide_url
 from archsearch._utils.places import check_name
 from archsearch._utils.scores import ACCURACY, Score
 from archsearch._utils.specs import Spec, is_pattern, parse_spec
-from archsearch.cli.recipes import KEY, PRECISION, check_count, given_values
+from archsearch.cli.recipes import OWN, check_count, given_values, option_of
 from archsearch.errors import InputError, SpecError
 from archsearch.network.budget import Budget
 from archsearch.network.layers import Shape
@@ -86,8 +86,8 @@ def recipe_of(
     check_count(recipe.class_weights, dataset.classes)
     fixed = {name for name, value in space.train.items() if isinstance(value, Dim)} | set(space.pinned)
     if taken := sorted(fixed & values.keys()):
-        said = options.get(taken[0]) if taken[0] in (KEY, PRECISION) else None
-        name = f"--{taken[0].replace('_', '-')}" if said else f"--recipe {taken[0]}"
+        key = taken[0]
+        name = option_of(key) if key in OWN and options.get(key) else f"--recipe {key}"
         raise InputError(f"{name}: space {space.name!r} sets it for every candidate; change it there")
     try:
         return recipe.with_values(values)

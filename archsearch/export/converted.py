@@ -62,7 +62,7 @@ class Resident:
         assert process.stdout
         self._jobs += 1
         line = b""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):  # it is dying: no line will come
             process.stdin.write(f"{job}\n".encode())
             process.stdin.flush()
             line = process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Quantisation-aware training: a network that computes as its int8 file will, with gradients straight through.
+"""A network that computes as its int8 file will, to be scored, and to be trained: gradients go straight through.
 
 It rounds what ONNX Runtime's static quantisation rounds, see `export.quantize`. Weights have seven bits, symmetric,
 with a scale an output channel. So norms need not be folded in first: a scale of a channel changes no rounding. Tensors
