@@ -1,6 +1,7 @@
 """What each default of the recipe earns: the same training with another value, on validation images.
 
     python benchmarks/ablations.py --dataset npz:cifar10.npz --size 16 --seeds 2 '' batch_size=128 lr=0.2,warmup=0
+    python benchmarks/ablations.py --dataset npz:cifar10.npz --size 16 --seeds 2 --teacher FILE.safetensors ''
 
 One line a training with its seconds, then one a recipe ("" is the default): mean validation accuracy over seeds and its
 difference from the first recipe, in points; recipes take turns within a seed. docs/evidence/recipe.md has figures.
@@ -19,6 +20,7 @@ from archsearch.network import zoo
 from archsearch.network.arch import Arch
 from archsearch.network.recipe import Recipe
 from archsearch.nn.devices import resolve_device
+from archsearch.retrain.given import given
 from archsearch.training.data import TrainingData
 from archsearch.training.setup import TrainingSetup
 from archsearch.training.trainer import Trainer
@@ -29,7 +31,7 @@ def parser_of(what: str | None, epochs: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="+", metavar="KEY=VALUE,...|PRESET")
     parser.add_argument("--dataset", default="cifar10")
-    parser.add_argument("--network", default="resnet-course-small")
+    parser.add_argument("--network", default="resnet-course-small", help="a reference's name, or an architecture file")
     parser.add_argument("--size", type=int, default=16, help="pixels of a side")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--seeds", type=int, default=1)
@@ -41,7 +43,9 @@ def parser_of(what: str | None, epochs: int) -> argparse.ArgumentParser:
 def prepared(options: argparse.Namespace) -> tuple[Dataset, Arch, dict[str, Recipe]]:
     """The images, the network for them, and the recipes by their words."""
     dataset = resized(load_dataset(options.dataset), options.size)
-    arch = zoo.load(options.network).arch.adapted(dataset.input_shape, len(dataset.classes))
+    named = options.network
+    arch = Arch.load(named) if named.endswith(".toml") else zoo.load(named).arch
+    arch = arch.adapted(dataset.input_shape, len(dataset.classes))
     default = Recipe(epochs=options.epochs)
     recipes = {
         text or "default": default.with_values(recipe_values(text.split(",") if text else []))
@@ -52,14 +56,18 @@ def prepared(options: argparse.Namespace) -> tuple[Dataset, Arch, dict[str, Reci
 
 def main() -> None:
     """A line a training as it ends, then a line a recipe."""
-    options = parser_of(__doc__, epochs=8).parse_args()
+    parser = parser_of(__doc__, epochs=8)
+    parser.add_argument("--teacher", action="append", default=[], help="as of retrain; repeatable")
+    options = parser.parse_args()
     dataset, arch, recipes = prepared(options)
+    taught = given(options.teacher, "", dataset)
     found: dict[str, list[float]] = {name: [] for name in recipes}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         data = TrainingData.of(dataset, seed, resolve_device(options.device))
         for name, recipe in recipes.items():
             clock = time.perf_counter()
-            found[name].append(100 * Trainer(TrainingSetup(data, recipe, seed))(arch, lambda *_: None).score)
+            setup = taught.given_to(TrainingSetup(data, recipe, seed))
+            found[name].append(100 * Trainer(setup)(arch, lambda *_: None).score)
             print(f"seed {seed}  {name}: {found[name][-1]:.2f}, {time.perf_counter() - clock:.0f} s", flush=True)
     first, *_ = (fmean(accuracies) for accuracies in found.values())
     for name, accuracies in found.items():

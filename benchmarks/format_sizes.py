@@ -203,8 +203,13 @@ def measure(options: argparse.Namespace) -> int:
     return 0
 
 
-def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> tuple[int, float]:
-    """Of a network in a format, the smallest way to write it, without metadata: bytes of all files, and how far off."""
+def converted(
+    arch: Arch, form: str, dtype: str, folder: Path, seed: int, per_channel: bool = False
+) -> tuple[int, float]:
+    """Of a network in a format, without metadata: bytes of all files, and how far off.
+
+    ONNX: of the smallest way to write it.
+    """
     from archsearch.export import convert, job, write
     from archsearch.export.converted import onnx_for
     from archsearch.inference.pixels import DTYPES, PixelNetwork
@@ -220,7 +225,7 @@ def converted(arch: Arch, form: str, dtype: str, folder: Path, seed: int) -> tup
         return onnx_bytes(source, dtype, images, path), difference(path, form, pixels, images)
     np.save(folder / "images.npy", images)
     what = {
-        "format": form, "dtype": dtype, "out": str(path), "per_channel": False, "shape": arch.input_shape,
+        "format": form, "dtype": dtype, "out": str(path), "per_channel": per_channel, "shape": arch.input_shape,
         "package": str(Path(write.__file__).parents[1]), "calibration": str(folder / "images.npy"),
         "weights": str(network), "onnx": str(folder / "network.onnx"),
         "imports": (), "installed": {}, "here": str(folder),

@@ -22,9 +22,9 @@ _FILE, _TENSOR = 736, 24
 """Bytes of the arena that are for a file and for each of its tensors, weights included."""
 _OPERATORS = {
     tflite.CONV: 172, tflite.DEPTHWISE: 172, tflite.LINEAR: 176, tflite.MUL: 116, tflite.SUB: 136, tflite.ADD: 136,
-    tflite.PAD: 128, tflite.SLICE: 184, tflite.TRANSPOSE: 64, tflite.RESHAPE: 104, tflite.CONCAT: 160, tflite.MEAN: 136,
-    tflite.MAX: 136, tflite.AVG: 136, tflite.LOGISTIC: 80, tflite.TANH: 80, tflite.HARDSWISH: 96, tflite.LEAKY: 104,
-    tflite.RELU: 96, tflite.QUANTIZE: 96, tflite.DEQUANTIZE: 96,
+    tflite.PAD: 128, tflite.SLICE: 64, tflite.STRIDED: 184, tflite.TRANSPOSE: 64, tflite.RESHAPE: 104,
+    tflite.CONCAT: 160, tflite.MEAN: 136, tflite.MAX: 136, tflite.AVG: 136, tflite.LOGISTIC: 80, tflite.TANH: 80,
+    tflite.HARDSWISH: 96, tflite.LEAKY: 104, tflite.RELU: 96, tflite.QUANTIZE: 96, tflite.DEQUANTIZE: 96,
 }  # fmt: skip
 """Of the arena, for one operator."""
 _SCALED = {tflite.CONV, tflite.DEPTHWISE}

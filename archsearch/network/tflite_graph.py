@@ -40,14 +40,17 @@ from archsearch.network.layers import (
 )
 
 CONV, DEPTHWISE, LINEAR, MUL, SUB, ADD = "conv", "depthwise", "linear", "mul", "sub", "add"
-PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT = "pad", "slice", "transpose", "reshape", "concat"
+PAD, SLICE, STRIDED, TRANSPOSE, RESHAPE, CONCAT = "pad", "slice", "strided_slice", "transpose", "reshape", "concat"
 MEAN, MAX, AVG, LOGISTIC, TANH = "mean", "max", "avg", "logistic", "tanh"
 HARDSWISH, LEAKY, RELU = "hardswish", "leaky_relu", "relu"
 QUANTIZE, DEQUANTIZE = "quantize", "dequantize"
 FLOAT = "_fp32"
 """Behind the name of an operator that is computed in fp32."""
+_LOWEST = "lowest"
+"""The constant that pads what is pooled."""
 _ADD_RELU = "add_relu"
-_MARKED = {CONV, DEPTHWISE, LINEAR, MUL, PAD, SLICE, TRANSPOSE, RESHAPE, CONCAT, MEAN, LOGISTIC, QUANTIZE, _ADD_RELU}
+_MARKED = {CONV, DEPTHWISE, LINEAR, MUL, MEAN, LOGISTIC, QUANTIZE, _ADD_RELU,
+           PAD, SLICE, STRIDED, TRANSPOSE, RESHAPE, CONCAT}  # fmt: skip
 """What is int8 wherever it stands."""
 _SAME_SCALE = {AVG, MAX}
 """What is int8 wherever what it makes is read as int8, and asks that of what it reads."""
@@ -138,6 +141,8 @@ def graph(parts: Parts, shape: Shape) -> Graph:
     free = False
     for _, expr, given in parts:
         here, free = _put(trace, expr, given, here, free)
+    if trace.kind(here) in (CONV, DEPTHWISE):  # flattened, with no linear layer behind it that takes it as it is
+        trace.node(RESHAPE, [here], trace.values[here], trace.own(1))
     return _typed(trace)
 
 
@@ -183,7 +188,11 @@ def _join(trace: _Trace, expr: Combinator, shape: Shape, value: int) -> int:
         parts = [part for part in expr.parts if isinstance(_first(part), Take)]
         # each slice has the scale of its own channels
         copies = {part: trace.node(QUANTIZE, [value], prod(shape)) for part in parts[1:]}
-        reads = [_put(trace, part, shape, copies.get(part, value), False)[0] for part in expr.parts]
+        reads = list[int]()
+        for part in expr.parts:
+            read, _ = _put(trace, part, shape, copies.get(part, value), False)
+            alone = trace.kind(read) in {SLICE, *_SAME_SCALE}  # with its scale, not that of the joined ones
+            reads.append(trace.node(QUANTIZE, [read], trace.values[read]) if alone else read)
         return trace.node(CONCAT, reads, out)
     kind = ADD if isinstance(expr, Add) else MUL
     total, *_ = _put(trace, expr.parts[0], shape, value, False)
@@ -196,7 +205,7 @@ def _leaf(trace: _Trace, leaf: Leaf, shape: Shape, value: int, free: bool) -> tu
     leaf = leaf.of if isinstance(leaf, Again) else leaf  # its norm is folded in: a kernel of its own
     size = prod(measure(leaf, shape).out)
     if isinstance(leaf, Take):
-        return trace.node(SLICE, [value], size, [*trace.own(2), "begin"]), True
+        return trace.node(SLICE, [value], size, [*trace.own(1), ("size", measure(leaf, shape).out)]), True
     if isinstance(leaf, Shuffle):
         for order, parts in ((1, leaf.groups), (2, 1)):  # to channels first and back
             value = trace.node(TRANSPOSE, [value], size, [("order", order)])
@@ -225,8 +234,8 @@ def _conv(trace: _Trace, leaf: Conv, shape: Shape, value: int) -> int:
     channels, height, width = shape
     if leaf.kernel == 1 and leaf.stride > 1 and channels < _THIN and (leaf.padding, leaf.groups) == (0, 1):
         half = -(-height // leaf.stride)
-        value = trace.node(SLICE, [value], channels * half * width, [*trace.own(2), "begin"])
-        value = trace.node(SLICE, [value], channels * half * -(-width // leaf.stride), [*trace.own(2), "begin"])
+        value = trace.node(STRIDED, [value], channels * half * width, [*trace.own(2), "begin"])
+        value = trace.node(STRIDED, [value], channels * half * -(-width // leaf.stride), [*trace.own(2), "begin"])
     elif leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.dilation * (leaf.kernel - 1)):
         value = trace.node(PAD, [value], _padded(shape, leaf.padding), [("padding", leaf.padding)])
     size = prod(measure(leaf, shape).out)
@@ -267,7 +276,7 @@ def _pool(trace: _Trace, leaf: Pool, shape: Shape, value: int) -> int:
     if leaf.ceil or (leaf.kind == "avg" and leaf.padding):
         raise unknown("pooling that rounds up, or averages padding")
     if leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.kernel - 1):
-        value = trace.node(PAD, [value], _padded(shape, leaf.padding), [("padding", leaf.padding), "lowest"])
+        value = trace.node(PAD, [value], _padded(shape, leaf.padding), [("padding", leaf.padding), _LOWEST])
     return trace.node(MAX if leaf.kind == "max" else AVG, [value], prod(measure(leaf, shape).out))
 
 
@@ -286,10 +295,12 @@ def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
 def _typed(trace: _Trace) -> Graph:
     """With int8 and fp32 decided, and what converts between them."""
     marked, whole = _marked(trace.nodes), _whole(trace.nodes)
+    pools = {node for node in trace.nodes if node.kind in _SAME_SCALE or _LOWEST in node.constants}
+    pooled = {node.reads[0] for node in pools}
     quantised = {read for node, int8 in zip(trace.nodes, whole, strict=True) if int8 for read in node.reads}
     real = {read for node, int8 in zip(trace.nodes, whole, strict=True) if not int8 for read in node.reads}
     sizes, operators = [trace.values[0]], list[Operator]()
-    at, at_real = {0: 0}, dict[int, int]()
+    at, at_real, at_pool = {0: 0}, dict[int, int](), dict[int, int]()
 
     def put(kind: str, reads: Iterable[int], size: int, node: _Node | None = None) -> int:
         sizes.append(size)
@@ -300,14 +311,11 @@ def _typed(trace: _Trace) -> Graph:
     for node, int8 in zip(trace.nodes, whole, strict=True):
         size, made = trace.values[node.makes], node.makes
         if int8:
-            at[made] = put(
-                node.kind.removesuffix("_relu") if node.kind == _ADD_RELU else node.kind,
-                [at[read] for read in node.reads],
-                size,
-                node,
-            )
-            # most joins are requantised: all are counted
-            if node.kind == CONCAT or (node.kind == AVG and node.reads[0] in marked):
+            here, kind = at | at_pool if node in pools else at, ADD if node.kind == _ADD_RELU else node.kind
+            at[made] = put(kind, [here[read] for read in node.reads], size, node)
+            if node.kind == CONCAT and made in pooled:  # a pool reads it in a scale of its own
+                at_pool[made] = put(QUANTIZE, [at[made]], size)
+            if node.kind == AVG and node.reads[0] in marked:
                 at[made] = put(QUANTIZE, [at[made]], size)
             if made in real:
                 at_real[made] = put(DEQUANTIZE, [at[made]], 4 * size)

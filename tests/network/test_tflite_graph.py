@@ -54,3 +54,26 @@ def test_values_of_fp32_are_four_bytes() -> None:
     found = _graph(_small("plain", act="silu"))
     sizes = {operator.kind: found.sizes[operator.makes] for operator in found.operators}
     assert sizes["mul_fp32"] == 4 * sizes["quantize"] == 4 * 8 * 16 * 16
+
+
+def test_a_slice_that_is_joined_as_it_is_gets_the_scale_of_the_others() -> None:
+    found = kinds(_small("glu", split=True))
+    first = found.index("slice")
+    assert found[4:first] == ["quantize"] * 3
+    assert found[first : first + 2] == ["slice", "quantize"]
+    assert found[found.index("concat") + 1] == "conv"
+
+
+def test_pools_read_joined_branches_in_another_scale_than_convolutions() -> None:
+    stages = (Stage("inception", 16), Stage("inception", 24, stride=2))
+    found = _graph(Arch((3, 16, 16), 10, Part("conv", (("width", 8),)), stages, Part("linear")))
+    joined = next(one for one in found.operators if one.kind == "concat").makes
+    copy = next(one for one in found.operators if one.reads == (joined,) and one.kind == "quantize").makes
+    readers = {value: [one.kind for one in found.operators if value in one.reads] for value in (joined, copy)}
+    assert readers == {joined: ["quantize", "conv", "conv", "conv"], copy: ["pad"]}
+
+
+def test_the_last_convolution_of_a_grouped_head_is_flattened() -> None:
+    stages = (Stage("basic", 20),)
+    arch = Arch((3, 16, 16), 10, Part("conv", (("width", 8),)), stages, Part("grouped"))
+    assert kinds(arch)[-3:] == ["mean", "conv", "reshape"]
