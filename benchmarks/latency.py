@@ -35,6 +35,7 @@ from archsearch.export.timed import Stopwatch, write_random
 from archsearch.inference.hosted import host
 from archsearch.inference.latency import Latency, summary
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
+from archsearch.inference.latency_layers import kernels_of
 from archsearch.inference.latency_model import LatencyModel, spread
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
@@ -134,10 +135,10 @@ def fastest(archs: Sequence[Arch], passes: Sequence[Any]) -> tuple[list[Arch], l
 
 
 def figures(
-    learnt: Sequence[Arch], known: Sequence[float], fresh: Sequence[Arch], truth: Sequence[float]
+    learnt: Sequence[Arch], known: Sequence[float], fresh: Sequence[Arch], truth: Sequence[float], runtime: str
 ) -> dict[str, float]:
     """Rank correlation and relative errors of the model, and of a power of the multiply-accumulates."""
-    guess, doubt = LatencyModel.fit(learnt, known).predict(fresh)
+    guess, doubt = LatencyModel.fit(learnt, known, kernels_of(runtime)).predict(fresh)
     slope, height = np.polyfit(np.log([arch.cost.macs for arch in learnt]), np.log(known), 1)
     by_macs = np.exp(slope * np.log([arch.cost.macs for arch in fresh]) + height)
     errors, macs_errors = (np.abs(values / np.asarray(truth) - 1) for values in (guess, by_macs))
@@ -167,7 +168,7 @@ def row(space: str, size: int, runtime: str, options: argparse.Namespace) -> dic
         "space": space, "pixels": size, "runtime": runtime, "precision": options.precision, "machine": machine(),
         "learnt": len(learnt), "fresh": len(fresh), "passes": options.shared, "seed": options.seed,
         "seconds": round(seconds, 1),
-        "least_ms": min(truth), "most_ms": max(truth), **figures(learnt, known, fresh, truth),
+        "least_ms": min(truth), "most_ms": max(truth), **figures(learnt, known, fresh, truth, runtime),
     }  # fmt: skip
 
 

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from archsearch._utils.units import counted, format_ms, format_seconds
 from archsearch.errors import ExportFailed, InputError, NothingFeasible, NotMeasurable, SpecError
+from archsearch.inference.latency_layers import kernels_of
 from archsearch.inference.latency_model import LatencyModel, spread
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.cost import Parts
 from archsearch.network.limits import LATENCY, upper
+from archsearch.network.timing import Timing
 from archsearch.space.domain import Domain
 
 FIRST = 30
@@ -59,6 +61,7 @@ class Latencies:
         self._known: dict[Parts, float] = {}
         self._archs: list[Arch] = []
         self._model: LatencyModel | None = None
+        self._kernels = kernels_of((budget.timing or Timing()).runtime)
         self._guesses: dict[Parts, float | None] = {}
         self._spoke = -math.inf
 
@@ -113,7 +116,8 @@ class Latencies:
     def model(self) -> LatencyModel:
         """Of everything that is known, at least one network."""
         if self._model is None:
-            self._model = LatencyModel.fit(self._archs, [self._known[arch.cost.parts] for arch in self._archs])
+            known = [self._known[arch.cost.parts] for arch in self._archs]
+            self._model = LatencyModel.fit(self._archs, known, self._kernels)
         return self._model
 
     def keep(self, arch: Arch, milliseconds: float) -> None:

@@ -16,7 +16,7 @@ def milliseconds(arch: Arch) -> float:
 def test_figures_of_networks_that_were_not_learnt_from() -> None:
     learnt, fresh = latency.chosen("compact", 32, 20, 20)
     assert len({arch.cost.parts for arch in (*learnt, *fresh)}) == 40
-    found = latency.figures(learnt, [*map(milliseconds, learnt)], fresh, [*map(milliseconds, fresh)])
+    found = latency.figures(learnt, [*map(milliseconds, learnt)], fresh, [*map(milliseconds, fresh)], "litert")
     assert found["spearman"] > 0.95
     assert found["median_error"] < found["macs_median_error"]
     row = {"space": "compact", "pixels": 32, "runtime": "litert", **found}

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from archsearch.inference.latency_model import DOUBT, FEWEST, LatencyModel, amounts, spread
+from archsearch.inference.latency_layers import BLOCKED, FLAT, Kernels, amounts
+from archsearch.inference.latency_model import DOUBT, FEWEST, LatencyModel, spread
 from archsearch.network.arch import Arch
-from archsearch.network.layers import ACTIVATIONS
-from archsearch.network.stage import Part, Stage
 from archsearch.space.domain import Domain
 from archsearch.space.reader import load_space
 
@@ -26,21 +25,22 @@ def archs() -> list[Arch]:
     return [domain.random(rng) for _ in range(300)]
 
 
-def roofline(archs: list[Arch], seed: int) -> np.ndarray:
+def roofline(archs: list[Arch], seed: int, kernels: Kernels = BLOCKED) -> np.ndarray:
     """A machine whose prices differ from the usual ones, slow on narrow maps, 1% noise."""
     rng = np.random.default_rng(seed)
-    found = amounts(archs)
+    found = amounts(archs, kernels)
     prices = rng.lognormal(-13, 0.7, found.shape[1] - 2) * np.tile([0.03, 0.2, 1500], (found.shape[1] - 2) // 3)
     narrow = 1 + 0.3 / (1 + np.exp(found[:, -1] / found[:, :-2:3].sum(1) - 4))
     return np.asarray(found[:, :-2] @ prices * narrow * np.exp(rng.normal(0, 0.01, len(archs))))
 
 
+@pytest.mark.parametrize("kernels", [BLOCKED, FLAT])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_thirty_measured_networks_tell_the_others(archs: list[Arch], seed: int) -> None:
+def test_thirty_measured_networks_tell_the_others(archs: list[Arch], seed: int, kernels: Kernels) -> None:
     first = spread(archs, MEASURED)
     fresh = [arch for arch in archs if arch not in first][:FRESH]
-    every = roofline([*first, *fresh], seed)
-    model = LatencyModel.fit(first, list(every[:MEASURED]))
+    every = roofline([*first, *fresh], seed, kernels)
+    model = LatencyModel.fit(first, list(every[:MEASURED]), kernels)
     guess, doubt = model.predict(fresh)
     truth = every[MEASURED:]
     errors = np.abs(guess / truth - 1)
@@ -71,30 +71,6 @@ def test_from_a_few_networks_with_doubt(archs: list[Arch], number: int) -> None:
 def test_prices_are_not_negative(archs: list[Arch]) -> None:
     noise = np.random.default_rng(3).lognormal(0, 1, MEASURED)
     assert (LatencyModel.fit(archs[:MEASURED], list(noise)).prices >= 0).all()
-
-
-def network(block: str = "basic", depth: int = 1, width: int = 8) -> Arch:
-    stage = Stage(block, width, depth)
-    return Arch((3, 8, 8), 4, Part("conv", (("width", 8),)), (stage,), Part("linear"))
-
-
-def test_amounts_are_sums_over_layers() -> None:
-    one, two, three = (amounts([network(depth=depth)])[0] for depth in (1, 2, 3))
-    assert three - two == pytest.approx(two - one)
-    assert two.sum() > one.sum()
-
-
-def test_every_activation_is_cheap_or_dear() -> None:
-    from archsearch.inference import latency_model
-    from archsearch.network.layers import Act, Conv, seq
-
-    given = latency_model._Map(False)
-    found = {
-        name: tuple(row[0] for row in latency_model._layers(seq(Conv(8), Act(name)), (3, 8, 8), given))
-        for name in ACTIVATIONS
-    }
-    assert {kinds[0] for kinds in found.values()} == {"thin"}
-    assert {kinds[1] for kinds in found.values()} == {"cheap", "dear"}
 
 
 def test_networks_that_are_unlike_each_other(archs: list[Arch]) -> None:
