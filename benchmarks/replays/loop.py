@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
 from archsearch.errors import DataError, SpaceExhausted
@@ -17,7 +17,7 @@ from archsearch.sampler import ParetoSampler
 from archsearch.sampler.asha import CURVE, SIZE, Rungs
 from replays.table import Table
 
-SAMPLERS = ("pareto", "tpe", "nsga2", "random")
+SAMPLERS = ("pareto", "gp", "tpe", "nsga2", "random")
 MOST_WASTED = 10
 """A search ends when it has wasted so many proposals a training."""
 
@@ -83,6 +83,7 @@ def make_sampler(table: Table, budget: float, name: str, seed: int, **options: A
     if name == "pareto":
         return _pareto(table, budget, seed, **options)
     stock: dict[str, Callable[..., BaseSampler]] = {
+        "gp": GPSampler,
         "tpe": TPESampler,
         "nsga2": NSGAIISampler,
         "random": RandomSampler,
