@@ -86,26 +86,26 @@ laid out in blocks of channels. `thin` ones read fewer channels than a block, `p
 blocks; both want the usual layout. `reorder` is the way from one to the other. Source: ONNX Runtime's NCHWc kernels.
 """
 _XNNPACK = {
-    "conv1": Price(0.019, 0.03, 100),
-    "conv3": Price(0.02, 0.05, 200),
-    "conv5": Price(0.02, 0.1, 500),
-    "conv": Price(0.025, 0.1, 1000),
-    "depthwise3": Price(0.05, 0.02, 50),
-    "depthwise5": Price(0.058, 0.02, 50),
-    "depthwise": Price(0.33, 0.1, 200),
+    "conv1": Price(0.018, 0.02, 50),
+    "conv3": Price(0.019, 0.05, 200),
+    "conv5": Price(0.019, 0.15, 500),
+    "conv": Price(0.022, 0.1, 2000),
+    "depthwise3": Price(0.04, 0.02, 100),
+    "depthwise5": Price(0.055, 0.02, 100),
+    "depthwise": Price(0.25, 1.0, 300),
     "grouped": Price(0.05, 0.1, 300),
-    "linear": Price(0.07, 0.05, 50),
+    "linear": Price(0.08, 0.1, 100),
     "norm": Price(0.0, 0.1, 100),
     "cheap": Price(0.0, 0.002, 5),
-    "dear": Price(0.0, 0.3, 50),
+    "dear": Price(0.0, 0.1, 50),
     "pool": Price(0.3, 0.2, 100),
-    "mean": Price(0.0, 0.35, 50),
-    "add": Price(0.0, 0.06, 150),
-    "mul": Price(0.0, 0.4, 50),
+    "mean": Price(0.0, 0.1, 50),
+    "add": Price(0.0, 0.05, 50),
+    "mul": Price(0.0, 0.1, 50),
     "concat": Price(0.0, 0.15, 100),
     "other": Price(0.1, 0.2, 300),
 }
-"""The same in LiteRT: what 260 networks of `resnin` and `photos` at 32 pixels took on one core, as a sum."""
+"""The same in LiteRT: near what 390 networks of `resnin`, `compact` and `photos` at 32 pixels took on one core."""
 _PLACE = {name: 3 * i for i, name in enumerate(_ONNXRUNTIME)}
 SUMS = 3 * len(_PLACE)
 _WIDTHS = 2
@@ -117,17 +117,21 @@ _NOTHING = Price(0.0, 0.0, 0.0)
 
 
 class Kernels(NamedTuple):
-    """Usual prices (amounts,), and whether maps are laid out in blocks of channels."""
+    """Usual prices (amounts,), and whether maps are laid out in blocks of channels.
+
+    trust: how far a measured network may be from the sum, as a share, where a price is twice the usual one.
+    """
 
     prices: Array
     blocked: bool
+    trust: float
 
 
-def _kernels(usual: Mapping[str, Price], blocked: bool) -> Kernels:
-    return Kernels(np.array([price for name in _PLACE for price in usual.get(name, _NOTHING)]), blocked)
+def _kernels(usual: Mapping[str, Price], blocked: bool, trust: float) -> Kernels:
+    return Kernels(np.array([price for name in _PLACE for price in usual.get(name, _NOTHING)]), blocked, trust)
 
 
-BLOCKED, FLAT = _kernels(_ONNXRUNTIME, True), _kernels(_XNNPACK, False)
+BLOCKED, FLAT = _kernels(_ONNXRUNTIME, True, 0.05), _kernels(_XNNPACK, False, 0.2)
 
 
 def kernels_of(runtime: str) -> Kernels:

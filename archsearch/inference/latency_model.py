@@ -28,9 +28,7 @@ FEWEST = 5
 """Networks from which on their ratios are learnt from, too."""
 DOUBT = 0.5
 """Standard deviation of a log before that."""
-_FOLDS, _LEAST_DOUBT = 10, 0.02
-_TRUST = 0.05
-"""How far measured networks may be from the sum, as a share, where a price is twice the usual one."""
+_FOLDS, _LEAST_DOUBT = 10, 0.05
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ class LatencyModel:
     def fit(cls, archs: Sequence[Arch], milliseconds: Sequence[float], kernels: Kernels = BLOCKED) -> LatencyModel:
         """Learn from measured networks, at least one. `kernels`: of the runtime that was measured."""
         found, known = amounts(archs, kernels), np.asarray(milliseconds, float)
-        prices = _prices(found[:, :SUMS], known, kernels.prices)
+        prices = _prices(found[:, :SUMS], known, kernels)
         if len(known) < FEWEST:
             return cls(kernels, prices)
-        ratios = np.log(known / _left_out(found[:, :SUMS], known, kernels.prices))
+        ratios = np.log(known / _left_out(found[:, :SUMS], known, kernels))
         inputs = described(found)
         middle, width = inputs.mean(0), np.where(inputs.std(0) > 1e-9, inputs.std(0), 1.0)
         kernel = ConstantKernel(0.01, (1e-6, 1.0)) * RBF(2.0, (0.3, 30.0)) + WhiteKernel(1e-3, (1e-5, 0.1))
@@ -78,23 +76,23 @@ class LatencyModel:
         return total * np.exp(mean), np.maximum(std, _LEAST_DOUBT)
 
 
-def _prices(found: Array, known: Array, usual: Array) -> Array:
+def _prices(found: Array, known: Array, kernels: Kernels) -> Array:
     """Milliseconds for one of every amount: near the usual ones times a factor, and none below zero."""
-    factor = float(np.exp(np.median(np.log(known / (found @ usual)))))
-    prior = np.maximum(factor * usual, 1e-12)
+    factor = float(np.exp(np.median(np.log(known / (found @ kernels.prices)))))
+    prior = np.maximum(factor * kernels.prices, 1e-12)
     # Relative errors, and relative distances from the prior: unknowns are shares of the usual prices.
-    rows = np.vstack([found * prior / known[:, None], _TRUST * np.eye(len(prior))])
-    wanted = np.concatenate([np.ones(len(known)), np.full(len(prior), _TRUST)])
+    rows = np.vstack([found * prior / known[:, None], kernels.trust * np.eye(len(prior))])
+    wanted = np.concatenate([np.ones(len(known)), np.full(len(prior), kernels.trust)])
     shares, _ = nnls(rows, wanted)
     return np.asarray(shares * prior)
 
 
-def _left_out(found: Array, known: Array, usual: Array) -> Array:
+def _left_out(found: Array, known: Array, kernels: Kernels) -> Array:
     """What the sum says of every network where it was learnt from others."""
     guessed = np.empty(len(known))
     for fold in range(min(_FOLDS, len(known))):
         out = np.arange(len(known)) % _FOLDS == fold
-        guessed[out] = found[out] @ _prices(found[~out], known[~out], usual)
+        guessed[out] = found[out] @ _prices(found[~out], known[~out], kernels)
     return guessed
 
 
