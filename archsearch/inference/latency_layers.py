@@ -131,7 +131,7 @@ def _kernels(usual: Mapping[str, Price], blocked: bool, trust: float) -> Kernels
     return Kernels(np.array([price for name in _PLACE for price in usual.get(name, _NOTHING)]), blocked, trust)
 
 
-BLOCKED, FLAT = _kernels(_ONNXRUNTIME, True, 0.05), _kernels(_XNNPACK, False, 0.2)
+BLOCKED, FLAT = _kernels(_ONNXRUNTIME, True, 0.05), _kernels(_XNNPACK, False, 0.15)
 
 
 def kernels_of(runtime: str) -> Kernels:
