@@ -190,13 +190,14 @@ def _fitted(plans: Mapping[Shape, Plan], archs: Sequence[Arch], options: Mapping
                 say(f"{arch.id}: not timed: {error}")
         if not paces:
             raise InputError("--within: no training could be timed")
-        left = seconds - (time.monotonic() - clock)
+        timing = time.monotonic() - clock
         each, start = sum(one.epoch for one in paces), sum(one.start for one in paces)
-        epochs = epochs_within(left, paces, len(seeds))
+        epochs = epochs_within(seconds - timing, paces, len(seeds))
         if not epochs:
             raise InputError(
-                f"--within {format_seconds(seconds)}: not one epoch of {each:.3g} s fits, with {start:.3g} s before it,"
-                f" for each of {counted(len(seeds), 'seed')}: give more time, fewer seeds, or --epochs in its place"
+                f"--within {format_seconds(seconds)}: not one epoch of {each:.3g} s fits, with {start:.3g} s before it"
+                f" and {timing:.3g} s of timing, for each of {counted(len(seeds), 'seed')}: give more time, fewer"
+                " seeds, or --epochs in its place"
             )
         epochs = min(epochs, options["epochs"] or _MOST_EPOCHS)
         say(f"epochs that fit into {format_seconds(seconds)}: {epochs}, each {each:.3g} s")

@@ -59,7 +59,7 @@ def test_a_comparison_of_real_commands(tmp_path: Path) -> None:
               (("images", pixels), ("labels", labels))}  # fmt: skip
     small_npz(tmp_path / "two.npz", **arrays)
     words = [
-        "npz:two.npz", "--space", "compact", "--image-size", "32", "--minutes", "0.2", "--retrain-minutes", "0.05",
+        "npz:two.npz", "--space", "compact", "--image-size", "32", "--minutes", "0.2", "--retrain-minutes", "0.1",
         "--seeds", "2", "--limits", "--max-size 1MB --max-macs 3M", "--search", "--epochs 2 --trials 2",
     ]  # fmt: skip
     done = subprocess.run(

@@ -212,7 +212,8 @@ def test_time_for_not_one_epoch_is_refused(command: Command, study: Path) -> Non
     answer = command("retrain", STUDY, "--within", "0.001s")
     assert answer.status == 2
     said = (
-        r"--within 0 s: not one epoch of [0-9.]+ s fits, with [0-9.]+ s before it, for each of 3 seeds: give more time"
+        r"--within 0 s: not one epoch of [0-9.]+ s fits, with [0-9.]+ s before it and [0-9.]+ s of timing,"
+        " for each of 3 seeds: give more time"
     )
     assert re.search(said, answer.error), answer.error
     assert snapshot(study) == before

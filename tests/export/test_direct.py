@@ -117,7 +117,7 @@ def test_outputs_are_those_of_the_network(space: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_every_space_as_the_exporter_writes_it(space: str) -> None:
-    for arch in draws(space, 5, seed=1):
+    for arch in draws(space, 3, seed=1):
         require_same(shipped(random_network(arch), arch.input_shape[0]), arch)
 
 
