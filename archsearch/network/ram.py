@@ -12,6 +12,7 @@ does not tell; neither does LiteRT. ONNX Runtime's arena tells only after it ran
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 
 from archsearch.network import tflite_graph as tflite
 from archsearch.network.cost import Cost, Parts
@@ -50,8 +51,10 @@ def ram_bytes(cost: Cost, per_channel: bool = True) -> int:
 
 @lru_cache(maxsize=1 << 12)
 def _arena(parts: Parts, per_channel: bool) -> int:
-    graph = tflite.graph(parts, parts[0][2])
-    return planned(spans(graph)) + described(graph, per_channel)
+    found = [tflite.graph(parts, parts[0][2])]
+    if any(one.kind == tflite.CONCAT for one in found[0].operators):
+        found += [tflite.graph(parts, parts[0][2], pair) for pair in product(tflite.READERS, repeat=2)]
+    return max(planned(spans(one)) + described(one, per_channel) for one in dict.fromkeys(found))
 
 
 def described(graph: Graph, per_channel: bool) -> int:

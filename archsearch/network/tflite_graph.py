@@ -10,7 +10,7 @@ fp32. (litert-torch 0.10.0, `quantize/pt2e_quantizer_utils.py`, and the files th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -42,12 +42,12 @@ from archsearch.network.layers import (
 CONV, DEPTHWISE, LINEAR, MUL, SUB, ADD = "conv", "depthwise", "linear", "mul", "sub", "add"
 PAD, SLICE, STRIDED, TRANSPOSE, RESHAPE, CONCAT = "pad", "slice", "strided_slice", "transpose", "reshape", "concat"
 MEAN, MAX, AVG, LOGISTIC, TANH = "mean", "max", "avg", "logistic", "tanh"
-HARDSWISH, LEAKY, RELU = "hardswish", "leaky_relu", "relu"
-QUANTIZE, DEQUANTIZE = "quantize", "dequantize"
+HARDSWISH, LEAKY, RELU, QUANTIZE, DEQUANTIZE = "hardswish", "leaky_relu", "relu", "quantize", "dequantize"
 FLOAT = "_fp32"
 """Behind the name of an operator that is computed in fp32."""
-_LOWEST = "lowest"
-"""The constant that pads what is pooled."""
+POOLS, ALL, NONE = READERS = "pools", "all", "none"
+"""What reads joined branches that are pooled in another scale than they have: that hangs on a network's weights."""
+_LOWEST = "lowest"  # the constant that pads what is pooled
 _ADD_RELU = "add_relu"
 _MARKED = {CONV, DEPTHWISE, LINEAR, MUL, MEAN, LOGISTIC, QUANTIZE, _ADD_RELU,
            PAD, SLICE, STRIDED, TRANSPOSE, RESHAPE, CONCAT}  # fmt: skip
@@ -58,8 +58,7 @@ _FUSED = {CONV, DEPTHWISE, LINEAR, ADD, MUL}
 """What takes in the ReLU behind it."""
 _FOLDED = {CONV, DEPTHWISE, LINEAR}
 """What takes in the norm behind it."""
-_CLAMPS = {"relu", "relu6"}
-_THIN = 8
+_CLAMPS, _THIN = {"relu", "relu6"}, 8
 """Channels below which a strided 1x1 convolution is sliced first (`nn.build.ThinConv2d`)."""
 
 
@@ -125,8 +124,8 @@ class _Trace:
         return self.nodes[value - 1].kind if value else ""
 
 
-def graph(parts: Parts, shape: Shape) -> Graph:
-    """The int8 file of a network.
+def graph(parts: Parts, shape: Shape, readers: Sequence[str] = (POOLS,)) -> Graph:
+    """The int8 file of a network. `readers`: of `READERS`, of joined branches that are pooled, again and again.
 
     Raises:
         SpecError: a layer of which it is not known what the file has for it.
@@ -143,7 +142,7 @@ def graph(parts: Parts, shape: Shape) -> Graph:
         here, free = _put(trace, expr, given, here, free)
     if trace.kind(here) in (CONV, DEPTHWISE):  # flattened, with no linear layer behind it that takes it as it is
         trace.node(RESHAPE, [here], trace.values[here], trace.own(1))
-    return _typed(trace)
+    return _typed(trace, readers)
 
 
 def unknown(what: str) -> SpecError:
@@ -185,13 +184,12 @@ def _join(trace: _Trace, expr: Combinator, shape: Shape, value: int) -> int:
     """Branches from first to last; a sum or product runs as soon as two are there."""
     out = prod(measure(expr, shape).out)
     if isinstance(expr, Concat):
-        parts = [part for part in expr.parts if isinstance(_first(part), Take)]
-        # each slice has the scale of its own channels
-        copies = {part: trace.node(QUANTIZE, [value], prod(shape)) for part in parts[1:]}
-        reads = list[int]()
+        # Each slice has the scale of its own channels. With some weights the first one reads what all are taken of.
+        sliced = [part for part in expr.parts if isinstance(_first(part), Take)]
+        copies, reads = {part: trace.node(QUANTIZE, [value], prod(shape)) for part in sliced}, list[int]()
         for part in expr.parts:
             read, _ = _put(trace, part, shape, copies.get(part, value), False)
-            alone = trace.kind(read) in {SLICE, *_SAME_SCALE}  # with its scale, not that of the joined ones
+            alone = trace.kind(read) in _SAME_SCALE  # with its scale, not that of the joined ones
             reads.append(trace.node(QUANTIZE, [read], trace.values[read]) if alone else read)
         return trace.node(CONCAT, reads, out)
     kind = ADD if isinstance(expr, Add) else MUL
@@ -235,6 +233,7 @@ def _conv(trace: _Trace, leaf: Conv, shape: Shape, value: int) -> int:
     if leaf.kernel == 1 and leaf.stride > 1 and channels < _THIN and (leaf.padding, leaf.groups) == (0, 1):
         half = -(-height // leaf.stride)
         value = trace.node(STRIDED, [value], channels * half * width, [*trace.own(2), "begin"])
+        value = trace.node(QUANTIZE, [value], trace.values[value])  # with some weights
         value = trace.node(STRIDED, [value], channels * half * -(-width // leaf.stride), [*trace.own(2), "begin"])
     elif leaf.padding and (leaf.stride > 1 or 2 * leaf.padding != leaf.dilation * (leaf.kernel - 1)):
         value = trace.node(PAD, [value], _padded(shape, leaf.padding), [("padding", leaf.padding)])
@@ -281,8 +280,7 @@ def _pool(trace: _Trace, leaf: Pool, shape: Shape, value: int) -> int:
 
 
 def _padded(shape: Shape, by: int) -> int:
-    channels, height, width = shape
-    return channels * (height + 2 * by) * (width + 2 * by)
+    return shape[0] * (shape[1] + 2 * by) * (shape[2] + 2 * by)
 
 
 def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
@@ -292,7 +290,7 @@ def _flatten(trace: _Trace, shape: Shape, value: int) -> int:
     return trace.node(RESHAPE, [value], prod(shape), [("shape", prod(shape))])
 
 
-def _typed(trace: _Trace) -> Graph:
+def _typed(trace: _Trace, readers: Sequence[str]) -> Graph:
     """With int8 and fp32 decided, and what converts between them."""
     marked, whole = _marked(trace.nodes), _whole(trace.nodes)
     pools = {node for node in trace.nodes if node.kind in _SAME_SCALE or _LOWEST in node.constants}
@@ -300,7 +298,7 @@ def _typed(trace: _Trace) -> Graph:
     quantised = {read for node, int8 in zip(trace.nodes, whole, strict=True) if int8 for read in node.reads}
     real = {read for node, int8 in zip(trace.nodes, whole, strict=True) if not int8 for read in node.reads}
     sizes, operators = [trace.values[0]], list[Operator]()
-    at, at_real, at_pool = {0: 0}, dict[int, int](), dict[int, int]()
+    at, at_real, at_pool, joins = {0: 0}, dict[int, int](), dict[int, int](), 0
 
     def put(kind: str, reads: Iterable[int], size: int, node: _Node | None = None) -> int:
         sizes.append(size)
@@ -313,8 +311,10 @@ def _typed(trace: _Trace) -> Graph:
         if int8:
             here, kind = at | at_pool if node in pools else at, ADD if node.kind == _ADD_RELU else node.kind
             at[made] = put(kind, [here[read] for read in node.reads], size, node)
-            if node.kind == CONCAT and made in pooled:  # a pool reads it in a scale of its own
+            joins += node.kind == CONCAT and made in pooled
+            if node.kind == CONCAT and made in pooled and (by := readers[joins % len(readers)]) != NONE:
                 at_pool[made] = put(QUANTIZE, [at[made]], size)
+                at[made] = at_pool[made] if by == ALL else at[made]
             if node.kind == AVG and node.reads[0] in marked:
                 at[made] = put(QUANTIZE, [at[made]], size)
             if made in real:
@@ -342,8 +342,9 @@ def _whole(nodes: list[_Node]) -> list[bool]:
 
 def _marked(nodes: list[_Node]) -> set[int]:
     """The values that are int8 by what makes them."""
-    found = {0}
+    found, slices = {0}, {node.reads[0] for node in nodes if node.kind in (SLICE, QUANTIZE)}
     for node in nodes:
-        if node.kind in _MARKED or (node.kind == MAX and node.reads[0] in found):
+        summed = node.kind == ADD and node.makes in slices and found.issuperset(node.reads)
+        if node.kind in _MARKED or summed or (node.kind == MAX and node.reads[0] in found):
             found.add(node.makes)
     return found

@@ -41,7 +41,6 @@ MEASURED = [
     (small(stage("plain")), 6336),
     (small(stage("plain", stride=2), stage("plain", stride=2, down="max"), stage("plain", stride=2, down="avg")), 8112),
     (small(stage("basic"), stage("basic", 16, stride=2), head=MLP), 11168),
-    (small(stage("basic", 4), stage("basic", 12, stride=2), head=NIN), 8992),
     (small(stage("preact", depth=2), stage("preact", 16, stride=2), head=MLP), 40832),
     (GATED, 29952),
     (load("lenet5").arch, 11264),
@@ -50,6 +49,7 @@ MEASURED = [
 """Arenas that tflite-micro 0.dev20261023182759 told of files by litert-torch 0.10.0, one scale a tensor, 2026-11-29.
 The last is `results/cifar10-78k`'s."""
 SLICED = [
+    (small(stage("basic", 4), stage("basic", 12, stride=2), head=NIN), 8992),
     (small(stage("shuffle"), stage("shuffle", 16, stride=2)), 12016),
     (small(stage("glu"), stage("glu", 16, stride=2, split=True), stage("gated", 16)), 19168),
 ]
@@ -70,8 +70,8 @@ def test_it_is_never_below_the_arena_and_at_most_3_percent_above(arch: Arch, are
 
 
 @pytest.mark.parametrize(("arch", "arena"), SLICED)
-def test_of_slices_and_shuffles_it_is_at_most_4_percent_above(arch: Arch, arena: int) -> None:
-    assert arena <= ram_bytes(arch.cost, per_channel=False) <= 1.04 * arena
+def test_of_slices_and_shuffles_it_is_at_most_2_percent_above(arch: Arch, arena: int) -> None:
+    assert arena <= ram_bytes(arch.cost, per_channel=False) <= 1.02 * arena
 
 
 @pytest.mark.parametrize(("arch", "arena"), MEASURED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from archsearch.network.arch import Arch
 from archsearch.network.stage import Part, Stage
 from archsearch.network.tflite_graph import Graph, graph
@@ -56,12 +58,26 @@ def test_values_of_fp32_are_four_bytes() -> None:
     assert sizes["mul_fp32"] == 4 * sizes["quantize"] == 4 * 8 * 16 * 16
 
 
-def test_a_slice_that_is_joined_as_it_is_gets_the_scale_of_the_others() -> None:
+def test_every_slice_that_is_joined_is_of_a_copy_in_its_scale() -> None:
     found = kinds(_small("glu", split=True))
     first = found.index("slice")
-    assert found[4:first] == ["quantize"] * 3
-    assert found[first : first + 2] == ["slice", "quantize"]
+    assert found[4:first] == ["quantize"] * 4
+    assert found[first : first + 3] == ["slice", "slice", "depthwise"]
     assert found[found.index("concat") + 1] == "conv"
+
+
+def test_a_sum_of_which_slices_are_taken_is_int8_and_so_is_the_next() -> None:
+    stages = (Stage("glu", 16, 3, dims=(("split", True),)),)
+    found = kinds(Arch((3, 16, 16), 10, Part("conv", (("width", 16),)), stages, Part("linear")))
+    assert found.count("add") == 3
+    assert not any(kind.endswith("_fp32") for kind in found)
+
+
+@pytest.mark.parametrize(("readers", "copies"), [(("pools",), 2), (("all",), 2), (("none",), 0), (("all", "none"), 1)])
+def test_joined_branches_that_are_pooled_are_copied_or_not(readers: tuple[str, ...], copies: int) -> None:
+    stages = (Stage("inception", 16, 3),)
+    arch = Arch((3, 16, 16), 10, Part("conv", (("width", 8),)), stages, Part("linear"))
+    assert [one.kind for one in graph(arch.cost.parts, arch.input_shape, readers).operators].count("quantize") == copies
 
 
 def test_pools_read_joined_branches_in_another_scale_than_convolutions() -> None:
