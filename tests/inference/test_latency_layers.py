@@ -53,7 +53,7 @@ def test_work_is_counted_in_whole_blocks_of_outputs() -> None:
 
 
 def test_every_runtime_has_prices_for_what_its_networks_have() -> None:
-    archs = [network(block, 2) for block in ("basic", "inverted", "nin", "separable")]
+    archs = [network(block, 2) for block in ("basic", "inverted", "nin", "separable", "shuffle")]
     for runtime in RUNTIMES:
         kernels = kernels_of(runtime)
         found = amounts(archs, kernels)[:, : latency_layers.SUMS]
