@@ -27,6 +27,7 @@ import numpy as np
 from format_sizes import converted, drawn
 
 from archsearch.errors import SpecError
+from archsearch.network.arch import Arch
 from archsearch.network.ram import ram_bytes
 from archsearch.network.tflite_graph import CONCAT, graph
 from archsearch.space.reader import shipped
@@ -76,15 +77,22 @@ def measure(options: argparse.Namespace) -> int:
                 if time.monotonic() > until:
                     return 0
                 start, row = time.monotonic(), Row(space, number, arch.id, 0)
-                try:
-                    ram_bytes(arch.cost)
-                    row = row._replace(arena=arena(row, options.micro))
-                except Exception as error:  # noqa: BLE001 - converters raise anything
-                    row = row._replace(why=" ".join(str(error).split())[:100])
-                table.writerow(row)
+                table.writerow(row := measured(row, arch, options.micro))
                 file.flush()
                 print(*row, f"{time.monotonic() - start:.1f} s", flush=True)
     return 0
+
+
+def measured(row: Row, arch: Arch, python: str) -> Row:
+    """The row with its arena, or with why there is none; a fault of the formula is raised."""
+    try:
+        ram_bytes(arch.cost)
+    except SpecError as error:
+        return row._replace(why=str(error)[:100])
+    try:
+        return row._replace(arena=arena(row, python))
+    except Exception as error:  # noqa: BLE001 - converters raise anything
+        return row._replace(why=" ".join(str(error).split())[:100])
 
 
 def arena(row: Row, python: str) -> int:

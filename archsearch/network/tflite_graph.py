@@ -11,6 +11,7 @@ fp32. (litert-torch 0.10.0, `quantize/pt2e_quantizer_utils.py`, and the files th
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import cycle
 from math import prod
 from typing import NamedTuple
 
@@ -298,7 +299,7 @@ def _typed(trace: _Trace, readers: Sequence[str]) -> Graph:
     quantised = {read for node, int8 in zip(trace.nodes, whole, strict=True) if int8 for read in node.reads}
     real = {read for node, int8 in zip(trace.nodes, whole, strict=True) if not int8 for read in node.reads}
     sizes, operators = [trace.values[0]], list[Operator]()
-    at, at_real, at_pool, joins = {0: 0}, dict[int, int](), dict[int, int](), 0
+    at, at_real, at_pool, each = {0: 0}, dict[int, int](), dict[int, int](), cycle(readers)
 
     def put(kind: str, reads: Iterable[int], size: int, node: _Node | None = None) -> int:
         sizes.append(size)
@@ -311,8 +312,7 @@ def _typed(trace: _Trace, readers: Sequence[str]) -> Graph:
         if int8:
             here, kind = at | at_pool if node in pools else at, ADD if node.kind == _ADD_RELU else node.kind
             at[made] = put(kind, [here[read] for read in node.reads], size, node)
-            joins += node.kind == CONCAT and made in pooled
-            if node.kind == CONCAT and made in pooled and (by := readers[joins % len(readers)]) != NONE:
+            if node.kind == CONCAT and made in pooled and (by := next(each)) != NONE:
                 at_pool[made] = put(QUANTIZE, [at[made]], size)
                 at[made] = at_pool[made] if by == ALL else at[made]
             if node.kind == AVG and node.reads[0] in marked:
@@ -342,9 +342,9 @@ def _whole(nodes: list[_Node]) -> list[bool]:
 
 def _marked(nodes: list[_Node]) -> set[int]:
     """The values that are int8 by what makes them."""
-    found, slices = {0}, {node.reads[0] for node in nodes if node.kind in (SLICE, QUANTIZE)}
+    found, copied = {0}, {node.reads[0] for node in nodes if node.kind in (SLICE, QUANTIZE)}
     for node in nodes:
-        summed = node.kind == ADD and node.makes in slices and found.issuperset(node.reads)
+        summed = node.kind == ADD and node.makes in copied and found.issuperset(node.reads)
         if node.kind in _MARKED or summed or (node.kind == MAX and node.reads[0] in found):
             found.add(node.makes)
     return found
