@@ -36,7 +36,7 @@ type = "linear"
 
 def run(folder: Path, *options: str, plain: bool) -> pd.DataFrame:
     """The front of `archsearch run` in a process of its own."""
-    command = [sys.executable, "-c", MAIN, "run", "--max-params", "5e6", "--epochs", "1", "--study", "s"]
+    command = [sys.executable, "-c", MAIN, "run", "--max-params", "20k", "--epochs", "1", "--study", "s"]
     environment = {**os.environ, store.PLAIN: "1" if plain else "0"}
     done = subprocess.run(
         [*command, "--out", str(folder), *options], env=environment, capture_output=True, text=True, check=False
