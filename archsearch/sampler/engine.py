@@ -16,7 +16,7 @@ from archsearch.sampler.dims import Array, Mask
 from archsearch.sampler.fidelity import extrapolate
 from archsearch.sampler.gain import expected_gain, staircase, top
 from archsearch.sampler.history import Observation
-from archsearch.sampler.pool import Feasible, FeasiblePool, log_size
+from archsearch.sampler.pool import Cost, Feasible, FeasiblePool, log_size
 from archsearch.sampler.space import Params
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ REFERENCE_QUANTILE = 0.1
 MARGIN = 1.0
 GROWTH = 1.15
 COMPLETIONS = 300
+PER_WORK = 0.5
+"""Gains are taken per this power of what a training costs."""
 TOP_TURN = 3
 """Each so many-th proposal looks at the best accuracy alone: it is what most searches are asked for."""
 
@@ -61,6 +63,7 @@ class Engine:
         start: that many trials are spread over log size before the surrogate takes over.
         use_stopped: whether the surrogate learns from stopped trials.
         features: further figures of parameters that the surrogate sees, by their logs.
+        training_cost: what a training of parameters costs, in any unit.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class Engine:
         start: int,
         use_stopped: bool,
         features: Features | None = None,
+        training_cost: Cost | None = None,
     ) -> None:
         self.pool = pool
         self.key = key
         self.start = start
         self.use_stopped = use_stopped
         self.features = features
+        self.training_cost = training_cost
         self._span = math.inf, -math.inf
         self._extent: tuple[Array, Array] | None = None
         self._efforts = False
@@ -306,7 +311,17 @@ class Engine:
     def _gains(self, model: Surrogate, some: Sequence[Feasible], steps: tuple[Array, Array]) -> Array:
         sizes = np.array([one.log_size for one in some])
         mean, std = model.predict(self._inputs([one.params for one in some], sizes))
-        return expected_gain(sizes, mean, std, model.ceiling, steps)
+        gains = expected_gain(sizes, mean, std, model.ceiling, steps)
+        return gains if self.training_cost is None else gains / self._costs(some) ** PER_WORK
+
+    def _costs(self, some: Sequence[Feasible]) -> Array:
+        assert self.training_cost is not None
+        costs = np.array([self.training_cost(dict(one.params)) for one in some], dtype=float)
+        if not ((costs > 0) & np.isfinite(costs)).all():
+            raise ValueError(
+                f"training_cost gave {costs[~((costs > 0) & np.isfinite(costs))][0]}: it is a positive number"
+            )
+        return costs
 
     def _corner(self, level: Array) -> tuple[float, float]:
         """The reference: a size far enough over the limit that accuracy near it counts; a poor accuracy."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -26,6 +27,18 @@ _ENOUGH = 0.2
 """Seconds after which a measurement is believed."""
 _FORWARD = 1 / 3
 """Share of a training step that an evaluation takes for as many images."""
+OF_AN_IMAGE = 1.2e6
+"""Multiply-accumulates in whose time a CPU does the rest of what an image takes: loading it, launching layers."""
+
+
+def training_cost(device: torch.device) -> Callable[[Arch], float] | None:
+    """What trainings of networks cost beside each other on this device, in multiply-accumulates of an image.
+
+    None where that is not known: on a GPU a small network takes as long as a larger one.
+    """
+    if device.type != "cpu":
+        return None
+    return lambda arch: OF_AN_IMAGE + arch.cost.macs
 
 
 def training_seconds(arch: Arch, setup: TrainingSetup) -> float:

@@ -96,7 +96,8 @@ class SearchOptions(TypedDict, total=False):
     None: in memory.
     `storage`: the object that `study` was opened with, where Optuna does not tell.
     `observers` are told of everything. `progress`: whether a bar shows on stderr what happens; None: in terminals and
-    notebooks.
+    notebooks. `training_cost`: `fn(arch)`, what a training costs beside the others, such as its seconds; the sampler
+    pareto prefers the cheaper of two with equal prospects. By default all cost the same.
 
     For several workers: `counts` of the history, to go on from; `rejected`: ids that an earlier run rejected, so that
     they are counted once; `seat`: this worker's, where others work at the same study (None: one that is alone on this
@@ -113,6 +114,7 @@ class SearchOptions(TypedDict, total=False):
     storage: BaseStorage | None
     observers: Sequence[Observer]
     progress: bool | None
+    training_cost: Callable[[Arch], float] | None
     counts: Counts | None
     rejected: Iterable[str]
     seat: Seat | None
@@ -173,6 +175,7 @@ def search(
         options.get("seat") or Seat(),
         options.get("memory", lambda arch: 0.0),
         _latencies(budget, options.get("stopwatch"), observers),
+        options.get("training_cost"),
     )
     if options.get("seat") is None:
         take_from_the_dead(loop.board)

@@ -35,7 +35,7 @@ from archsearch.study.storage import score_of
 from archsearch.workers.latencies import IN_VAIN, Latencies
 from archsearch.workers.ledger import Ledger
 from archsearch.workers.measure import Curve, Evaluate, measure, proposal
-from archsearch.workers.proposer import Draft
+from archsearch.workers.proposer import Draft, TrainingCost
 
 MAX_FAILURES = 10
 _SAMPLER_DRAWS = 200
@@ -58,6 +58,7 @@ class Loop:
     seat: Seat
     memory: Callable[[Arch], float]
     latencies: Latencies | None = None
+    training_cost: TrainingCost | None = None
 
     def __post_init__(self) -> None:
         self.deadline = float("inf")
@@ -72,7 +73,8 @@ class Loop:
         counts = up_to_date(counts or Counts(), self.board.history, len(self.board.orphans))
         seen = self.board.archs | set(rejected)
         self.ledger = Ledger(self.budget, counts, seen, self.observers, self.latencies)
-        self.draft = Draft(sampler, self.seed, self.board.finished, self.domain, self.ledger, self.seat.index)
+        history, cost = self.board.finished, self.training_cost
+        self.draft = Draft(sampler, self.seed, history, self.domain, self.ledger, self.seat.index, cost)
 
     @property
     def counts(self) -> Counts:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch._utils.seeds import seed_of
 from archsearch.errors import Infeasible, InputError, SpecError
+from archsearch.network.arch import Arch
 from archsearch.network.blocks import Value
 from archsearch.sampler import ParetoSampler
 from archsearch.sampler.asha import CURVE, EFFORT, SIZE
@@ -28,6 +29,7 @@ from archsearch.study.storage import STATES, status
 from archsearch.workers.ledger import Ledger
 
 PARETO = "pareto"
+TrainingCost = Callable[[Arch], float]
 STOCK: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=10),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=10),
@@ -47,6 +49,7 @@ class Draft:
         domain: what is searched.
         ledger: where the sampler `pareto`, which never proposes what is over budget, puts down all that it checks.
         worker: of several that share a study; each draws its own.
+        training_cost: what a training costs beside the others; the sampler `pareto` takes it into account.
 
     Raises:
         InputError: an unknown sampler.
@@ -60,6 +63,7 @@ class Draft:
         domain: Domain,
         ledger: Ledger,
         worker: int = 0,
+        training_cost: TrainingCost | None = None,
     ) -> None:
         if sampler not in SAMPLERS:
             raise InputError(f"unknown sampler {sampler!r}: use one of {', '.join(SAMPLERS)}")
@@ -68,7 +72,7 @@ class Draft:
         seed = seed_of(seed, "worker", worker) if worker else seed
         start = seed_of(seed, len(history))
         self._random = random.Random(start)
-        made = _Sizes(domain, ledger).sampler(seed) if self.judges else STOCK[sampler](start)
+        made = _Sizes(domain, ledger, training_cost).sampler(seed) if self.judges else STOCK[sampler](start)
         self._memory = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(storage=self._memory, directions=["maximize", "minimize"], sampler=made)
         self._id = self._memory.get_study_id_from_name(self._study.study_name)
@@ -174,22 +178,28 @@ class Draft:
 class _Sizes:
     """What the sampler `pareto` asks about parameters before it proposes any: cost, identity, active dims."""
 
-    def __init__(self, domain: Domain, ledger: Ledger) -> None:
-        self.domain, self.ledger = domain, ledger
-        self._fits: dict[tuple[Any, ...], tuple[int, int]] = {}
+    def __init__(self, domain: Domain, ledger: Ledger, training_cost: TrainingCost | None) -> None:
+        self.domain, self.ledger, self.given = domain, ledger, training_cost
+        self._fits: dict[tuple[Any, ...], tuple[int, int, float]] = {}
 
     def sampler(self, seed: int) -> ParetoSampler:
         """The sampler over every dim of the space; a space without dims has one candidate."""
         distributions = {name: distribution(dim) for name, dim in self.domain.space.dims.items()}
         only = distributions or {"": CategoricalDistribution((0,))}
         return ParetoSampler(
-            only, self.cost, seed=seed, key=self.key, active=self.active, features=lambda params: [self.macs(params)]
+            only,
+            self.cost,
+            seed=seed,
+            key=self.key,
+            active=self.active,
+            features=lambda params: [self.macs(params)],
+            training_cost=self.training_cost if self.given else None,
         )
 
     def cost(self, params: Mapping[str, Any]) -> float:
         """Parameters of the candidate. Raises Infeasible over any limit, and where there is no network.
 
-        What fits is remembered with its multiply-accumulates: it is asked for again and again, and judged once.
+        What fits is remembered with what its training costs: it is asked for again and again, and judged once.
         """
         known = self._fits.get(tuple(params.values()))
         if known is not None:
@@ -200,8 +210,16 @@ class _Sizes:
             raise Infeasible(_NO_NETWORK, "no network")
         if not verdict.ok:
             raise Infeasible(verdict.excess)
-        self._fits[tuple(params.values())] = arch.cost.params, arch.cost.macs
+        self._fits[tuple(params.values())] = arch.cost.params, arch.cost.macs, self._cost_of(arch)
         return arch.cost.params
+
+    def _cost_of(self, arch: Arch) -> float:
+        return 1.0 if self.given is None else self.given(arch)
+
+    def training_cost(self, params: Mapping[str, Any]) -> float:
+        """What a training of the candidate costs."""
+        known = self._fits.get(tuple(params.values()))
+        return self._cost_of(self.domain.arch(params)) if known is None else known[2]
 
     def macs(self, params: Mapping[str, Any]) -> int:
         """Multiply-accumulates of the candidate."""

@@ -41,7 +41,7 @@ from archsearch.study.records import Record, Reject
 from archsearch.study.retrying import waiter_of
 from archsearch.study.storage import load_study, open_storage, records, terms_of
 from archsearch.training.data import TrainingData
-from archsearch.training.estimate import training_seconds
+from archsearch.training.estimate import training_cost, training_seconds
 from archsearch.training.judging import metric_for
 from archsearch.training.memory import SHARE, predictor
 from archsearch.training.setup import Birth, TrainingSetup
@@ -206,6 +206,7 @@ def _search(messages: Messages, job: Job) -> str:
         seat=seat(job, data.device),
         memory=predictor(data, config.recipe, shapes=config.domain.shapes),
         stopwatch=stopwatch_of(config, job.data_dir),
+        training_cost=training_cost(data.device),
     ).reason
 
 

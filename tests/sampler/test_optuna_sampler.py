@@ -221,6 +221,38 @@ def test_a_feature_that_is_always_the_same_changes_nothing():
     assert identities(runs[0]) == identities(runs[1])
 
 
+def test_what_all_trainings_cost_alike_changes_nothing():
+    def cost(params):
+        return 1.0 + params["width"] * params["depth"]
+
+    def proposed(training_cost):
+        study = study_with(ParetoSampler(DIMS, size, 1e5, start=4, training_cost=training_cost))
+        run(study, 12)
+        return identities(study)
+
+    assert proposed(lambda _: 7.0) == proposed(None)
+    assert proposed(lambda params: 4 * cost(params)) == proposed(cost)  # any unit will do
+
+
+def test_of_two_that_promise_the_same_the_cheaper_is_trained():
+    dims = {**DIMS, "slow": CategoricalDistribution([False, True])}
+
+    def slow_ones(training_cost):
+        study = study_with(ParetoSampler(dims, size, 1e5, start=4, training_cost=training_cost))
+        run(study, 24, dims)
+        return sum(trial.params["slow"] for trial in study.trials[4:])
+
+    assert slow_ones(lambda params: 100.0 if params["slow"] else 1.0) <= 2
+    assert slow_ones(lambda params: 1.0 if params["slow"] else 100.0) >= 18
+
+
+@pytest.mark.parametrize("cost", [0.0, -1.0, math.nan, math.inf])
+def test_a_training_that_costs_nothing_is_named(cost):
+    study = study_with(ParetoSampler(DIMS, size, 1e5, start=2, training_cost=lambda _: cost))
+    with pytest.raises(ValueError, match=f"training_cost gave {cost}: it is a positive number"):
+        run(study, 3)
+
+
 def test_the_start_covers_log_size():
     study = study_with(ParetoSampler(DIMS, size, 1e5, seed=0, start=8))
     run(study, 8)

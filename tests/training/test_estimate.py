@@ -70,3 +70,13 @@ def test_a_training_is_the_same_after_it(data: TrainingData) -> None:
         before()
         fit(arch, setup, lambda epoch, accuracy, metrics=None: reports.append((epoch, accuracy)))
     assert reports[:2] == reports[2:]
+
+
+def test_a_training_costs_by_its_work_on_a_cpu_and_elsewhere_nobody_knows() -> None:
+    small = Arch.from_toml(ARCH)
+    large = Arch.from_toml(ARCH.replace("width = 4", "width = 64"))
+    cost = estimate.training_cost(torch.device("cpu"))
+    assert cost is not None
+    assert cost(large) - cost(small) == large.cost.macs - small.cost.macs > 0
+    assert cost(small) > 10 * small.cost.macs  # of the smallest, most is what every image takes
+    assert estimate.training_cost(torch.device("cuda")) is None
