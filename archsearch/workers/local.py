@@ -156,11 +156,7 @@ def search(
         StudyError: the study has other directions.
         TypeError: an unknown option.
     """
-    if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
-        raise TypeError(f"search has no option {unknown[0]!r}: use {', '.join(SearchOptions.__annotations__)}")
-    timeout, observers = options.get("timeout"), list(options.get("observers", ()))
-    if timeout is not None and (as_number(timeout) is None or math.isnan(timeout)):
-        raise InputError(f"timeout={timeout!r}: give seconds, or None for no limit")
+    timeout, observers = _checked(options), list(options.get("observers", ()))
     progress = options.get("progress")
     if progress or (progress is None and options.get("seat") is None and is_watched()):
         observers.append(ProgressBar(trials() if callable(trials) else trials))
@@ -183,6 +179,16 @@ def search(
     loop.start(options.get("sampler", "pareto"), options.get("counts"), options.get("rejected", ()))
     reason = loop(evaluate, trials if callable(trials) else lambda: trials, timeout)
     return Result(loop.history, loop.counts, reason)
+
+
+def _checked(options: SearchOptions) -> float | None:
+    """The timeout; refuses what is no option and no time."""
+    if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
+        raise TypeError(f"search has no option {unknown[0]!r}: use {', '.join(SearchOptions.__annotations__)}")
+    timeout = options.get("timeout")
+    if timeout is not None and (as_number(timeout) is None or math.isnan(timeout)):
+        raise InputError(f"timeout={timeout!r}: give seconds, or None for no limit")
+    return timeout
 
 
 def _latencies(budget: Budget, stopwatch: Stopwatch | None, observers: Sequence[Observer]) -> Latencies | None:
