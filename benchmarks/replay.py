@@ -1,11 +1,11 @@
 """Replay searches on networks that were trained before: which sampler would have found the front sooner?
 
     python benchmarks/replay.py TABLE.csv.gz --budget 1.5e6 --dims arch --accuracy a1,a2
-    python benchmarks/replay.py results/STUDY
+    python benchmarks/replay.py results/STUDY [results/ANOTHER ...]
 
-Of a study its complete candidates are replayed. The space is what was measured: nothing else is proposed or trained.
-Prints one line a figure: the mean and the standard deviation over seeds. The columns of two tables are known by the
-files' names.
+Of a study its complete candidates are replayed; several of one space are one table. The space is what was measured:
+nothing else is proposed or trained. Prints one line a figure: the mean and the standard deviation over seeds. The
+columns of two tables are known by the files' names.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
-    add("table", type=Path, help="CSV file, plain or gzipped, one network a row; or the folder of a study")
+    add("table", type=Path, nargs="+", help="CSV file, plain or gzipped, one network a row; or folders of studies")
     add("--budget", type=parse_count, help="sizes must be below; by default the study's limit, or none")
     add("--samplers", default=",".join(SAMPLERS))
     add("--seeds", type=int, default=10, help="searches a sampler")
@@ -80,7 +80,7 @@ def check(options: argparse.Namespace) -> None:
 
 def columns_of(options: argparse.Namespace) -> Columns:
     """What the options say, or what is known of the table."""
-    name = options.table.name.split(".")[0]
+    name = options.table[0].name.split(".")[0]
     if not options.dims:
         if name not in KNOWN:
             raise InputError(f"{name} is not a table known here: name its columns with --dims and --accuracy")
@@ -103,22 +103,26 @@ def columns_of(options: argparse.Namespace) -> Columns:
 def table_of(options: argparse.Namespace) -> tuple[Table, float]:
     """The measured networks, and the budget: the option's, the study's, or just above the largest."""
     limit = None
-    if options.table.name.endswith((".csv", ".csv.gz")):
-        table = Table.read(options.table, columns_of(options), ordered=options.ordered)
+    if options.table[0].name.endswith((".csv", ".csv.gz")):
+        if len(options.table) > 1:
+            raise InputError(f"{options.table[1]}: a CSV file is replayed alone")
+        table = Table.read(options.table[0], columns_of(options), ordered=options.ordered)
     else:
-        table, limit = study_of(options)
+        table, limit = studies_of(options)
     if options.rungs and table.early_epochs >= table.epochs:
         raise InputError(f"--rungs: a rung after epoch {table.early_epochs} of {table.epochs} stops nothing")
     return table, options.budget or limit or 1.001 * float(table.size.max())
 
 
-def study_of(options: argparse.Namespace) -> tuple[Table, float | None]:
-    """A study's candidates, and its limit of parameters."""
-    if not (options.table / "study.db").exists():
-        raise InputError(f"{options.table} is neither a CSV file nor the folder of a study: it holds no study.db")
-    study, config = open_existing(options.table)
-    early = options.early_epochs or max(1, round(config.recipe.epochs / 4))
-    return Table.of_study(study, early if options.rungs else 0), config.budget.get("max_params")
+def studies_of(options: argparse.Namespace) -> tuple[Table, float | None]:
+    """The candidates of studies, and the largest of their limits of parameters."""
+    for folder in options.table:
+        if not (folder / "study.db").exists():
+            raise InputError(f"{folder} is neither a CSV file nor the folder of a study: it holds no study.db")
+    studies, configs = zip(*map(open_existing, options.table), strict=True)
+    early = options.early_epochs or max(1, round(configs[0].recipe.epochs / 4))
+    limits = [config.budget.get("max_params") for config in configs]
+    return Table.of_studies(studies, early if options.rungs else 0), None if None in limits else max(limits)
 
 
 def counts_of(text: str | None, table: Table, budget: float) -> list[int]:
@@ -151,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(line, flush=True)
         found[name] = shares(runs, table, budget, range(1, counts[-1] + 1))
     if options.plot:
-        plot(found, f"{options.table.name}, below {budget:g}", options.plot)
+        plot(found, f"{options.table[0].name}, below {budget:g}", options.plot)
 
 
 if __name__ == "__main__":

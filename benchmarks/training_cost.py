@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.trial import TrialState
 from replays import Table
 
 from archsearch._utils.units import parse_count
@@ -35,13 +34,9 @@ SHARE = 0.75
 
 def table_of(folders: Sequence[Path]) -> tuple[Table, Array]:
     """The trained networks, and the seconds of each training."""
-    whole = optuna.create_study(directions=["maximize", "minimize"])
-    seconds: dict[str, float] = {}
-    for folder in folders:
-        study, _ = open_existing(folder)
-        whole.add_trials([trial for trial in study.trials if trial.params and trial.state == TrialState.COMPLETE])
-        seconds |= {record.arch: record.train_seconds for record in records(study)}
-    table = Table.of_study(whole)
+    studies = [open_existing(folder)[0] for folder in folders]
+    seconds = {record.arch: record.train_seconds for study in studies for record in records(study)}
+    table = Table.of_studies(studies)
     return table, np.array([seconds[arch] for arch in table.keys])
 
 

@@ -144,22 +144,26 @@ class Table:
         )
 
     @classmethod
-    def of_study(cls, study: optuna.Study, early_epochs: int = 0) -> Table:
-        """From the complete trials of a study: objectives accuracy (up) and size (down), curves if they have any.
+    def of_studies(cls, studies: Sequence[optuna.Study], early_epochs: int = 0) -> Table:
+        """From the complete trials of studies of one space: objectives accuracy (up) and size (down), curves if there.
 
         Args:
-            study: its trials' user attribute `arch`, where there is one, says which are one network; `macs`, where all
-                have it, is shown to the sampler.
+            studies: their trials' user attribute `arch`, where there is one, says which are one network; `macs`, where
+                all have it, is shown to the sampler.
             early_epochs: the epoch whose accuracy a rung would see; 0 for none.
 
         Raises:
             DataError: no complete trial with dims, or none that was measured after `early_epochs`.
         """
-        trials = [trial for trial in study.get_trials(deepcopy=False) if _usable(trial, early_epochs)]
+        trials = [
+            trial for study in studies for trial in study.get_trials(deepcopy=False) if _usable(trial, early_epochs)
+        ]
         if not trials:
             measured = f" measured after epoch {early_epochs}" if early_epochs else ""
-            raise DataError(f"study {study.study_name!r} has no complete trial{measured} to replay")
+            raise DataError(f"study {studies[0].study_name!r} has no complete trial{measured} to replay")
         given = {name: one for trial in trials for name, one in trial.distributions.items()}
+        if other := [trial for trial in trials for name, one in trial.distributions.items() if one != given[name]]:
+            raise DataError(f"trial {other[0].number} has other dims than the last: studies of one space are one table")
         space = Space(given)
         params = [space.settled(trial.params) for trial in trials]
         accuracy = np.array([trial.values[0] for trial in trials])

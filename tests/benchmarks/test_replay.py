@@ -224,7 +224,7 @@ def study_folder(tmp_path_factory):
 
 def test_a_study_is_a_table(study_folder):
     study = optuna.load_study(study_name="s", storage=sqlite_url(study_folder / "study.db"))
-    table = Table.of_study(study, early_epochs=2)
+    table = Table.of_studies([study], early_epochs=2)
     assert len(set(table.keys)) == 12
     assert table.epochs == 4
     assert table.early == pytest.approx(table.final / 2)
@@ -232,7 +232,20 @@ def test_a_study_is_a_table(study_folder):
     macs = {trial.user_attrs["arch"]: trial.user_attrs["macs"] for trial in study.trials}
     assert table.features[:, 0].tolist() == [macs[arch] for arch in table.keys]
     with pytest.raises(DataError, match="no complete trial measured after epoch 9"):
-        Table.of_study(study, early_epochs=9)
+        Table.of_studies([study], early_epochs=9)
+
+
+def test_studies_of_one_space_are_one_table(study_folder):
+    study = optuna.load_study(study_name="s", storage=sqlite_url(study_folder / "study.db"))
+    assert len(Table.of_studies([study, study]).size) == 24
+    other = optuna.create_study(directions=["maximize", "minimize"])
+    name, distribution = next(iter(study.trials[0].distributions.items()))
+    narrower = optuna.distributions.CategoricalDistribution([study.trials[0].params[name]])
+    assert narrower != distribution
+    params = {name: study.trials[0].params[name]}
+    other.add_trial(optuna.create_trial(values=(0.5, 9.0), params=params, distributions={name: narrower}))
+    with pytest.raises(DataError, match="studies of one space are one table"):
+        Table.of_studies([study, other])
 
 
 def test_the_benchmark_replays_a_study(study_folder, benchmark, capsys):
