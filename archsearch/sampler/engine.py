@@ -317,10 +317,9 @@ class Engine:
     def _costs(self, some: Sequence[Feasible]) -> Array:
         assert self.training_cost is not None
         costs = np.array([self.training_cost(dict(one.params)) for one in some], dtype=float)
-        if not ((costs > 0) & np.isfinite(costs)).all():
-            raise ValueError(
-                f"training_cost gave {costs[~((costs > 0) & np.isfinite(costs))][0]}: it is a positive number"
-            )
+        wrong = costs[~((costs > 0) & np.isfinite(costs))]
+        if wrong.size:
+            raise ValueError(f"training_cost gave {wrong[0]}: it is a positive number")
         return costs
 
     def _corner(self, level: Array) -> tuple[float, float]:

@@ -152,7 +152,7 @@ def search(
         NothingFeasible: no candidate of the space fits the budget.
         SpecError: no candidate of the space makes a network for `input_shape`.
         InputError: `evaluate` reports epochs that are not counted from 1, a timeout that is no number, no input shape,
-            or several that are not sizes and colours.
+            or several that are not sizes and colours; a `training_cost` that is no positive number.
         StudyError: the study has other directions.
         TypeError: an unknown option.
     """

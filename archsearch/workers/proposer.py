@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch._utils.seeds import seed_of
 from archsearch.errors import Infeasible, InputError, SpecError
+from archsearch.evaluation import finite
 from archsearch.network.arch import Arch
 from archsearch.network.blocks import Value
 from archsearch.sampler import ParetoSampler
@@ -214,7 +215,12 @@ class _Sizes:
         return arch.cost.params
 
     def _cost_of(self, arch: Arch) -> float:
-        return 1.0 if self.given is None else self.given(arch)
+        if self.given is None:
+            return 1.0
+        cost = finite(given := self.given(arch))
+        if cost is None or cost <= 0:
+            raise InputError(f"training_cost gave {given!r} for {arch.id}: it is a positive number")
+        return cost
 
     def training_cost(self, params: Mapping[str, Any]) -> float:
         """What a training of the candidate costs."""

@@ -362,6 +362,26 @@ def test_candidates_without_a_network_are_rejected_with_the_reason(sampler: str)
     assert all(r.broke.startswith("no network: stage") and r.arch == "" and r.params is None for r in rejects)
 
 
+@pytest.mark.parametrize("cost", [0, -1.0, float("nan"), float("inf"), "much", None])
+def test_a_training_cost_that_is_none_is_named_before_anything_is_trained(cost: Any) -> None:
+    trained: list[str] = []
+
+    def evaluate(arch: Arch, report: Any) -> float:
+        trained.append(arch.id)
+        return 0.5
+
+    with pytest.raises(InputError, match=f"training_cost gave {cost!r} for [0-9a-f]+: it is a positive number"):
+        run(evaluate=evaluate, sampler="pareto", training_cost=lambda arch: cost)
+    assert trained == []
+
+
+def test_cheap_trainings_are_preferred() -> None:
+    def work(**options: Any) -> int:
+        return sum(record.macs for record in run(sampler="pareto", trials=20, **options).records)
+
+    assert work(training_cost=lambda arch: arch.cost.macs) < 0.8 * work()
+
+
 @pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize("sampler", ["pareto", "random"])
 def test_an_exhausted_space_ends_the_search(sampler: str) -> None:
