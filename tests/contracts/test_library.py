@@ -70,9 +70,11 @@ def test_parameters(function: Any, wanted: str) -> None:
 def test_options_of_search_and_sampler() -> None:
     assert sorted(SearchOptions.__annotations__) == [
         "counts", "memory", "observers", "progress", "rejected", "rungs", "sampler", "seat", "seed", "stopwatch",
-        "storage", "study", "timeout",
+        "storage", "study", "timeout", "training_cost",
     ]  # fmt: skip
-    assert sorted(SamplerOptions.__annotations__) == ["active", "candidates", "features", "start", "use_stopped"]
+    assert sorted(SamplerOptions.__annotations__) == [
+        "active", "candidates", "features", "start", "training_cost", "use_stopped",
+    ]  # fmt: skip
     assert {"front", "trials"} <= {*dir(Result)}
 
 

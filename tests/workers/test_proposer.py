@@ -130,7 +130,13 @@ def test_pareto_proposes_nothing_over_budget_and_nothing_twice() -> None:
 
 def test_pareto_knows_the_work_of_what_fits_and_of_what_does_not() -> None:
     budget = Budget(max_params=2_000)
-    sizes = _Sizes(Domain(SPACE, SHAPE, CLASSES), Ledger(budget, Counts(), set()))
+    asked: list[str] = []
+
+    def training_cost(arch: Arch) -> float:
+        asked.append(arch.id)
+        return 7.0 + arch.cost.macs
+
+    sizes = _Sizes(Domain(SPACE, SHAPE, CLASSES), Ledger(budget, Counts(), set()), training_cost)
     space = Space({name: distribution(dim) for name, dim in SPACE.dims.items()})
     fits = []
     for seed in range(40):
@@ -140,6 +146,9 @@ def test_pareto_knows_the_work_of_what_fits_and_of_what_does_not() -> None:
         if fits[-1]:
             assert sizes.cost(params) == cost.params
         assert sizes.macs(params) == cost.macs
+        before = len(asked)
+        assert sizes.training_cost(params) == 7 + cost.macs
+        assert len(asked) == before + (not fits[-1])  # of what fits it is known already
     assert 0 < sum(fits) < 40
 
 
