@@ -7,18 +7,20 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from archsearch._utils.units import counted, format_ms, format_seconds
 from archsearch.errors import ExportFailed, InputError, NothingFeasible, NotMeasurable, SpecError
 from archsearch.inference.latency_layers import kernels_of
-from archsearch.inference.latency_model import LatencyModel, spread
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.cost import Parts
 from archsearch.network.limits import LATENCY, upper
 from archsearch.network.timing import Timing
 from archsearch.space.domain import Domain
+
+if TYPE_CHECKING:
+    from archsearch.inference.latency_model import LatencyModel
 
 FIRST = 30
 """Networks that are measured before the first training."""
@@ -71,6 +73,8 @@ class Latencies:
         Raises:
             ExportFailed, InputError: none of the first can be measured, by the reason of the last.
         """
+        from archsearch.inference.latency_model import spread
+
         with self.stopwatch.alone():
             archs = spread(candidates(domain, self.budget), FIRST)
             fresh = [arch for arch in archs if self.stopwatch.known(arch) is None]
@@ -116,6 +120,8 @@ class Latencies:
     def model(self) -> LatencyModel:
         """Of everything that is known, at least one network."""
         if self._model is None:
+            from archsearch.inference.latency_model import LatencyModel
+
             known = [self._known[arch.cost.parts] for arch in self._archs]
             self._model = LatencyModel.fit(self._archs, known, self._kernels)
         return self._model

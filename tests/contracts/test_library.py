@@ -105,6 +105,14 @@ def test_a_network_needs_neither_torch_nor_optuna() -> None:
     assert done.stdout == "set()\n"
 
 
+def test_a_search_and_its_workers_start_without_what_comes_later() -> None:
+    """The surrogate, importances and the prediction of milliseconds: a third of the seconds of a start."""
+    imports = "import archsearch.workers.run, archsearch.workers.worker, sys"
+    code = f"{imports}; print({{'sklearn', 'scipy.stats'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/how-to/own-blocks.md"])
 def test_what_the_documents_import_is_there(page: str) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from archsearch.study.storage import experimental, score_of, status
@@ -44,6 +43,8 @@ def _counts(trial: FrozenTrial) -> bool:
 
 
 def _shares(trials: list[FrozenTrial]) -> dict[str, float]:
+    from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
+
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
