@@ -263,8 +263,8 @@ def _leaf(leaf: Leaf, shape: Shape, given: _Map) -> _Layers:
     if isinstance(leaf, Linear):
         yield _Layer("linear", "linear", moved, work, (math.log(shape[0]), math.log(leaf.out)))
         return _Map(False, True)
-    kind = "shuffle" if isinstance(leaf, Shuffle) else "other"
-    kind = "mean" if isinstance(leaf, AdaptivePool | Subsample | Take) else kind
+    moves = isinstance(leaf, AdaptivePool | Subsample | Take)
+    kind = "mean" if moves else "shuffle" if isinstance(leaf, Shuffle) else "other"
     yield _Layer(kind, kind, moved, work)
     return _Map(False)
 

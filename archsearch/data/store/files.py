@@ -146,14 +146,15 @@ def write_index(folder: Path, index: Index) -> None:
     """Whole, and on the disk."""
     said = asdict(index)
     path = write_text(folder / INDEX, json.dumps({"crc32": _sealed(said), "index": said}))
-    for written in (path, folder):
-        sync(written)
+    with path.open("r+b") as file:  # some systems refuse what is open for reading
+        os.fsync(file.fileno())
+    sync(folder)
 
 
-def sync(path: Path) -> None:
-    """A file or a folder is on the disk when this returns; not every system opens folders."""
+def sync(folder: Path) -> None:
+    """A folder's names are on the disk when this returns; not every system opens folders."""
     with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -190,6 +190,22 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         assert not list((disk / "cache").iterdir())
 
 
+@pytest.mark.parametrize("name", ["train-0000.u8", INDEX])
+def test_a_disk_that_loses_a_file_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What a disk has taken it may yet refuse when asked to keep it."""
+    whole = os.fsync
+
+    def lost(handle: int) -> None:
+        if any(os.path.samestat(path.stat(), os.fstat(handle)) for path in tmp_path.rglob(name)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        whole(handle)
+
+    monkeypatch.setattr(os, "fsync", lost)
+    with pytest.raises(Unwritable, match="Input/output error"):
+        make(Place(tmp_path, "key"), lambda shards: write(shards, {"train": noise(4, 8, 8, 3)}), SILENT)
+    assert not list(tmp_path.rglob(name))
+
+
 def limited(folder: Path, answer: Any) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
