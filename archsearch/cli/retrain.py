@@ -91,7 +91,7 @@ _TIMING = 0.05
 @click.option("--timeout", type=SECONDS, help="Stop after this time; the same command goes on: 8m, 2h.")
 @click.option("--overwrite", is_flag=True, help="Forget earlier retrainings of these networks.")
 @click.option("--deterministic", is_flag=True, help="Bit-equal reruns on one device, as in `run`.")
-@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: pays in trainings of many minutes.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile: pays in long trainings on a GPU.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @data_memory_option
 @click.option("--study", "name", help="Folder in OUT for a file or a reference.  [default: dataset-name]")

@@ -1,10 +1,13 @@
-"""Depthwise convolution whose training in bfloat16 on a CPU is not slowed down by its gradients.
+"""Depthwise and dilated convolutions whose training in bfloat16 on a CPU is neither slow nor wrong.
 
-oneDNN's are slow for kernels above 3x3 and for strides: a backward pass takes up to 40 times the forward pass
-(benchmarks/depthwise.py; in float32 they are not). So a larger kernel's gradient is taken in blocks of 3x3, over parts
-of a batch that stay in the cache, and the input's gradient is a convolution of stride 1 over gradients with zeros
-between them. A dilated kernel, slow as well, meets every `dilation`-th row and column alone: they are put
-beside each other as images of their own. All are the same sums.
+oneDNN's gradients are slow for depthwise kernels above 3x3 and for strides: a backward pass takes up to 40 times the
+forward pass (benchmarks/depthwise.py; in float32 they are not). So a larger kernel's gradient is taken in blocks of
+3x3, over parts of a batch that stay in the cache, and the input's gradient is a convolution of stride 1 over gradients
+with zeros between them. All are the same sums.
+
+With AVX-512, oneDNN 3.10 to 3.13 (torch 2.11 to 2.15) leaves the gradient of a dilated kernel of few channels a group,
+depthwise ones among them, unset on maps of 29 pixels and more (findings/onednn-dilated-gradient.sh). So such a kernel
+meets every `dilation`-th row and column alone: they are put beside each other as images of their own.
 """
 
 from __future__ import annotations
@@ -26,17 +29,20 @@ _SMALL = 2**16
 """Elements of a map below which the detour costs more than it saves."""
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` of one kernel a channel and without a bias; only its training on a CPU is another."""
+class DilatedConv2d(nn.Conv2d):
+    """`nn.Conv2d` in groups; only its training on a CPU is another."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and x.device.type == "cpu" and x.numel() >= _SMALL and _gains(self, _dtype(x))):
+        if self.dilation[0] == 1 or not _is_special(self, x):
             return super().forward(x)
-        if self.dilation[0] > 1:
-            return self._dilated(x.to(torch.bfloat16))
-        return self._plain(x, self.stride[0], int(self.padding[0]))
+        if self.kernel_size[0] % 2 == 0 or self.padding[0] != self.dilation[0] * (self.kernel_size[0] // 2):
+            with torch.autocast("cpu", enabled=False):  # the kernel does not keep the size: no combs
+                bias = None if self.bias is None else self.bias.float()
+                out: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
+                return out.to(torch.bfloat16)
+        return self._combed(x.to(torch.bfloat16))
 
-    def _dilated(self, x: Tensor) -> Tensor:
+    def _combed(self, x: Tensor) -> Tensor:
         step, stride, padding = self.dilation[0], self.stride[0], self.kernel_size[0] // 2
         if stride == step:
             return self._plain(x[:, :, ::step, ::step].contiguous(memory_format=torch.channels_last), 1, padding)
@@ -46,26 +52,35 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def _plain(self, x: Tensor, stride: int, padding: int) -> Tensor:
         """Without dilation."""
-        if _slow(self.kernel_size[0], stride):
+        return functional.conv2d(x, self.weight, self.bias, stride, padding, 1, self.groups)
+
+
+class DepthwiseConv2d(DilatedConv2d):
+    """`nn.Conv2d` of one kernel a channel and without a bias; only its training on a CPU is another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dilation[0] == 1 and x.numel() >= _SMALL and self._is_slow(self.stride[0]) and _is_special(self, x):
+            return self._plain(x, self.stride[0], int(self.padding[0]))
+        return super().forward(x)
+
+    def _plain(self, x: Tensor, stride: int, padding: int) -> Tensor:
+        if self._is_slow(stride):
             out: Tensor = _Depthwise.apply(x, self.weight, stride, padding)
             return out
-        return functional.conv2d(x, self.weight, None, stride, padding, 1, self.groups)
+        return super()._plain(x, stride, padding)
+
+    def _is_slow(self, stride: int) -> bool:
+        return (self.kernel_size[0] > _BLOCK or stride > 1) and not torch.compiler.is_compiling()
+
+
+def _is_special(layer: nn.Conv2d, x: Tensor) -> bool:
+    """Whether oneDNN will take gradients in bfloat16."""
+    return layer.training and x.device.type == "cpu" and _dtype(x) == torch.bfloat16
 
 
 def _dtype(x: Tensor) -> torch.dtype:
     """In which the convolution computes."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-
-
-def _gains(layer: nn.Conv2d, dtype: torch.dtype) -> bool:
-    size, step = layer.kernel_size[0], layer.dilation[0]
-    keeps = size % 2 == 1 and layer.padding[0] == step * (size // 2)
-    slow = keeps if step > 1 else _slow(size, layer.stride[0])
-    return slow and dtype == torch.bfloat16 and not torch.compiler.is_compiling()
-
-
-def _slow(size: int, stride: int) -> bool:
-    return size > _BLOCK or stride > 1
 
 
 def _combs(x: Tensor, step: int) -> Tensor:

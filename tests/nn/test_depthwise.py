@@ -58,9 +58,38 @@ def test_the_same_as_torch(kernel: int, stride: int, padding: int, dilation: int
             assert float((mine.float() - theirs).abs().max()) <= tolerance * float(theirs.abs().max())
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        Conv(8, kernel=3, dilation=2, groups=8),
+        Conv(8, kernel=5, stride=2, dilation=3, groups=8),
+        Conv(8, kernel=3, dilation=2, groups=8, bias=True),
+        Conv(16, kernel=3, stride=2, dilation=2, groups=8),
+        Conv(16, kernel=3, dilation=3, groups=4, bias=True),
+        Conv(8, kernel=3, padding=0, dilation=2, groups=4),
+        Conv(8, kernel=4, padding=3, dilation=2, groups=8),
+    ],
+)
+def test_dilated_kernels_in_groups_have_gradients(leaf: Conv, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the sizes of a training: a batch of two is small
+    torch.manual_seed(0)
+    layer = build_expr(leaf, (8, 33, 32))
+    assert isinstance(layer, nn.Conv2d)
+    x = torch.randn(2, 8, 33, 32).to(memory_format=torch.channels_last)
+    wanted = gradients(plain(layer), layer.weight, x)
+    # "aot_eager" traces as the default does and leaves the kernels to torch.
+    call = torch.compile(layer, backend="aot_eager", dynamic=False) if compiled else layer
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients(call, layer.weight, x)
+    assert found[0].dtype == torch.bfloat16
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert float((mine.float() - theirs).abs().max()) <= 2e-2 * float(theirs.abs().max())
+
+
 def plain(layer: nn.Conv2d) -> Callable[[Tensor], Tensor]:
     """The layer as torch has it."""
-    options = (None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    options = (layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
     return lambda x: functional.conv2d(x, layer.weight, *options)
 
 
