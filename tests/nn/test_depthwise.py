@@ -120,7 +120,8 @@ def test_networks_have_them_and_files_plain_convolutions() -> None:
     layer = build_expr(Conv(8, kernel=5, padding=2, groups=8), (8, 16, 16))
     assert isinstance(layer, DepthwiseConv2d)
     assert list(layer.state_dict()) == ["weight"]
-    program = torch.export.export(layer.eval(), (torch.zeros(1, 8, 16, 16),))
+    free = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(layer.eval(), (torch.zeros(2, 8, 16, 16),), dynamic_shapes=free)
     called = [node.target for node in program.graph.nodes if node.op == "call_function"]
     assert called == [torch.ops.aten.conv2d.default]
     assert not isinstance(build_expr(Conv(16, kernel=5, padding=2, groups=8), (8, 16, 16)), DepthwiseConv2d)
