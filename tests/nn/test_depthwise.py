@@ -116,7 +116,8 @@ def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> 
     assert not detours(4, 1, dilation=2)  # an even kernel does not keep the size
 
 
-def test_networks_have_them_and_files_plain_convolutions() -> None:
+def test_networks_have_them_and_files_plain_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     layer = build_expr(Conv(8, kernel=5, padding=2, groups=8), (8, 16, 16))
     assert isinstance(layer, DepthwiseConv2d)
     assert list(layer.state_dict()) == ["weight"]
