@@ -238,7 +238,7 @@ def _conv(leaf: Conv, shape: Shape) -> nn.Module:
     thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1)
     wide = leaf.dilation == 1 and beyond(leaf.kernel, leaf.padding, max(shape[1:]))
     deep = (leaf.groups, leaf.out, leaf.bias) == (shape[0], shape[0], False)
-    grouped = DepthwiseConv2d if deep else DilatedConv2d if leaf.groups > 1 else nn.Conv2d
+    grouped = DepthwiseConv2d if deep else DilatedConv2d if leaf.groups > 1 < leaf.dilation else nn.Conv2d
     kind = ThinConv2d if thin else WideConv2d if wide else grouped
     return kind(shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias)
 

@@ -30,7 +30,7 @@ _SMALL = 2**16
 
 
 class DilatedConv2d(nn.Conv2d):
-    """`nn.Conv2d` in groups; only its training on a CPU is another."""
+    """`nn.Conv2d` in groups, with a dilated kernel; only its training on a CPU is another."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.dilation[0] == 1 or not _is_special(self, x):

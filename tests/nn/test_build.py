@@ -37,6 +37,7 @@ from archsearch.network.layers import (
 from archsearch.network.stage import Part, Stage
 from archsearch.nn.batchnorm import BatchNorm2d
 from archsearch.nn.build import AuxHead, ThinConv2d, WideConv2d, build, build_expr, untied
+from archsearch.nn.depthwise import DilatedConv2d
 
 AUX = seq(AdaptivePool(1), Flatten(), Linear(5))
 
@@ -53,7 +54,7 @@ def images(*shape: int, seed: int = 0) -> torch.Tensor:
     [
         (Conv(8), (4, 6, 6), nn.Conv2d(4, 8, 3, padding=1, bias=False)),
         (Conv(8, 5, 2, bias=True), (4, 6, 6), nn.Conv2d(4, 8, 5, 2, 2)),
-        (Conv(8, 3, 1, 0, 2, 4), (4, 6, 6), nn.Conv2d(4, 8, 3, dilation=2, groups=4, bias=False)),
+        (Conv(8, 3, 1, 0, 2, 4), (4, 6, 6), DilatedConv2d(4, 8, 3, dilation=2, groups=4, bias=False)),
         (Norm(1e-3), (4, 6, 6), BatchNorm2d(4, eps=1e-3)),
         (Norm(), (4,), nn.BatchNorm1d(4)),
         (Pool(), (4, 6, 6), nn.MaxPool2d(2)),
@@ -260,6 +261,8 @@ def test_other_convolutions_are_torchs_own(conv: Conv) -> None:
     assert type(build_expr(conv, (6, 8, 8))) is nn.Conv2d
     assert type(build_expr(Conv(4, 1, 2), (8, 8, 8))) is nn.Conv2d
     assert type(build_expr(Conv(4, 1, 2), (7, 8, 8))) is ThinConv2d
+    assert type(build_expr(Conv(6, dilation=2), (6, 8, 8))) is nn.Conv2d
+    assert type(build_expr(Conv(6, dilation=2, groups=3), (6, 8, 8))) is DilatedConv2d
 
 
 @given(
