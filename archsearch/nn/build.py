@@ -235,12 +235,18 @@ def beyond(kernel: int, padding: int, side: int) -> int:
 
 
 def _conv(leaf: Conv, shape: Shape) -> nn.Module:
-    thin = leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1)
-    wide = leaf.dilation == 1 and beyond(leaf.kernel, leaf.padding, max(shape[1:]))
-    deep = (leaf.groups, leaf.out, leaf.bias) == (shape[0], shape[0], False)
-    grouped = DepthwiseConv2d if deep else DilatedConv2d if leaf.groups > 1 < leaf.dilation else nn.Conv2d
-    kind = ThinConv2d if thin else WideConv2d if wide else grouped
+    kind = _kind(leaf, shape)
     return kind(shape[0], leaf.out, leaf.kernel, leaf.stride, leaf.padding, leaf.dilation, leaf.groups, leaf.bias)
+
+
+def _kind(leaf: Conv, shape: Shape) -> type[nn.Conv2d]:
+    if leaf.kernel == 1 and leaf.stride > 1 and shape[0] < 8 and (leaf.padding, leaf.groups) == (0, 1):
+        return ThinConv2d
+    if leaf.dilation == 1 and beyond(leaf.kernel, leaf.padding, max(shape[1:])):
+        return WideConv2d
+    if (leaf.groups, leaf.out, leaf.bias) == (shape[0], shape[0], False):
+        return DepthwiseConv2d
+    return DilatedConv2d if leaf.groups > 1 and leaf.dilation > 1 else nn.Conv2d
 
 
 def _norm(leaf: Norm, shape: Shape) -> nn.Module:

@@ -33,7 +33,7 @@ class DilatedConv2d(nn.Conv2d):
     """`nn.Conv2d` in groups, with a dilated kernel; only its training on a CPU is another."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.dilation[0] == 1 or not _is_special(self, x):
+        if self.dilation[0] == 1 or not _trains_in_bfloat16(self, x):
             return super().forward(x)
         if self.kernel_size[0] % 2 == 0 or self.padding[0] != self.dilation[0] * (self.kernel_size[0] // 2):
             with torch.autocast("cpu", enabled=False):  # the kernel does not keep the size: no combs
@@ -60,7 +60,7 @@ class DepthwiseConv2d(DilatedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         # Training first: an exporter has no number of elements yet.
-        if _is_special(self, x) and x.numel() >= _SMALL and self.dilation[0] == 1 and self._is_slow(self.stride[0]):
+        if _trains_in_bfloat16(self, x) and x.numel() >= _SMALL and self.dilation[0] == 1:
             return self._plain(x, self.stride[0], int(self.padding[0]))
         return super().forward(x)
 
@@ -74,8 +74,8 @@ class DepthwiseConv2d(DilatedConv2d):
         return (self.kernel_size[0] > _BLOCK or stride > 1) and not torch.compiler.is_compiling()
 
 
-def _is_special(layer: nn.Conv2d, x: Tensor) -> bool:
-    """Whether oneDNN will take gradients in bfloat16."""
+def _trains_in_bfloat16(layer: nn.Conv2d, x: Tensor) -> bool:
+    """Whether oneDNN will take the gradients."""
     return layer.training and x.device.type == "cpu" and _dtype(x) == torch.bfloat16
 
 

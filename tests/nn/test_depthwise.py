@@ -19,7 +19,7 @@ LAYERS = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthwise, "_SMALL", 0)
     monkeypatch.setattr(depthwise, "_CACHED", 6 * 30 * 27)  # two images of the three at once, then one
@@ -40,6 +40,7 @@ def in_bfloat16(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     return torch.autocast("cpu", torch.bfloat16)(layer.forward)
 
 
+@pytest.mark.usefixtures("_every_size")
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), LAYERS)
 def test_the_same_as_torch(kernel: int, stride: int, padding: int, dilation: int) -> None:
@@ -72,7 +73,6 @@ def test_the_same_as_torch(kernel: int, stride: int, padding: int, dilation: int
     ],
 )
 def test_dilated_kernels_in_groups_have_gradients(leaf: Conv, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # the sizes of a training: a batch of two is small
     torch.manual_seed(0)
     layer = build_expr(leaf, (8, 33, 32))
     assert isinstance(layer, nn.Conv2d)
@@ -93,6 +93,7 @@ def plain(layer: nn.Conv2d) -> Callable[[Tensor], Tensor]:
     return lambda x: functional.conv2d(x, layer.weight, *options)
 
 
+@pytest.mark.usefixtures("_every_size")
 def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = list[str]()
     monkeypatch.setattr(
@@ -116,8 +117,7 @@ def test_the_detour_is_taken_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> 
     assert not detours(4, 1, dilation=2)  # an even kernel does not keep the size
 
 
-def test_networks_have_them_and_files_plain_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_networks_have_them_and_files_plain_convolutions() -> None:
     layer = build_expr(Conv(8, kernel=5, padding=2, groups=8), (8, 16, 16))
     assert isinstance(layer, DepthwiseConv2d)
     assert list(layer.state_dict()) == ["weight"]
