@@ -2,7 +2,8 @@
 
     python benchmarks/latency_limit.py --space resnin --side 32 --trials 200 --threads 1
 
-The limit is the median of the first networks that a search measures. What a training would take is left out: a
+The limit is the median of what is predicted of the space's networks, from the first that a search measures. Networks
+that a busy machine refuses three times are left out there. What a training would take is left out: a
 candidate's score is the logarithm of its multiply-accumulates with a little noise, so that the search goes where
 networks are slow, and each network that would be trained has been measured. All of them are then measured again, with
 no cache. One that is over the limit by more than its interval (95%) counts as over it.
@@ -31,7 +32,8 @@ from typing import Any
 from archsearch.errors import NotMeasurable
 from archsearch.export.timed import Stopwatch
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
-from archsearch.inference.latency_model import spread
+from archsearch.inference.latency_layers import kernels_of
+from archsearch.inference.latency_model import LatencyModel, spread
 from archsearch.network.arch import Arch
 from archsearch.network.budget import Budget
 from archsearch.network.timing import RUNTIMES, Timing
@@ -40,7 +42,7 @@ from archsearch.space.reader import load_space
 from archsearch.workers import latencies
 from archsearch.workers.local import search
 
-_PAUSE = 0.5
+_PAUSE, _TRIES = 0.5, 3
 
 
 class Spent:
@@ -73,9 +75,27 @@ class Spent:
         return timed
 
 
-def waiting(_: NotMeasurable) -> bool:
-    time.sleep(_PAUSE)
-    return True
+class Waiting:
+    """For a quiet moment, so many times."""
+
+    def __init__(self, most: float = math.inf) -> None:
+        self.tries, self.most = 0, most
+
+    def __call__(self, _: NotMeasurable) -> bool:
+        time.sleep(_PAUSE)
+        self.tries += 1
+        return self.tries < self.most
+
+
+def median(archs: list[Arch], clock: Stopwatch) -> float:
+    """Of the milliseconds of networks, as they are predicted from those that can be measured."""
+    measured = list[tuple[Arch, float]]()
+    for arch in spread(archs, latencies.FIRST):
+        with contextlib.suppress(NotMeasurable):
+            measured.append((arch, clock(arch, Waiting(_TRIES))))
+    known, values = zip(*measured, strict=True)
+    guesses, _ = LatencyModel.fit(known, values, kernels_of(clock.timing.runtime)).predict(archs)
+    return float(statistics.median(guesses))
 
 
 def parse() -> argparse.Namespace:
@@ -101,8 +121,7 @@ def main() -> int:
     timing = Timing(options.runtime, options.precision, options.threads)
     with tempfile.TemporaryDirectory() as name:
         clock = Stopwatch(timing, Path(name))
-        first = spread(latencies.candidates(Domain(space, shape, options.classes), Budget()), latencies.FIRST)
-        limit = statistics.median(clock(arch, waiting) for arch in first)
+        limit = median(latencies.candidates(Domain(space, shape, options.classes), Budget()), clock)
         print(f"the limit: {limit:.3g} ms", file=sys.stderr, flush=True)
         forget(Path(name))  # the search measures them itself
         trained = list[Arch]()
@@ -110,6 +129,7 @@ def main() -> int:
 
         def evaluate(arch: Arch, report: object) -> float:
             trained.append(arch)
+            print(f"\r{len(trained)} trained", end="", file=sys.stderr, flush=True)
             return 1 - 3 / math.log(arch.cost.macs) + noise.gauss(0, 0.002)
 
         spent, start = Spent(), time.perf_counter()
@@ -137,7 +157,7 @@ def again(archs: list[Arch], timing: Timing, limit: float, data_dir: Path) -> It
     """Those that are over the limit beyond their interval: id, the interval's lower end and the median."""
     clock, cache, package = Stopwatch(timing, data_dir), LatencyCache(data_dir), RUNTIMES[timing.runtime].package
     for arch in archs:
-        clock(arch, waiting)
+        clock(arch, Waiting())
         found = cache.get(Key(layers_of(arch), package, version(package), timing.precision, timing.threads, machine()))
         if found and found.low >= limit:
             yield arch.id, round(found.low, 4), round(found.median, 4)
@@ -146,7 +166,7 @@ def again(archs: list[Arch], timing: Timing, limit: float, data_dir: Path) -> It
 def forget(data_dir: Path) -> None:
     """What was measured, but not how fast the machine is when nobody disturbs it."""
     with sqlite3.connect(LatencyCache(data_dir).path) as opened:
-        opened.execute("DELETE FROM latency")
+        opened.execute("DELETE FROM measured")
 
 
 if __name__ == "__main__":

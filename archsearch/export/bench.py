@@ -27,7 +27,7 @@ from archsearch.inference import Runner, open_runner
 from archsearch.inference.elsewhere import Elsewhere
 from archsearch.inference.evaluate import accuracy
 from archsearch.inference.hosted import Hosted, host, shape_of
-from archsearch.inference.latency import SECONDS, WIDTH, Latency, measure
+from archsearch.inference.latency import SECONDS, UNKNOWN, WIDTH, Latency, measure
 from archsearch.inference.latency_cache import Key, LatencyCache, layers_of, machine
 from archsearch.inference.pixels import PixelNetwork
 from archsearch.network.arch import Arch
@@ -113,10 +113,9 @@ class Clock:
             row = replace(row, ram_bytes=hosted.ram(shape))
         except InputError as error:
             row = row.failed(error)
-        kept, known, notes = LatencyCache(self.data_dir), None, list[str]()
-        here = f"{machine()}, {hosted.work}"
+        kept, known, notes = LatencyCache(self.data_dir), UNKNOWN, list[str]()
         try:
-            known = kept.quiet(here, self.threads)
+            known = kept.quiet(hosted.work, self.threads)
         except InputError as error:
             notes.append(str(error))
         try:
@@ -126,7 +125,7 @@ class Clock:
         if found.width > WIDTH:
             notes.append(self._loose(found))
         if not notes:
-            kept.keep_quiet(here, self.threads, found.reference)
+            kept.keep_quiet(hosted.work, self.threads, found.work)
             if arch and row.precision:
                 about = hosted.about["runtime"], hosted.about["version"], row.precision
                 kept.put(Key(layers_of(arch), *about, self.threads, machine()), found)

@@ -143,7 +143,7 @@ class Stopwatch:
     def _of_file(self, path: Path, shape: tuple[int, ...] | None = None) -> Latency:
         if self._elsewhere:
             median, _ = self._elsewhere(path)
-            return Latency(median, median, 0.0, inf, 1, 0.0)
+            return Latency(median, median, 0.0, inf, 1, (0.0, 0.0))
         hosted = host(path, self.timing.threads, self.data_dir)
         try:
             return self._here(hosted, shape or shape_of(hosted))
@@ -151,13 +151,13 @@ class Stopwatch:
             hosted.close()
 
     def _here(self, hosted: Hosted, shape: tuple[int, ...]) -> Latency:
-        here, threads = f"{machine()}, {hosted.work}", self.timing.threads
-        known = self._cache.quiet(here, threads)
+        threads = self.timing.threads
+        known = self._cache.quiet(hosted.work, threads)
         found = measure(hosted, shape, SECONDS, known)
         if found.width > WIDTH:
             seconds = min(_RUNS * found.median / 1000, _LONGEST)
             found = measure(hosted, shape, max(SECONDS, seconds), known)
-        self._cache.keep_quiet(here, threads, found.reference)
+        self._cache.keep_quiet(hosted.work, threads, found.work)
         return found
 
     def _key(self, arch: Arch) -> Key:

@@ -6,8 +6,7 @@ go each way:
 
     -> {"runtime": ..., "version": ..., "input": {...}, "batch": 1 or null}        once, after the file was opened
     <- {"run": [n, c, h, w]} and the pixels                                        -> {"shape": [n, classes]}, logits
-    <- {"time": {"shape": [c, h, w], "seconds": ..., "least": ...}}                -> {"milliseconds": [...]}
-    <- {"reference": {"footprint": ..., "seconds": ..., "least": ...}}             -> {"milliseconds": [...]}
+    <- {"time": {"shape": [c, h, w], "footprint": ..., "seconds": ...}}            -> {"work": [[...]], "runs": [[...]]}
     <- {"ram": [c, h, w]}                                                          -> {"bytes": ... or null}
 
 `{"error": ...}` comes back instead of an answer. A runtime that dies takes this process along, and no other.
@@ -23,7 +22,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,10 @@ import numpy as np
 
 _MOST_BYTES = 2**31
 """What an ONNX file can hold, unpacked."""
-_MOST_RUNS = 10_000
+_MOMENT = 0.003
+"""Seconds of runs between two pieces of fixed work, or one run."""
+_READ = 2**19
+"""Bytes that the fixed work reads at least, some of them several times: fewer take too short to be timed."""
 
 
 class _Floats:
@@ -259,11 +261,23 @@ def run(network: Any, pixels: Any) -> Any:
     return np.concatenate(found)
 
 
-def clock(step: Callable[[], Any], seconds: float, least: int) -> list[float]:
-    """Milliseconds of single calls, warm, for so many seconds, at least so many, at most `_MOST_RUNS`."""
+def moments(
+    step: Callable[[], Any], work: Sequence[Callable[[], Any]], seconds: float
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Milliseconds of the parts of fixed work, and of runs between each two of it, for so many seconds."""
+    start = time.perf_counter()
+    fixed, runs = [[clock(part)[0] for part in work]], list[list[float]]()
+    while not runs or time.perf_counter() - start < seconds:
+        runs.append(clock(step, _MOMENT))
+        fixed.append([clock(part)[0] for part in work])
+    return fixed, runs
+
+
+def clock(step: Callable[[], Any], seconds: float = 0.0) -> list[float]:
+    """Milliseconds of single calls for so many seconds, at least one. The first call, with cold caches, is none."""
     step()
     start, found = time.perf_counter(), list[float]()
-    while len(found) < least or (len(found) < _MOST_RUNS and time.perf_counter() - start < seconds):
+    while not found or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         step()
         found.append(1000 * (time.perf_counter() - before))
@@ -277,21 +291,28 @@ def network_step(network: Any, shape: list[int]) -> Callable[[], Any]:
 
 
 @functools.cache
-def reference_step(threads: int, footprint: int) -> Callable[[], Any]:
-    """The same work on any machine at any time, by so many threads: a product of matrices, and so many bytes read."""
+def fixed_work(threads: int, footprint: int) -> list[Callable[[], Any]]:
+    """The same on any machine at any time, by so many threads: a product of matrices, and so many bytes read.
+
+    They are told apart since other processes of a core slow down the one, and those that share its memory the other.
+    """
     random = np.random.default_rng(0)
     squares = random.random((threads, 2, 160, 160), np.float32)
     read = random.random((threads, max(1, footprint // 4096 // threads), 1024), np.float32)
     vector = random.random(1024, np.float32)
+    times = max(1, _READ // footprint)
 
-    def work(thread: int) -> None:
+    def product(thread: int) -> None:
         squares[thread, 0] @ squares[thread, 1]
-        read[thread] @ vector
+
+    def reading(thread: int) -> None:
+        for _ in range(times):
+            read[thread] @ vector
 
     if threads == 1:
-        return lambda: work(0)
+        return [functools.partial(product, 0), functools.partial(reading, 0)]
     pool = ThreadPoolExecutor(threads)
-    return lambda: list(pool.map(work, range(threads)))
+    return [functools.partial(lambda part: list(pool.map(part, range(threads))), part) for part in (product, reading)]
 
 
 def _words(error: Exception) -> str:
@@ -328,11 +349,10 @@ def main() -> None:
                 logits = run(network, np.frombuffer(raw, np.float32).reshape(shape))
                 answer({"shape": list(logits.shape)}, logits)
             elif "time" in order:
-                step = network_step(network, order["time"].pop("shape"))
-                answer({"milliseconds": clock(step, **order["time"])})
-            elif "reference" in order:
-                step = reference_step(threads, order["reference"].pop("footprint"))
-                answer({"milliseconds": clock(step, **order["reference"])})
+                asked = order["time"]
+                step, work = network_step(network, asked["shape"]), fixed_work(threads, asked["footprint"])
+                fixed, runs = moments(step, work, asked["seconds"])
+                answer({"work": fixed, "runs": runs})
             else:
                 answer({"bytes": network.ram(order["ram"]) if hasattr(network, "ram") else None})
         except Exception as error:  # noqa: BLE001 - as above

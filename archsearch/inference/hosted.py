@@ -21,6 +21,7 @@ from torch import Tensor
 from archsearch._utils.formats import FORMATS, files_of, format_of
 from archsearch._utils.toolchain import HERE, Interpreter, interpreter
 from archsearch.errors import InputError, printable
+from archsearch.inference.latency import Work
 from archsearch.network.blocks.imports import loaded
 
 _HOST = Path(__file__).with_name("host.py")
@@ -38,8 +39,8 @@ class Hosted:
     Attributes:
         about: what the runtime says: `runtime`, `version`, `shape` and `batch` of the input (None: any), and
             `input` and `output` with `dtype` and, for integers, `scale` and `zero_point`; and the version of `numpy`,
-            which does the work of `reference`.
-        footprint: bytes that the work of `reference` reads: about those of the file, a power of two.
+            which does the fixed work of `moments`.
+        footprint: bytes that the fixed work of `moments` reads: about those of the file, a power of two.
     """
 
     def __init__(self, kind: str, path: Path, interpreter: Interpreter, threads: int) -> None:
@@ -58,9 +59,10 @@ class Hosted:
         self.footprint = 1 << min(max((files_of(path)[-1].stat().st_size - 1).bit_length(), _LEAST), _MOST)
 
     @property
-    def work(self) -> str:
-        """The work of `reference`: whose it is, and how many bytes it reads."""
-        return f"numpy {self.about['numpy']}, {self.footprint} bytes"
+    def work(self) -> tuple[str, str]:
+        """The parts of the fixed work of `moments`: whose they are, and how many bytes are read."""
+        whose = f"numpy {self.about['numpy']}"
+        return f"{whose}, product", f"{whose}, {self.footprint} bytes"
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Logits. Raises InputError where the runtime refuses or dies."""
@@ -74,17 +76,14 @@ class Hosted:
             raise self._death()
         return torch.from_numpy(np.frombuffer(raw, np.float32).reshape(shape).copy())
 
-    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int = 10) -> list[float]:
-        """How long single images (C, H, W) take, warm, one figure a run. Raises InputError as a call does."""
-        self._order({"time": {"shape": shape, "seconds": seconds, "least": least}})
-        found: list[float] = self._answer()["milliseconds"]
-        return found
+    def moments(self, shape: tuple[int, ...], seconds: float) -> tuple[list[Work], list[list[float]]]:
+        """Milliseconds of a fixed piece of work and, between each two of it, of a few single images (C, H, W), warm.
 
-    def reference(self, seconds: float) -> list[float]:
-        """How long a fixed piece of work takes in the same process, by as many threads, one figure a run."""
-        self._order({"reference": {"footprint": self.footprint, "seconds": seconds, "least": 3}})
-        found: list[float] = self._answer()["milliseconds"]
-        return found
+        At least one moment, so two of the fixed work, which takes as many threads. Raises InputError as a call does.
+        """
+        self._order({"time": {"shape": shape, "footprint": self.footprint, "seconds": seconds}})
+        found = self._answer()
+        return [(product, reading) for product, reading in found["work"]], found["runs"]
 
     def ram(self, shape: tuple[int, ...]) -> int | None:
         """Bytes that the runtime takes for the tensors of one image (C, H, W); None where it does not tell.

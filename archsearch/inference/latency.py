@@ -1,10 +1,12 @@
-"""How long one image takes: by the runtime of its users, at batch 1, warm, on a machine that may be busy.
+"""How long one image takes: by the runtime of its users, at batch 1, warm, on a machine that is rarely quiet.
 
     hosted = host(Path("model.tflite"), threads=1, data_dir=DATA)
     found = measure(hosted, (3, 32, 32), seconds=0.5)      # Latency: milliseconds
 
-Blocks of runs alternate with blocks of a fixed piece of work in the same process. Where that work's own time changes,
-the machine was busy with something else: all is measured again, and after the third time nothing is said.
+Moments of a few runs alternate with a fixed piece of work in the same process. What disturbs them comes and goes within
+milliseconds: other virtual machines on the same processor slow most of them down, and hardly ever all. A moment counts
+where the fixed work was as fast before and after it as it is when nobody disturbs it. A network's own time decides
+nothing, so that its median is not made better than it is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,33 +25,43 @@ SECONDS = 0.5
 WIDTH = 0.05
 """Enough runs: the interval of the median is not wider than this share of it."""
 DRIFT = 0.10
-"""The machine was busy: the fixed work took longer by more than this share."""
-INTERRUPTED = 0.25
-"""The machine was busy: more than this share of runs was interrupted. The median of fewer is that of the others."""
+"""A moment does not count: the fixed work took longer by more than this share."""
 SPREAD = 0.20
-"""Something else is in the way: the runs of one block took longer than those of another by more than this share."""
+"""Something else is in the way: a quarter of the moments took longer than another quarter by more than this share."""
 ATTEMPTS = 3
-_BLOCKS = 8
-"""Of runs, at most."""
-_FEWEST = 3
-_SURE = 5
-"""Runs of a block whose median says something."""
-_REFERENCE = 0.15
-"""The share of the time that the fixed work takes."""
+"""How many times as long a busy machine is looked at."""
+_PARTS = 8
+"""After which it is looked whether more is needed, at most."""
+_FEWEST, _ENOUGH = 5, 8
+"""Moments that must count at the end; with which a measurement may end sooner."""
+_SURE = 8
+"""Moments whose quarters say something."""
+_FLOOR = 50
+"""The fixed work takes what one in so many takes at most, when nobody disturbs it."""
 _TAIL = 0.025
 """The probability that the median lies below its interval, or above it."""
 
 
-Blocks = Sequence[Sequence[float]]
-"""Milliseconds of single runs, some behind the other."""
+Work = tuple[float, float]
+"""Milliseconds of the fixed work: of a product of matrices, and of bytes that are read."""
+Known = tuple[float | None, float | None]
+"""The same when nobody disturbed it; None: nobody knows."""
+UNKNOWN: Known = (None, None)
 
 
 class Timed(Protocol):
     """What can be timed: `inference.hosted.Hosted`."""
 
-    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int) -> list[float]: ...
+    def moments(self, shape: tuple[int, ...], seconds: float) -> tuple[list[Work], list[list[float]]]: ...
 
-    def reference(self, seconds: float) -> list[float]: ...
+
+@dataclass(frozen=True)
+class Moment:
+    """Milliseconds of a few runs, one behind the other; `before` and `after` them that of the fixed work."""
+
+    before: Work
+    runs: Sequence[float]
+    after: Work
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class Latency:
     """Milliseconds for one image (batch 1, warm).
 
     `low` and `high`: where the median lies with 95% confidence, whatever the distribution; 0 and infinite after fewer
-    than six runs. `reference`: milliseconds of the fixed work.
+    than six runs. `work`: milliseconds of the fixed work.
     """
 
     median: float
@@ -65,7 +77,7 @@ class Latency:
     low: float
     high: float
     runs: int
-    reference: float
+    work: Work
 
     @property
     def width(self) -> float:
@@ -73,93 +85,84 @@ class Latency:
         return (self.high - self.low) / self.median
 
 
-def measure(timed: Timed, shape: tuple[int, ...], seconds: float = SECONDS, known: float | None = None) -> Latency:
+def measure(timed: Timed, shape: tuple[int, ...], seconds: float = SECONDS, known: Known = UNKNOWN) -> Latency:
     """The latency of one image (C, H, W).
 
     Ends when the interval is narrow (`WIDTH`) or the time is up; then `width` says how wide it is.
 
     Args:
-        seconds: for one attempt. A busy machine gets three.
-        known: the fixed work's milliseconds when this machine was quiet, None if nobody knows.
+        seconds: for a quiet machine that is known. Others get three times as many.
+        known: the fixed work's milliseconds when nobody disturbed it.
 
     Raises:
         NotMeasurable: the machine is busy.
         InputError: the runtime refuses or dies.
     """
-    reason = ""
-    for _ in range(ATTEMPTS):
-        runs, references = _attempt(timed, shape, seconds)
-        found = summary(joined(runs), statistics.median(joined(references)))
-        reason = _busy(found, runs, references, known)
+    start, every = time.perf_counter(), list[Moment]()
+    longest = ATTEMPTS * seconds
+    while True:
+        work, runs = timed.moments(shape, seconds / _PARTS)
+        every += map(Moment, work, runs, work[1:])
+        kept = quiet(every, known)
+        reason = _busy(every, kept, known)
+        spent = time.perf_counter() - start + seconds / _PARTS
         if not reason:
-            return found
-    raise NotMeasurable(
-        f"not measurable on this busy machine, in {ATTEMPTS} attempts: {reason} (see docs/reference/bench.md)"
-    )
+            found = summary([value for moment in kept for value in moment.runs], _work(kept))
+            sure = len(kept) >= _ENOUGH and found.width <= WIDTH
+            over = spent > seconds and (len(kept) >= _ENOUGH or 2 * len(kept) >= len(every))
+            if spent > longest or (None not in known and (sure or over)):
+                return found
+        if spent > longest:
+            raise NotMeasurable(f"not measurable on this busy machine: {reason} (see docs/reference/bench.md)")
 
 
-def _busy(found: Latency, runs: Blocks, references: Blocks, known: float | None) -> str:
-    """Why a measurement says nothing, or nothing."""
-    drift, slow, hit = drift_of(references), slowness_of(references, known), interrupted(references, found.median)
-    spread = drift_of([block for block in runs if len(block) >= _SURE])
-    if hit > INTERRUPTED:
-        return f"about {100 * hit:.0f}% of its runs were interrupted"
-    if drift > DRIFT:
-        return f"work that is always the same took up to {100 * drift:.0f}% longer"
-    if slow > DRIFT:
-        return f"work that is always the same takes {100 * slow:.0f}% longer than the {known:.3g} ms known of it"
+def quiet(moments: Sequence[Moment], known: Known = UNKNOWN) -> list[Moment]:
+    """Those in which nobody disturbed the fixed work, by what is `known` of it or, without that, by the fastest."""
+    for part, value in enumerate(known):
+        least = value or (_fastest(moments, part) if moments else 0)
+        moments = [one for one in moments if max(one.before[part], one.after[part]) <= (1 + DRIFT) * least]
+    return list(moments)
+
+
+def _fastest(moments: Sequence[Moment], part: int) -> float:
+    return sorted(moment.before[part] for moment in moments)[len(moments) // _FLOOR]
+
+
+def _work(moments: Sequence[Moment]) -> Work:
+    product, reading = (statistics.median(moment.before[part] for moment in moments) for part in (0, 1))
+    return product, reading
+
+
+def _busy(every: Sequence[Moment], kept: Sequence[Moment], known: Known) -> str:
+    """Why moments say nothing, or nothing."""
+    if len(kept) < min(_FEWEST, len(every)):
+        least = [value or _fastest(every, part) for part, value in enumerate(known)]
+        slower = max(found / known - 1 for found, known in zip(_work(every), least, strict=True))
+        return (
+            f"work that is always the same was disturbed in {len(every) - len(kept)} of {len(every)} moments,"
+            f" and took up to {100 * slower:.0f}% longer"
+        )
+    spread = spread_of(statistics.median(moment.runs) for moment in kept)
     if spread > SPREAD:
-        return f"it took up to {100 * spread:.0f}% longer from one moment to the next"
+        return f"it took {100 * spread:.0f}% longer from one moment to the next"
     return ""
 
 
-def _attempt(timed: Timed, shape: tuple[int, ...], seconds: float) -> tuple[list[list[float]], list[list[float]]]:
-    """Blocks of runs, and of the fixed work: before, between and after them."""
-    start = time.perf_counter()
-    each = seconds / _BLOCKS
-    runs, references = list[list[float]](), [timed.reference(_REFERENCE * each)]
-    for block in range(1, _BLOCKS + 1):
-        runs.append(timed.milliseconds(shape, (1 - _REFERENCE) * each, least=1))
-        references.append(timed.reference(_REFERENCE * each))
-        late = time.perf_counter() - start + each > seconds
-        if late or (block >= _FEWEST and summary(joined(runs)).width <= WIDTH):
-            break
-    return runs, references
+def spread_of(values: Iterable[float]) -> float:
+    """By which share the slower quarter of values is above the faster one; 0 of few values, which do not tell."""
+    found = list(values)
+    if len(found) < _SURE:
+        return 0.0
+    low, _, high = statistics.quantiles(found, n=4)
+    return high / low - 1
 
 
-def interrupted(references: Blocks, milliseconds: float) -> float:
-    """The share of runs that are interrupted, where a run takes so long and interruptions come as in the fixed work.
-
-    Those that last less than `DRIFT` of a run do not count.
-    """
-    every = joined(references)
-    middle = statistics.median(every)
-    hits = sum(value - middle > DRIFT * milliseconds for value in every)
-    return 1 - math.exp(-hits / (len(every) * middle) * milliseconds)
-
-
-def drift_of(blocks: Blocks) -> float:
-    """By which share the slowest block was slower than the fastest, by their medians."""
-    middles = [statistics.median(block) for block in blocks]
-    return max(middles) / min(middles) - 1 if middles else 0.0
-
-
-def slowness_of(references: Blocks, known: float | None) -> float:
-    """By which share the fastest block of the fixed work was slower than what is known of a quiet machine."""
-    return min(statistics.median(block) for block in references) / known - 1 if known else 0.0
-
-
-def joined(blocks: Blocks) -> list[float]:
-    """The values of all blocks."""
-    return [value for block in blocks for value in block]
-
-
-def summary(runs: Sequence[float], reference: float = math.nan) -> Latency:
+def summary(runs: Sequence[float], work: Work = (math.nan, math.nan)) -> Latency:
     """Median, 95th percentile (nearest rank) and interval of runs, at least one."""
     ordered = sorted(runs)
     low, high = interval(ordered)
     p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
-    return Latency(statistics.median(ordered), p95, low, high, len(ordered), reference)
+    return Latency(statistics.median(ordered), p95, low, high, len(ordered), work)
 
 
 def interval(ordered: Sequence[float]) -> tuple[float, float]:

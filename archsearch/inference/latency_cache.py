@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from archsearch.errors import InputError
-from archsearch.inference.latency import Latency
+from archsearch.inference.latency import Known, Latency, Work
 from archsearch.network.arch import Arch
 from archsearch.network.layers import canonical
 
@@ -23,10 +23,11 @@ FILE = Path("cache") / "latency.db"
 _WAIT = 30.0
 """Seconds for which another process may write."""
 _TABLES = """
-CREATE TABLE IF NOT EXISTS latency (layers TEXT, runtime TEXT, version TEXT, precision TEXT, threads INT, machine TEXT,
-    median REAL, p95 REAL, low REAL, high REAL, runs INT, reference REAL,
+CREATE TABLE IF NOT EXISTS measured (layers TEXT, runtime TEXT, version TEXT, precision TEXT, threads INT, machine TEXT,
+    median REAL, p95 REAL, low REAL, high REAL, runs INT, product REAL, reading REAL,
     PRIMARY KEY (layers, runtime, version, precision, threads, machine));
-CREATE TABLE IF NOT EXISTS quiet (machine TEXT, threads INT, reference REAL, PRIMARY KEY (machine, threads));
+CREATE TABLE IF NOT EXISTS undisturbed (machine TEXT, work TEXT, threads INT, milliseconds REAL,
+    PRIMARY KEY (machine, work, threads));
 """
 
 
@@ -82,30 +83,30 @@ class LatencyCache:
         """What was measured last; None where nothing was."""
         wanted = "layers = ? AND runtime = ? AND version = ? AND precision = ? AND threads = ? AND machine = ?"
         with self._open() as opened:
-            query = f"SELECT median, p95, low, high, runs, reference FROM latency WHERE {wanted}"
+            query = f"SELECT median, p95, low, high, runs, product, reading FROM measured WHERE {wanted}"
             row = opened.execute(query, astuple(key)).fetchone()
-        return None if row is None else Latency(*row)
+        return None if row is None else Latency(row[0], row[1], row[2], row[3], row[4], (row[5], row[6]))
 
     def put(self, key: Key, found: Latency) -> None:
         """Keep a latency in place of an older one."""
-        values = (*astuple(key), *astuple(found))
+        values = (*astuple(key), found.median, found.p95, found.low, found.high, found.runs, *found.work)
         with self._open() as opened:
-            opened.execute(f"INSERT OR REPLACE INTO latency VALUES ({', '.join('?' * len(values))})", values)
+            opened.execute(f"INSERT OR REPLACE INTO measured VALUES ({', '.join('?' * len(values))})", values)
 
-    def quiet(self, machine: str, threads: int) -> float | None:
-        """The fixed work's milliseconds when the machine was most quiet; None where nobody knows."""
+    def quiet(self, work: tuple[str, str], threads: int) -> Known:
+        """Milliseconds of both parts of the fixed work when nobody disturbed this machine; None where nobody knows."""
+        query = "SELECT milliseconds FROM undisturbed WHERE machine = ? AND work = ? AND threads = ?"
         with self._open() as opened:
-            query = "SELECT reference FROM quiet WHERE machine = ? AND threads = ?"
-            row = opened.execute(query, (machine, threads)).fetchone()
-        return None if row is None else float(row[0])
+            product, reading = (opened.execute(query, (machine(), part, threads)).fetchone() for part in work)
+        return product and product[0], reading and reading[0]
 
-    def keep_quiet(self, machine: str, threads: int, reference: float) -> None:
-        """Keep the fixed work's milliseconds where they are fewer than those that are known."""
+    def keep_quiet(self, work: tuple[str, str], threads: int, found: Work) -> None:
+        """Keep milliseconds of the fixed work where they are fewer than those that are known."""
         with self._open() as opened:
-            opened.execute(
-                "INSERT INTO quiet VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET reference = min(reference, excluded.reference)",
-                (machine, threads, reference),
+            opened.executemany(
+                "INSERT INTO undisturbed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET milliseconds = min(milliseconds, excluded.milliseconds)",
+                [(machine(), part, threads, value) for part, value in zip(work, found, strict=True)],
             )
 
     @contextmanager

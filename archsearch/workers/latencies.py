@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from archsearch._utils.units import counted, format_ms, format_seconds
@@ -32,7 +32,11 @@ _DRAWS, _FITTING = 4_000, 600
 _GUESSES = 50_000
 """Kept until something new is measured."""
 _HOPELESS = 5
-_PAUSES = (1.0, 2.0, 5.0, 10.0)
+_TELLING, _FAR = 8, 2.0
+"""Networks after which the model may leave one out, and how many times the limit that has to take."""
+_TRIES = 3
+"""Of a network that is only learnt from; a candidate is waited for."""
+_PAUSES = (0.5, 1.0, 2.0)
 _SAY_EVERY = 60.0
 
 
@@ -70,37 +74,68 @@ class Latencies:
     def begin(self, domain: Domain, deadline: float) -> None:
         """Measure networks of the space that are unlike each other, so that others can be predicted.
 
+        The smallest first: once the model can tell, what is far over the limit is left out, and others take its place.
+
         Raises:
             ExportFailed, InputError: none of the first can be measured, by the reason of the last.
         """
         from archsearch.inference.latency_model import spread
 
         with self.stopwatch.alone():
-            archs = spread(candidates(domain, self.budget), FIRST)
-            fresh = [arch for arch in archs if self.stopwatch.known(arch) is None]
-            timing = self.budget.timing
-            if fresh and timing:
-                self.say(f"measuring {counted(len(fresh), 'network')} before the first training ({timing.words})")
+            every = candidates(domain, self.budget)
             start = self._spoke = time.monotonic()
-            for done, arch in enumerate(archs):
-                if time.monotonic() >= deadline:
-                    break
-                if time.monotonic() - self._spoke > _SAY_EVERY:
-                    self._tell(f"{done} of {counted(len(archs), 'network')} measured")
-                self._first(arch, deadline)
+            fresh = self._learn(spread(every, FIRST), deadline)
+            others = self._near([arch for arch in every if arch.cost.parts not in self._known])
+            fresh += self._learn(spread(others, FIRST - len(self._known)), deadline, fresh)
             if fresh and self._archs:
-                self.say(self._summary(len(fresh), time.monotonic() - start))
+                self.say(self._summary(fresh, time.monotonic() - start))
         self.in_vain = 0
 
-    def _first(self, arch: Arch, deadline: float) -> None:
-        """Measure one of the first. Raises where nothing could be measured so far, and several were tried."""
+    def _learn(self, archs: Sequence[Arch], deadline: float, before: int = 0) -> int:
+        """Measure networks that are not far over the limit. Returns how many the stopwatch did not know.
+
+        before: of those that it did not know, how many were measured.
+
+        Those that a busy machine refuses are tried again behind the others, until half of all `FIRST` are measured.
+        """
+        fresh, waiting = 0, sorted(archs, key=lambda arch: arch.cost.macs)
+        while waiting and time.monotonic() < deadline:
+            refused = list[Arch]()
+            for arch in waiting:
+                if not self._near([arch]) or time.monotonic() >= deadline:
+                    continue
+                known = self.stopwatch.known(arch) is not None
+                if not known and not before + fresh and self.budget.timing:
+                    self.say(f"measuring up to {FIRST} networks before the first training ({self.budget.timing.words})")
+                if time.monotonic() - self._spoke > _SAY_EVERY:
+                    self._tell(f"{len(self._archs)} of {FIRST} networks measured")
+                measured = self._first(arch, deadline)
+                fresh += measured and not known
+                refused += [] if measured else [arch]
+            waiting = refused if 2 * len(self._archs) < FIRST else []
+        return fresh
+
+    def _near(self, archs: Sequence[Arch]) -> list[Arch]:
+        """Networks that are not so far over the limit, by the model, that their figures would not matter."""
+        if len(self._archs) < _TELLING or not archs:
+            return list(archs)
+        least = (guess * math.exp(-_DOUBTS * doubt) for guess, doubt in zip(*self.model.predict(archs), strict=True))
+        return [arch for arch, value in zip(archs, least, strict=True) if value < _FAR * self.limit]
+
+    def _first(self, arch: Arch, deadline: float) -> bool:
+        """Measure one of the first; False: the machine is busy.
+
+        Raises where nothing could be measured so far, and several were tried.
+        """
         try:
-            with suppress(NotMeasurable):  # time is up
-                self._measure(arch, deadline)
+            self._measure(arch, deadline, _TRIES)
+        except NotMeasurable:
+            return False
         except (ExportFailed, InputError):
             self._known[arch.cost.parts] = math.inf
             if not self._archs and len(self._known) >= _HOPELESS:
                 raise
+        return True
 
     def _summary(self, number: int, seconds: float) -> str:
         values = sorted(value for value in self._known.values() if value < math.inf)
@@ -166,10 +201,10 @@ class Latencies:
         self.in_vain = 0 if found < self.limit else self.in_vain + 1
         return found
 
-    def _measure(self, arch: Arch, deadline: float) -> float:
+    def _measure(self, arch: Arch, deadline: float, tries: float = math.inf) -> float:
         known = self._known.get(arch.cost.parts)
         if known is None:
-            known = self.stopwatch(arch, _Patience(self, arch, deadline))
+            known = self.stopwatch(arch, _Patience(self, arch, deadline, tries))
             self.keep(arch, known)
         return known
 
@@ -190,13 +225,13 @@ class Latencies:
 
 
 class _Patience:
-    """Waits for a machine that is busy, and says so; gives up when time is up.
+    """Waits for a machine that is busy, and says so; gives up when time is up, or after so many tries.
 
     Who waits holds the lock. Other workers that finish a training wait behind it, so that at last nobody trains.
     """
 
-    def __init__(self, latencies: Latencies, arch: Arch, deadline: float) -> None:
-        self.latencies, self.arch, self.deadline = latencies, arch, deadline
+    def __init__(self, latencies: Latencies, arch: Arch, deadline: float, most: float) -> None:
+        self.latencies, self.arch, self.deadline, self.most = latencies, arch, deadline, most
         self.tries = 0
 
     def __call__(self, error: NotMeasurable) -> bool:
@@ -204,7 +239,7 @@ class _Patience:
         if timing and timing.command and not self.latencies.begun:
             raise InputError(str(error))
         pause = _PAUSES[min(self.tries, len(_PAUSES) - 1)]
-        if time.monotonic() + pause >= self.deadline:
+        if time.monotonic() + pause >= self.deadline or self.tries + 1 >= self.most:
             return False
         if not self.tries or time.monotonic() - self.latencies._spoke > _SAY_EVERY:
             self.latencies._tell(f"{self.arch.id} waits, what is not measured is not trained: {error}")

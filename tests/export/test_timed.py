@@ -24,13 +24,14 @@ from archsearch.export.converted import Resident, once
 from archsearch.export.timed import Stopwatch, milliseconds_of, random_network, require, settled, write_random
 from archsearch.inference import latency
 from archsearch.inference.hosted import host
-from archsearch.inference.latency import SECONDS, Latency
+from archsearch.inference.latency import SECONDS, UNKNOWN, Known, Latency
 from archsearch.inference.latency_cache import machine
 from archsearch.network.budget import Budget
 from archsearch.network.stage import Stage
 from archsearch.network.timing import Timing
 
 OTHER = replace(ARCH, stages=(Stage("basic", 12),))
+WORK = (0.08, 0.02)
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ Measure = Callable[..., Latency]
 
 def here(monkeypatch: pytest.MonkeyPatch, measure: Measure) -> None:
     """This machine's runtime and clock are made up."""
-    hosted = SimpleNamespace(work="work", about={"shape": [-1, *ARCH.input_shape]}, close=lambda: None)
+    hosted = SimpleNamespace(work=("product", "bytes"), about={"shape": [-1, *ARCH.input_shape]}, close=lambda: None)
     monkeypatch.setattr(timed, "host", lambda path, threads, data_dir: hosted)
     monkeypatch.setattr(timed, "measure", measure)
 
@@ -90,7 +91,7 @@ def test_a_busy_machine_is_asked_again_with_the_same_file(
     def measure(*args: Any) -> Latency:
         if left:
             raise NotMeasurable(f"busy {left.pop()}")
-        return Latency(5.0, 6.0, 4.9, 5.1, 50, 0.3)
+        return Latency(5.0, 6.0, 4.9, 5.1, 50, WORK)
 
     here(monkeypatch, measure)
     stopwatch = Stopwatch(Timing(), tmp_path)
@@ -105,17 +106,18 @@ def test_a_busy_machine_is_asked_again_with_the_same_file(
 def test_a_slow_network_gets_more_time_and_the_quiet_machine_is_remembered(
     tmp_path: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[float, float | None]] = []
+    asked: list[tuple[float, Known]] = []
 
-    def measure(hosted: Any, shape: Any, seconds: float, known: float | None) -> Latency:
+    def measure(hosted: Any, shape: Any, seconds: float, known: Known) -> Latency:
         asked.append((seconds, known))
-        return Latency(50.0, 51.0, 0.0, math.inf, 4, 0.3) if len(asked) == 1 else Latency(49.0, 50, 48.5, 49.5, 60, 0.3)
+        loose, narrow = Latency(50.0, 51.0, 0.0, math.inf, 4, WORK), Latency(49.0, 50, 48.5, 49.5, 60, WORK)
+        return loose if len(asked) == 1 else narrow
 
     here(monkeypatch, measure)
     stopwatch = Stopwatch(Timing(), tmp_path)
     assert stopwatch(ARCH) == 49.0
     assert stopwatch(OTHER) == 49.0
-    assert asked == [(SECONDS, None), (3.0, None), (SECONDS, 0.3)]
+    assert asked == [(SECONDS, UNKNOWN), (3.0, UNKNOWN), (SECONDS, WORK)]
 
 
 def test_a_limit_holds_on_the_machine_on_which_it_was_made(tmp_path: Path) -> None:
@@ -155,7 +157,8 @@ def test_chance_elsewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_real_file_by_a_real_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "_busy", lambda *args: "")  # what runs beside the tests
+    for name in ("DRIFT", "SPREAD"):
+        monkeypatch.setattr(latency, name, math.inf)  # whatever runs beside the tests
     write_random(tmp_path / "model.onnx", ARCH, Timing(), tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": np.full((2, *ARCH.input_shape), 0.5, np.float32)})

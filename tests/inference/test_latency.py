@@ -4,60 +4,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archsearch._utils.toolchain import HERE
 from archsearch.errors import InputError, NotMeasurable
 from archsearch.export import Images, Source, export
 from archsearch.inference import latency, open_runner
 from archsearch.inference.hosted import Hosted, host
-from archsearch.inference.latency import Latency, drift_of, interrupted, interval, measure, slowness_of, summary
+from archsearch.inference.latency import (
+    Known,
+    Latency,
+    Moment,
+    Work,
+    interval,
+    measure,
+    quiet,
+    spread_of,
+    summary,
+)
 
 SHAPE = (3, 8, 8)
 
 
+WORK = (0.08, 0.02)
+"""Milliseconds of the fixed work of a quiet machine."""
+Moments = Iterator[tuple[float, tuple[float, float]]]
+"""Of a network in a moment, and of the fixed work behind it."""
+
+
 class Fake:
-    """A machine by a clock of its own: every run takes what `network` says, the fixed work what `reference` says."""
+    """A machine by a clock of its own: three runs a moment, which take what `moments` say."""
 
-    def __init__(self, network: Iterator[float], reference: Iterator[float]) -> None:
-        self.now = 0.0
-        self.asked: list[str] = []
-        self._values = {"network": network, "reference": reference}
+    def __init__(self, moments: Moments) -> None:
+        self.now, self.asked = 0.0, 0
+        self._moments = moments
+        self._work = WORK
 
-    def milliseconds(self, shape: tuple[int, ...], seconds: float, least: int) -> list[float]:
-        assert (shape, least) == (SHAPE, 1)
-        return self._block("network", seconds)
-
-    def reference(self, seconds: float) -> list[float]:
-        return self._block("reference", seconds)
-
-    def _block(self, what: str, seconds: float) -> list[float]:
-        self.asked.append(what)
-        end, found = self.now + seconds, list[float]()
-        while not found or self.now < end:
-            found.append(next(self._values[what]))
-            self.now += found[-1] / 1000
-        return found
+    def moments(self, shape: tuple[int, ...], seconds: float) -> tuple[list[Work], list[list[float]]]:
+        assert shape == SHAPE
+        self.asked += 1
+        end, work, runs = self.now + seconds, [self._work], list[list[float]]()
+        while not runs or self.now < end:
+            value, self._work = next(self._moments)
+            runs.append([value] * 3)
+            work.append(self._work)
+            self.now += (3 * value + sum(self._work)) / 1000
+        return work, runs
 
 
-def always(*values: float) -> Iterator[float]:
+def always(*values: float) -> Moments:
+    """A quiet machine."""
     while True:
-        yield from values
+        yield from ((value, WORK) for value in values)
 
 
-def in_blocks(*blocks: tuple[int, float]) -> Iterator[float]:
-    """So many runs of so many milliseconds, one behind the other; the last one for ever."""
-    for number, value in blocks:
-        yield from [value] * number
-    yield from always(blocks[-1][1])
+def mixed(quiet: int, busy: int, value: float = 5.0, slower: Work = (1.5, 1.0), by: float = 1.4) -> Moments:
+    """So many moments at their own speed, so many in which the fixed work takes `slower` times as long."""
+    disturbed = (WORK[0] * slower[0], WORK[1] * slower[1])
+    while True:
+        yield from [(value, WORK)] * quiet
+        yield from [(by * value, disturbed)] * busy
 
 
-def timed(monkeypatch: pytest.MonkeyPatch, fake: Fake, seconds: float = 0.5, known: float | None = None) -> Latency:
+def timed(monkeypatch: pytest.MonkeyPatch, fake: Fake, seconds: float = 0.5, known: Known = WORK) -> Latency:
     monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: fake.now))
     return measure(fake, SHAPE, seconds, known)
 
@@ -81,81 +98,88 @@ def test_the_interval_has_the_median_as_often_as_it_says() -> None:
 
 
 def test_the_figures_of_runs() -> None:
-    found = summary([float(n) for n in range(100, 0, -1)], reference=0.3)
-    assert found == Latency(median=50.5, p95=95, low=40, high=61, runs=100, reference=0.3)
+    found = summary([float(n) for n in range(100, 0, -1)], WORK)
+    assert found == Latency(median=50.5, p95=95, low=40, high=61, runs=100, work=WORK)
 
 
 def test_a_quiet_machine_is_asked_until_the_median_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(always(5.0, 5.1), always(0.3))
+    fake = Fake(always(5.0, 5.1))
     found = timed(monkeypatch, fake)
-    assert (found.median, found.reference) == (pytest.approx(5.05, abs=0.06), 0.3)
+    assert (found.median, found.work) == (pytest.approx(5.05, abs=0.06), WORK)
     assert found.width <= 0.05
-    assert fake.asked == ["reference", *["network", "reference"] * 3]
-    assert fake.now < 0.5
+    assert found.runs >= 24
+    assert fake.now < 0.25
+
+
+def test_a_machine_that_nobody_knows_is_looked_at_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(always(5.0, 5.1))
+    timed(monkeypatch, fake, known=(WORK[0], None))
+    assert 1.3 < fake.now < 1.6
 
 
 def test_a_network_that_varies_is_asked_until_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(always(5.0, 9.0), always(0.3))
+    fake = Fake(always(5.0, 5.9))
     assert timed(monkeypatch, fake).width > 0.05
     assert 0.4 < fake.now < 0.6
 
 
-def test_a_slow_network_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(always(2000.0), always(0.3))
+def test_a_slow_network_has_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(always(2000.0))
     found = timed(monkeypatch, fake)
-    assert (found.runs, found.median, found.width) == (1, 2000.0, math.inf)
+    assert (found.runs, found.median, found.width) == (3, 2000.0, math.inf)
 
 
-@pytest.mark.parametrize(("blocks", "drift"), [([[0.3] * 9] * 4, 0.0), ([[0.3] * 9, [0.4] * 9], 1 / 3)])
-def test_what_slows_the_fixed_work_down(blocks: list[list[float]], drift: float) -> None:
-    assert drift_of(blocks) == pytest.approx(drift)
-    assert drift_of([]) == 0
+@pytest.mark.parametrize("slower", [(1.5, 1.0), (1.0, 1.3), (2.0, 2.0)])
+@pytest.mark.parametrize("known", [WORK, (WORK[0], None), (None, None)])
+def test_what_is_disturbed_does_not_count(monkeypatch: pytest.MonkeyPatch, slower: Work, known: Known) -> None:
+    fake = Fake(mixed(3, 17, value=0.3, slower=slower))
+    found = timed(monkeypatch, fake, known=known)
+    assert (found.median, found.p95, found.work) == (0.3, 0.3, WORK)
 
 
-def test_short_runs_are_interrupted_less_often() -> None:
-    blocks = [[0.5] * 19 + [4.5]] * 4  # once in 10 milliseconds
-    assert interrupted(blocks, 0.2) == pytest.approx(0.02, abs=0.001)
-    assert interrupted(blocks, 10) == pytest.approx(1 - math.exp(-1))
-    assert interrupted([[0.5] * 9], 10) == 0
+def test_a_moment_counts_between_two_that_were_quiet() -> None:
+    slow = (0.1, 0.02)
+    moments = [Moment(WORK, [5.0], WORK), Moment(WORK, [6.0], slow), Moment(slow, [7.0], WORK)]
+    assert quiet(moments, WORK) == moments[:1]
+    assert quiet(moments) == moments[:1]  # the fastest says what is quiet
+    assert quiet(moments, (0.05, 0.02)) == []
+    assert quiet([]) == []
 
 
-@pytest.mark.parametrize(("known", "slowness"), [(0.3, 1 / 3), (0.5, -0.2), (None, 0.0)])
-def test_a_machine_that_was_faster(known: float | None, slowness: float) -> None:
-    assert slowness_of([[0.4] * 9, [0.5] * 9], known) == pytest.approx(slowness)
+@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2), st.floats(0.1, 9)), min_size=1, max_size=60))
+def test_a_networks_own_time_does_not_decide_what_counts(values: list[tuple[float, float, float]]) -> None:
+    moments = [Moment((a, b), [c], (b, a)) for a, b, c in values]
+    others = [Moment((a, b), [10 - c], (b, a)) for a, b, c in values]
+    assert [one.before for one in quiet(moments)] == [one.before for one in quiet(others)]
+    for known in [(None, None), (1.0, None), (1.0, 1.0)]:
+        assert all(max(m.before[0], m.after[0]) <= 1.1 * (known[0] or 2) for m in quiet(moments, known))
 
 
 @pytest.mark.parametrize(
-    ("reference", "known", "words"),
+    ("moments", "words"),
     [
-        ((*[0.3] * 9, 1.2), None, "about 8\\d% of its runs were interrupted"),
-        ((*[0.3] * 43, *[0.4] * 43), 0.2, "took up to 33% longer"),
-        ((0.4,), 0.3, "takes 33% longer than the 0.3 ms known of it"),
+        (mixed(1, 29), r"was disturbed in \d+ of \d+ moments, and took up to 50% longer"),
+        (mixed(1, 29, slower=(1.0, 1.25)), "took up to 25% longer"),
+        (always(5.0, 5.0, 6.5, 6.5), "it took 30% longer from one moment to the next"),
     ],
 )
-def test_a_busy_machine_is_refused_after_three_attempts(
-    monkeypatch: pytest.MonkeyPatch, reference: tuple[float, ...], known: float | None, words: str
-) -> None:
-    fake = Fake(always(5.0), always(*reference))
-    with pytest.raises(NotMeasurable, match=f"^not measurable on this busy machine, in 3 attempts: .*{words}"):
-        timed(monkeypatch, fake, known=known)
-    assert fake.asked == ["reference", *["network", "reference"] * 3] * 3
-
-
-def test_a_network_that_is_slower_from_one_moment_to_the_next_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(in_blocks(*[(10, 5.0), (10, 6.5)] * 99), always(0.3))
-    with pytest.raises(NotMeasurable, match="it took up to 30% longer from one moment to the next"):
+def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, moments: Moments, words: str) -> None:
+    fake = Fake(moments)
+    with pytest.raises(NotMeasurable, match=f"^not measurable on this busy machine: .*{words}"):
         timed(monkeypatch, fake)
+    assert 1.3 < fake.now < 1.6
 
 
-def test_interruptions_do_not_matter_to_a_short_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(always(*[0.2] * 19, 4.2), always(*[0.3] * 19, 4.3))
-    assert timed(monkeypatch, fake).median == 0.2
-
-
-def test_a_machine_that_was_busy_for_a_moment_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = Fake(in_blocks((20, 7.0), (1, 5.0)), in_blocks((40, 0.3), (40, 0.5), (1, 0.3)))
+def test_a_machine_that_is_busy_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = (WORK[0] * 1.6, WORK[1])
+    fake = Fake(chain([(7.0, slow)] * 40, always(5.0)))
     assert timed(monkeypatch, fake).median == 5.0
-    assert len(fake.asked) == 2 * 7
+    assert fake.now > 0.8
+
+
+@pytest.mark.parametrize(("values", "spread"), [([1.0] * 7 + [9.0], 0.0), ([1.0, 2.0] * 9, 1.0), ([1.0, 2.0] * 3, 0.0)])
+def test_the_spread_of_quarters(values: list[float], spread: float) -> None:
+    assert spread_of(values) == pytest.approx(spread)
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +204,10 @@ def test_a_process_of_its_own_answers_as_this_one_does(files: Path, images: Imag
 
 def test_what_is_timed_here(files: Path) -> None:
     hosted = host(files / "model.onnx", 2, Path("data"))
-    runs, work = hosted.milliseconds(SHAPE, 0.05, least=7), hosted.reference(0.01)
-    assert len(runs) >= 7
-    assert len(work) >= 3
-    assert min(*runs, *work) > 0
+    work, runs = hosted.moments(SHAPE, 0.05)
+    assert len(work) == len(runs) + 1 > 2
+    assert min(min(one) for one in [*work, *runs]) > 0
+    assert hosted.work[0] != hosted.work[1]
     hosted.close()
 
 

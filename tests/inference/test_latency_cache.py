@@ -13,7 +13,8 @@ from archsearch.inference.latency import Latency
 from archsearch.inference.latency_cache import FILE, Key, LatencyCache, layers_of, machine
 
 KEY = Key(layers_of(ARCH), "onnxruntime", "1.32.0", "fp32", 1, machine())
-FOUND = Latency(5.0, 6.5, 4.9, 5.1, 80, 0.3)
+FOUND = Latency(5.0, 6.5, 4.9, 5.1, 80, (0.08, 0.02))
+WORK = "a product", "bytes that are read"
 
 
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
@@ -40,11 +41,12 @@ def test_the_recipe_is_no_part_of_the_layers() -> None:
 
 def test_the_most_quiet_moment_is_remembered(tmp_path: Path) -> None:
     cache = LatencyCache(tmp_path)
-    assert cache.quiet("pi", 1) is None
-    for reference in (0.4, 0.3, 0.5):
-        cache.keep_quiet("pi", 1, reference)
-    assert cache.quiet("pi", 1) == 0.3
-    assert cache.quiet("pi", 2) is None
+    assert cache.quiet(WORK, 1) == (None, None)
+    for found in ((0.4, 0.2), (0.3, 0.4), (0.5, 0.3)):
+        cache.keep_quiet(WORK, 1, found)
+    assert cache.quiet(WORK, 1) == (0.3, 0.2)
+    assert cache.quiet((WORK[0], "other bytes"), 1) == (0.3, None)
+    assert cache.quiet(WORK, 2) == (None, None)
 
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
@@ -59,4 +61,4 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(InputError, match="latencies are kept there"):
-        LatencyCache(tmp_path / "data").quiet("pi", 1)
+        LatencyCache(tmp_path / "data").quiet(WORK, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -151,9 +152,42 @@ def test_it_is_said_what_was_measured(limit: float) -> None:
     log = Log()
     timed(limit, Clock(), log, trials=1)
     first, second = log.lines[:2]
-    assert first == f"measuring {FIRST} networks before the first training (ONNX Runtime, fp32, 1 thread)"
-    assert second.startswith(f"{FIRST} networks measured in 0 s: ")
-    assert "for one image; others are predicted, median error" in second
+    assert first == f"measuring up to {FIRST} networks before the first training (ONNX Runtime, fp32, 1 thread)"
+    assert re.match(rf"{FIRST} networks measured in \d s: .* for one image; others are predicted, median error", second)
+
+
+def test_what_is_far_over_the_limit_is_left_out_for_others(limit: float) -> None:
+    low, clock, lines = limit / 4, Clock(), list[str]()
+    Latencies(Budget(max_latency=low, timing=Timing()), clock, lines.append).begin(
+        Domain(SPACE, SHAPE, CLASSES), math.inf
+    )
+    assert 0.8 * FIRST < len(clock.asked) <= FIRST
+    assert sum(milliseconds(arch) < 4 * low for arch in clock.asked) > 2 * FIRST / 3
+    assert lines[1].startswith(f"{len(clock.asked)} networks measured")
+
+
+def test_what_a_busy_machine_refuses_is_tried_behind_the_others(limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latencies.time, "sleep", lambda seconds: None)
+    domain = Domain(SPACE, SHAPE, CLASSES)
+    slow = {arch.cost.parts for arch in candidates(domain, Budget()) if arch.cost.macs > 1e6 * limit}
+
+    class Shaken(Clock):
+        """Large networks are never measured."""
+
+        def __call__(self, arch: Arch, again: Callable[[NotMeasurable], bool]) -> float:
+            while arch.cost.parts in slow:
+                self.waits += 1
+                if not again(NotMeasurable("not measurable on this busy machine")):
+                    raise NotMeasurable("not measurable on this busy machine")
+            return super().__call__(arch, again)
+
+    clock = Shaken()
+    found = Latencies(Budget(max_latency=limit), clock, print)
+    found.begin(domain, math.inf)
+    assert clock.waits > 0
+    assert clock.waits % 3 == 0
+    assert len(clock.asked) >= FIRST / 2
+    assert not slow & {arch.cost.parts for arch in clock.asked}
 
 
 def test_a_study_that_goes_on_knows_its_milliseconds(limit: float) -> None:
@@ -186,7 +220,7 @@ def test_a_busy_machine_is_waited_for(limit: float, monkeypatch: pytest.MonkeyPa
     result = timed(limit, clock, log, trials=3)
     assert result.counts.trained == 3
     assert clock.waits == 2 * len(clock.asked)
-    assert set(slept) == {1.0, 2.0}
+    assert set(slept) == {0.5, 1.0}
     waiting = [line for line in log.lines if "what is not measured is not trained" in line]
     assert len(waiting) == len(clock.asked)
     assert waiting[0].endswith("not measurable on this busy machine")
