@@ -48,7 +48,7 @@ SPACES, SIZES = ("resnin", "compact", "photos"), (32, 96)
 FRESH, CLASSES = 100, 10
 _PAUSE = 10.0
 _SECONDS = 0.3
-"""Of a network in a pass, and five runs at least."""
+"""Of a network in a pass."""
 _COLUMNS = ("space", "pixels", "runtime", "Spearman", "median error", "90th", "of MACs: Spearman", "median error")
 
 
@@ -88,7 +88,8 @@ class Shared:
     def _median(self, arch: Arch, timing: Timing) -> Latency:
         hosted = host(self._file(arch, timing), timing.threads, self.data_dir)
         try:
-            return summary(hosted.milliseconds(arch.input_shape, _SECONDS, 5))
+            _, runs = hosted.moments(arch.input_shape, _SECONDS)
+            return summary([value for moment in runs for value in moment])
         finally:
             hosted.close()
 
