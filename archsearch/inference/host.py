@@ -32,10 +32,9 @@ import numpy as np
 
 _MOST_BYTES = 2**31
 """What an ONNX file can hold, unpacked."""
-_MOMENT = 0.003
-"""Seconds of runs between two pieces of fixed work, or one run."""
-_READ = 2**19
-"""Bytes that the fixed work reads at least, some of them several times: fewer take too short to be timed."""
+_MOMENT, _READ = 0.003, 2**19
+"""Seconds of runs between two pieces of fixed work; bytes that this reads at least, since few are read too fast."""
+Step = Callable[[], Any]
 
 
 class _Floats:
@@ -261,9 +260,7 @@ def run(network: Any, pixels: Any) -> Any:
     return np.concatenate(found)
 
 
-def moments(
-    step: Callable[[], Any], work: Sequence[Callable[[], Any]], seconds: float
-) -> tuple[list[list[float]], list[list[float]]]:
+def moments(step: Step, work: Sequence[Step], seconds: float) -> tuple[list[list[float]], list[list[float]]]:
     """Milliseconds of the parts of fixed work, and of runs between each two of it, for so many seconds."""
     start = time.perf_counter()
     fixed, runs = [[clock(part)[0] for part in work]], list[list[float]]()
@@ -273,7 +270,7 @@ def moments(
     return fixed, runs
 
 
-def clock(step: Callable[[], Any], seconds: float = 0.0) -> list[float]:
+def clock(step: Step, seconds: float = 0.0) -> list[float]:
     """Milliseconds of single calls for so many seconds, at least one. The first call, with cold caches, is none."""
     step()
     start, found = time.perf_counter(), list[float]()
@@ -284,35 +281,29 @@ def clock(step: Callable[[], Any], seconds: float = 0.0) -> list[float]:
     return found
 
 
-def network_step(network: Any, shape: list[int]) -> Callable[[], Any]:
+def network_step(network: Any, shape: list[int]) -> Step:
     """One image through a network."""
     fed = network.feed(np.random.default_rng(0).random((network.batch or 1, *shape), np.float32))
     return lambda: network.step(fed)
 
 
 @functools.cache
-def fixed_work(threads: int, footprint: int) -> list[Callable[[], Any]]:
-    """The same on any machine at any time, by so many threads: a product of matrices, and so many bytes read.
-
-    They are told apart since other processes of a core slow down the one, and those that share its memory the other.
-    """
+def fixed_work(threads: int, footprint: int) -> list[Step]:
+    """By so many threads: a product of matrices, which others on a core disturb, and bytes read, as others in memory do."""
     random = np.random.default_rng(0)
     squares = random.random((threads, 2, 160, 160), np.float32)
     read = random.random((threads, max(1, footprint // 4096 // threads), 1024), np.float32)
     vector = random.random(1024, np.float32)
-    times = max(1, _READ // footprint)
 
     def product(thread: int) -> None:
         squares[thread, 0] @ squares[thread, 1]
 
     def reading(thread: int) -> None:
-        for _ in range(times):
+        for _ in range(max(1, _READ // footprint)):
             read[thread] @ vector
 
-    if threads == 1:
-        return [functools.partial(product, 0), functools.partial(reading, 0)]
-    pool = ThreadPoolExecutor(threads)
-    return [functools.partial(lambda part: list(pool.map(part, range(threads))), part) for part in (product, reading)]
+    each: Any = map if threads == 1 else ThreadPoolExecutor(threads).map
+    return [functools.partial(lambda part: list(each(part, range(threads))), part) for part in (product, reading)]
 
 
 def _words(error: Exception) -> str:
@@ -325,20 +316,17 @@ def main() -> None:
     os.dup2(2, 1)
     kind, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
-    def answer(about: dict[str, Any], values: Any = None) -> None:
-        answers.write(json.dumps(about).encode() + b"\n")
-        if values is not None:
-            answers.write(np.ascontiguousarray(values, np.float32).tobytes())
+    def answer(about: dict[str, Any], values: bytes = b"") -> None:
+        answers.write(json.dumps(about).encode() + b"\n" + values)
         answers.flush()
 
     try:
-        runtime = RUNTIMES[kind]
-        network = runtime(path, threads)
-        version = importlib.metadata.version(runtime.package)
+        network = RUNTIMES[kind](path, threads)
+        version = importlib.metadata.version(network.package)
     except Exception as error:  # noqa: BLE001 - six runtimes, as many kinds of errors
         answer({"error": _words(error)})
         return
-    answer({"runtime": runtime.package, "version": version, "shape": network.shape, "batch": network.batch,
+    answer({"runtime": network.package, "version": version, "shape": network.shape, "batch": network.batch,
             "numpy": np.__version__, **network.about})  # fmt: skip
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)
@@ -347,11 +335,10 @@ def main() -> None:
                 shape = order["run"]
                 raw = sys.stdin.buffer.read(4 * int(np.prod(shape)))
                 logits = run(network, np.frombuffer(raw, np.float32).reshape(shape))
-                answer({"shape": list(logits.shape)}, logits)
+                answer({"shape": list(logits.shape)}, logits.tobytes())
             elif "time" in order:
-                asked = order["time"]
-                step, work = network_step(network, asked["shape"]), fixed_work(threads, asked["footprint"])
-                fixed, runs = moments(step, work, asked["seconds"])
+                shape, footprint, seconds = (order["time"][key] for key in ("shape", "footprint", "seconds"))
+                fixed, runs = moments(network_step(network, shape), fixed_work(threads, footprint), seconds)
                 answer({"work": fixed, "runs": runs})
             else:
                 answer({"bytes": network.ram(order["ram"]) if hasattr(network, "ram") else None})
