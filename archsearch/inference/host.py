@@ -289,7 +289,7 @@ def network_step(network: Any, shape: list[int]) -> Step:
 
 @functools.cache
 def fixed_work(threads: int, footprint: int) -> list[Step]:
-    """By so many threads: a product of matrices, which others on a core disturb, and bytes read, as others in memory do."""
+    """By so many threads: a product of matrices, which others on a core disturb; bytes read, as others in memory do."""
     random = np.random.default_rng(0)
     squares = random.random((threads, 2, 160, 160), np.float32)
     read = random.random((threads, max(1, footprint // 4096 // threads), 1024), np.float32)

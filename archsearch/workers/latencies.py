@@ -106,7 +106,8 @@ class Latencies:
                     continue
                 known = self.stopwatch.known(arch) is not None
                 if not known and not before + fresh and self.budget.timing:
-                    self.say(f"measuring up to {FIRST} networks before the first training ({self.budget.timing.words})")
+                    most = counted(len(archs), "network")
+                    self.say(f"measuring up to {most} before the first training ({self.budget.timing.words})")
                 if time.monotonic() - self._spoke > _SAY_EVERY:
                     self._tell(f"{len(self._archs)} of {FIRST} networks measured")
                 measured = self._first(arch, deadline)

@@ -41,7 +41,7 @@ def test_a_search_under_a_limit_on_milliseconds(command: Callable[..., Answer], 
     assert (answer.status, answer.err) == (0, "")
     words = "ONNX Runtime, fp32, 1 thread, by sh measure.sh {file}"
     assert f"under 100 ms ({words})" in answer.out
-    assert f"measuring up to 30 networks before the first training ({words})" in answer.out
+    assert f"measuring up to 3 networks before the first training ({words})" in answer.out
     assert "3 networks measured in" in answer.out
     folder = work / "results" / STUDY
     for name in ("pareto.csv", "trials.csv"):
