@@ -33,9 +33,7 @@ ATTEMPTS = 3
 _PARTS = 8
 """After which it is looked whether more is needed, at most."""
 _FEWEST, _ENOUGH = 5, 8
-"""Moments that must count at the end; with which a measurement may end sooner."""
-_SURE = 8
-"""Moments whose quarters say something."""
+"""Moments that must count at the end; with which a measurement may end sooner, and whose quarters say something."""
 _FLOOR = 50
 """The fixed work takes what one in so many takes at most, when nobody disturbs it."""
 _TAIL = 0.025
@@ -137,7 +135,7 @@ def _busy(every: Sequence[Moment], kept: Sequence[Moment], known: Known) -> str:
     """Why moments say nothing, or nothing."""
     if len(kept) < min(_FEWEST, len(every)):
         least = [value or _fastest(every, part) for part, value in enumerate(known)]
-        slower = max(found / known - 1 for found, known in zip(_work(every), least, strict=True))
+        slower = max(usual / quick - 1 for usual, quick in zip(_work(every), least, strict=True))
         return (
             f"work that is always the same was disturbed in {len(every) - len(kept)} of {len(every)} moments,"
             f" and took up to {100 * slower:.0f}% longer"
@@ -151,7 +149,7 @@ def _busy(every: Sequence[Moment], kept: Sequence[Moment], known: Known) -> str:
 def spread_of(values: Iterable[float]) -> float:
     """By which share the slower quarter of values is above the faster one; 0 of few values, which do not tell."""
     found = list(values)
-    if len(found) < _SURE:
+    if len(found) < _ENOUGH:
         return 0.0
     low, _, high = statistics.quantiles(found, n=4)
     return high / low - 1

@@ -69,7 +69,7 @@ class Latencies:
         self._model: LatencyModel | None = None
         self._kernels = kernels_of((budget.timing or Timing()).runtime)
         self._guesses: dict[Parts, float | None] = {}
-        self._spoke = -math.inf
+        self._spoke, self._announced = -math.inf, False
 
     def begin(self, domain: Domain, deadline: float) -> None:
         """Measure networks of the space that are unlike each other, so that others can be predicted.
@@ -86,35 +86,41 @@ class Latencies:
             start = self._spoke = time.monotonic()
             fresh = self._learn(spread(every, FIRST), deadline)
             others = self._near([arch for arch in every if arch.cost.parts not in self._known])
-            fresh += self._learn(spread(others, FIRST - len(self._known)), deadline, fresh)
+            fresh += self._learn(spread(others, FIRST - len(self._known)), deadline)
             if fresh and self._archs:
                 self.say(self._summary(fresh, time.monotonic() - start))
         self.in_vain = 0
 
-    def _learn(self, archs: Sequence[Arch], deadline: float, before: int = 0) -> int:
-        """Measure networks that are not far over the limit. Returns how many the stopwatch did not know.
+    def _learn(self, archs: Sequence[Arch], deadline: float) -> int:
+        """Measure networks that are not far over the limit; those that a busy machine refuses again behind the others.
 
-        before: of those that it did not know, how many were measured.
-
-        Those that a busy machine refuses are tried again behind the others, until half of all `FIRST` are measured.
+        Ends when at least as many are measured as are refused. Returns how many the stopwatch did not know.
         """
         fresh, waiting = 0, sorted(archs, key=lambda arch: arch.cost.macs)
-        while waiting and time.monotonic() < deadline:
+        while waiting:
             refused = list[Arch]()
             for arch in waiting:
-                if not self._near([arch]) or time.monotonic() >= deadline:
+                if time.monotonic() >= deadline:
+                    return fresh
+                if not self._near([arch]):
                     continue
                 known = self.stopwatch.known(arch) is not None
-                if not known and not before + fresh and self.budget.timing:
-                    most = counted(len(archs), "network")
-                    self.say(f"measuring up to {most} before the first training ({self.budget.timing.words})")
+                if not known:
+                    self._announce(len(archs))
                 if time.monotonic() - self._spoke > _SAY_EVERY:
-                    self._tell(f"{len(self._archs)} of {FIRST} networks measured")
-                measured = self._first(arch, deadline)
-                fresh += measured and not known
-                refused += [] if measured else [arch]
-            waiting = refused if 2 * len(self._archs) < FIRST else []
+                    self._tell(f"{len(self._archs)} of {counted(len(archs), 'network')} measured")
+                if self._first(arch, deadline):
+                    fresh += not known
+                else:
+                    refused.append(arch)
+            waiting = refused if len(self._archs) < len(refused) else []
         return fresh
+
+    def _announce(self, number: int) -> None:
+        timing = self.budget.timing
+        if timing and not self._announced:
+            self._announced = True
+            self.say(f"measuring up to {counted(number, 'network')} before the first training ({timing.words})")
 
     def _near(self, archs: Sequence[Arch]) -> list[Arch]:
         """Networks that are not so far over the limit, by the model, that their figures would not matter."""

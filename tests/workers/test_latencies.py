@@ -181,13 +181,35 @@ def test_what_a_busy_machine_refuses_is_tried_behind_the_others(limit: float, mo
                     raise NotMeasurable("not measurable on this busy machine")
             return super().__call__(arch, again)
 
-    clock = Shaken()
-    found = Latencies(Budget(max_latency=limit), clock, print)
-    found.begin(domain, math.inf)
+    clock, lines = Shaken(), list[str]()
+    Latencies(Budget(max_latency=limit, timing=Timing()), clock, lines.append).begin(domain, math.inf)
+    assert sum(line.startswith("measuring up to") for line in lines) == 1
     assert clock.waits > 0
     assert clock.waits % 3 == 0
     assert len(clock.asked) >= FIRST / 2
     assert not slow & {arch.cost.parts for arch in clock.asked}
+
+
+def test_one_that_is_never_measured_does_not_hold_up_a_small_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latencies.time, "sleep", lambda seconds: None)
+    domain = Domain(SPACE, SHAPE, CLASSES)
+    few = sorted(candidates(domain, Budget()), key=lambda arch: arch.cost.macs)[:3]
+    monkeypatch.setattr(latencies, "candidates", lambda domain, budget: few)
+
+    class Shaken(Clock):
+        """The first network is never measured."""
+
+        def __call__(self, arch: Arch, again: Callable[[NotMeasurable], bool]) -> float:
+            if arch.id != few[0].id:
+                return super().__call__(arch, again)
+            while again(NotMeasurable("not measurable on this busy machine")):
+                self.waits += 1
+            raise NotMeasurable("not measurable on this busy machine")
+
+    clock, lines = Shaken(), list[str]()
+    Latencies(Budget(max_latency=99, timing=Timing()), clock, lines.append).begin(domain, math.inf)
+    assert [arch.id for arch in clock.asked] == [arch.id for arch in few[1:]]
+    assert [line.split(" before")[0] for line in lines if "up to" in line] == ["measuring up to 3 networks"]
 
 
 def test_a_study_that_goes_on_knows_its_milliseconds(limit: float) -> None:
